@@ -1,0 +1,171 @@
+"""Recipes: frozen pydantic models, read from TOML with `extends` and `key=value` overrides.
+
+A recipe names a `kind` for every choice. `KINDS` says which class each kind stands for; a user may also write
+`kind = "mypackage.file:Class"`. Classes are imported when a recipe that uses them is read, never before.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
+
+from clew.errors import RecipeError
+
+# The family table: section → kind → "module:Class". A new model, task or objective adds one line here.
+# Every class named here carries its own config class as the attribute `Config`.
+KINDS: dict[str, dict[str, str]] = {
+    "task": {
+        "translate": "clew.tasks.translate:Translate",
+    },
+    "data": {
+        "catalogue": "clew.data.catalogue:Catalogue",
+        "files": "clew.data.files:Files",
+        "hub": "clew.data.hub:Hub",
+        "grammar": "clew.data.grammar:Grammar",
+    },
+    "model": {
+        "seq2seq": "clew.models.seq2seq:Seq2Seq",
+        "transformer": "clew.models.transformer:Transformer",
+        "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
+    },
+    "objective": {
+        "translation": "clew.objectives.translation:Translation",
+    },
+    "optimizer": {
+        "adamw": "clew.train.optim:AdamW",
+        "adam": "clew.train.optim:Adam",
+        "sgd": "clew.train.optim:SGD",
+    },
+    "schedule": {
+        "constant": "clew.train.schedule:Constant",
+        "inverse_sqrt": "clew.train.schedule:InverseSqrt",
+        "linear": "clew.train.schedule:Linear",
+        "cosine": "clew.train.schedule:Cosine",
+        "one_cycle": "clew.train.schedule:OneCycle",
+    },
+}
+
+
+class Config(BaseModel):
+    """Base of every settings class: frozen, and extra keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Choice(Config):
+    """Settings of something that a recipe chooses by `kind`."""
+
+    kind: str
+
+
+def resolve(section: str, kind: str) -> Any:
+    """Return the class that `kind` stands for in `section` of a recipe.
+
+    Raises RecipeError where the kind is unknown (with the nearest known one) or cannot be imported.
+    """
+    target = KINDS[section].get(kind, kind)
+    module, _, name = target.partition(":")
+    if not name:
+        near = difflib.get_close_matches(kind, KINDS[section], n=1)
+        hint = f'did you mean "{near[0]}"? ' if near else ""
+        known = ", ".join(KINDS[section])
+        raise RecipeError(
+            f'unknown {section} kind "{kind}"', where=f"{section}.kind", fix=f'{hint}known: {known}, or "package.module:Class"'
+        )
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f'cannot load {section} kind "{kind}": {error}', where=f"{section}.kind") from error
+
+
+def build(section: str, config: Choice, *args: Any, **kwargs: Any) -> Any:
+    """Make the object that `config` describes: `Class(config, *args, **kwargs)`."""
+    return resolve(section, config.kind)(config, *args, **kwargs)
+
+
+def _choice(section: str) -> Any:
+    """A field type that validates `{kind = …, …}` against the config class of that kind."""
+
+    def validate(value: Any) -> Any:
+        if isinstance(value, Choice):
+            return value
+        if not isinstance(value, dict) or "kind" not in value:
+            raise RecipeError(f"[{section}] needs a kind", where=section, fix=f"known: {', '.join(KINDS[section])}")
+        return resolve(section, value["kind"]).Config.model_validate(value)
+
+    return Annotated[SerializeAsAny[Choice], BeforeValidator(validate)]
+
+
+class TokenizerConfig(Config):
+    """How text becomes tokens; trained on the training split of the recipe's data."""
+
+    kind: Literal["word", "bpe", "byte_bpe", "wordpiece", "unigram"] = "bpe"
+    vocab_size: int = Field(8000, ge=8)
+    min_count: int = Field(1, ge=1)
+    lowercase: bool = False
+    joint: bool = True  # one vocabulary for source and target
+    max_examples: int | None = None  # train the tokenizer on at most so many rows
+
+
+class BudgetConfig(Config):
+    """When training ends: at the first of these limits. Time is CPU time, so that a busy machine changes nothing."""
+
+    steps: int | None = Field(None, ge=1)
+    epochs: float | None = Field(None, gt=0)
+    tokens: int | None = Field(None, ge=1)  # target tokens
+    cpu_minutes: float | None = Field(None, gt=0)
+    wall_minutes: float | None = Field(None, gt=0)
+    flops: float | None = Field(None, gt=0)  # 6 × non-embedding parameters × tokens
+
+
+class TrainConfig(Config):
+    """Everything about the training loop."""
+
+    optimizer: _choice("optimizer") = Field(default_factory=lambda: {"kind": "adamw"}, validate_default=True)
+    schedule: _choice("schedule") = Field(default_factory=lambda: {"kind": "inverse_sqrt"}, validate_default=True)
+    budget: BudgetConfig = BudgetConfig(epochs=10)
+    batch_tokens: int = Field(4096, ge=1)  # padded tokens of the larger side, at most, per batch
+    accumulate: int = Field(1, ge=1)  # batches per optimizer step
+    max_length: int = Field(256, ge=1)  # longer examples are counted and left out of training
+    clip_norm: float | None = Field(1.0, gt=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+    average: float | None = Field(None, gt=0, lt=1)  # decay of the exponential moving average of the weights
+    evaluate_every: int | None = None  # optimizer steps; None: once an epoch
+    evaluate_examples: int = 500  # at most so many validation examples are decoded at each validation
+    save_every: int | None = None  # optimizer steps; None: at each validation
+    keep: int = 1  # checkpoints kept
+    patience: int | None = None  # validations without improvement before stopping
+    device: str = "auto"
+    threads: int | None = None
+
+
+class DecodeConfig(Config):
+    """How outputs are searched for."""
+
+    beam: int = Field(5, ge=1)  # 1 is greedy
+    length_penalty: float = 1.0  # score = log-probability / length ** length_penalty
+    max_length: int = Field(128, ge=1)
+    batch_size: int = Field(64, ge=1)
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+
+
+class Recipe(Config):
+    """A whole experiment. `clew recipe FILE` prints it filled in, with where each value came from."""
+
+    name: str
+    about: str = ""
+    seed: int = 1
+    task: _choice("task")
+    data: _choice("data")
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: _choice("model")
+    objective: _choice("objective")
+    train: TrainConfig = TrainConfig()
+    decode: DecodeConfig = DecodeConfig()

@@ -1,0 +1,129 @@
+"""Batches of sentence pairs: a token budget, buckets of like length, a seeded order, an exact position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass
+class PairBatch:
+    """Source and target sentences, padded to the longest of the batch.
+
+    source: (batch, source) ids, ending in </s>; source_mask: (batch, source) bool, True = a real token.
+    target_in: (batch, target) ids, the target shifted right: <s> y_1 … y_n; target_out: y_1 … y_n </s>.
+    target_mask: (batch, target) bool. index: (batch,) row numbers in the data, so that a bad batch can be named.
+    """
+
+    source: Tensor
+    source_mask: Tensor
+    target_in: Tensor
+    target_out: Tensor
+    target_mask: Tensor
+    index: Tensor
+
+    def to(self, device: torch.device | str) -> PairBatch:
+        return PairBatch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
+
+    @property
+    def n_tokens(self) -> int:
+        """Real target tokens: what speed and the token budget count."""
+        return int(self.target_mask.sum())
+
+
+def pad(sequences: Sequence[Sequence[int]], pad_id: int) -> Tensor:
+    """Stack id lists into (batch, longest), padded on the right."""
+    width = max(map(len, sequences), default=0)
+    out = np.full((len(sequences), width), pad_id, dtype=np.int64)
+    for row, ids in enumerate(sequences):
+        out[row, : len(ids)] = ids
+    return torch.from_numpy(out)
+
+
+@dataclass
+class Pairs:
+    """Encoded sentence pairs, without special tokens; row i is (source[i], target[i])."""
+
+    source: list[list[int]]
+    target: list[list[int]]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batch(self, rows: Sequence[int], *, pad_id: int, bos_id: int, eos_id: int) -> PairBatch:
+        """Collate the given rows into one padded batch."""
+        source = pad([[*self.source[i], eos_id] for i in rows], pad_id)
+        target_in = pad([[bos_id, *self.target[i]] for i in rows], pad_id)
+        target_out = pad([[*self.target[i], eos_id] for i in rows], pad_id)
+        lengths = torch.tensor([len(self.target[i]) + 1 for i in rows])
+        source_lengths = torch.tensor([len(self.source[i]) + 1 for i in rows])
+        return PairBatch(
+            source,
+            torch.arange(source.shape[1]) < source_lengths[:, None],
+            target_in,
+            target_out,
+            torch.arange(target_in.shape[1]) < lengths[:, None],
+            torch.tensor(rows),
+        )
+
+
+class PairLoader:
+    """An endless stream of batches of like length, at most `batch_tokens` padded tokens on the longer side.
+
+    Each epoch's order depends on (seed, epoch) alone: rows are shuffled, sorted by length within large windows,
+    cut into batches and the batches are shuffled. `state_dict()` is the position after the last batch handed out.
+    """
+
+    def __init__(
+        self, pairs: Pairs, *, batch_tokens: int, max_length: int, seed: int, pad_id: int, bos_id: int, eos_id: int
+    ) -> None:
+        self.pairs, self.batch_tokens, self.seed = pairs, batch_tokens, seed
+        self.ids = {"pad_id": pad_id, "bos_id": bos_id, "eos_id": eos_id}
+        lengths = np.array([(len(s) + 1, len(t) + 1) for s, t in zip(pairs.source, pairs.target, strict=True)])
+        self.lengths = lengths.reshape(-1, 2)
+        self.rows = np.flatnonzero(self.lengths.max(axis=1, initial=0) <= max_length)
+        self.n_left_out = len(pairs) - len(self.rows)
+        self.epoch = 0
+        self.position = 0
+        self._plan = self._batches_of(0)
+
+    def _batches_of(self, epoch: int) -> list[np.ndarray]:
+        """The row numbers of every batch of one epoch, in order."""
+        rng = np.random.default_rng([self.seed, epoch])
+        rows = rng.permutation(self.rows)
+        source, target = self.lengths[rows, 0], self.lengths[rows, 1]
+        rows = rows[np.lexsort((source, target))]  # by target length, then source length; ties keep the shuffle
+        batches, start, longest = [], 0, 0
+        for end, row in enumerate(rows):
+            longest = max(longest, int(self.lengths[row].max()))
+            if longest * (end - start + 1) > self.batch_tokens and end > start:
+                batches.append(rows[start:end])
+                start, longest = end, int(self.lengths[row].max())
+        if start < len(rows):
+            batches.append(rows[start:])
+        return [batches[i] for i in rng.permutation(len(batches))]
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return len(self._plan)
+
+    def __iter__(self) -> Iterator[PairBatch]:
+        while self._plan:
+            if self.position >= len(self._plan):
+                self.epoch, self.position = self.epoch + 1, 0
+                self._plan = self._batches_of(self.epoch)
+            rows = self._plan[self.position]
+            self.position += 1
+            yield self.pairs.batch(rows.tolist(), **self.ids)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self.position = state["epoch"], state["position"]
+        self._plan = self._batches_of(self.epoch)

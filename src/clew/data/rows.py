@@ -1,0 +1,46 @@
+"""Rows: what every reader returns, with an account of what was read and what was left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class ReadReport:
+    """How many rows a reader saw, kept and skipped, and why (reason → count, with an example place for each)."""
+
+    source: str
+    read: int = 0
+    kept: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)  # reason → "file:line" of its first case
+
+    def skip(self, reason: str, place: str) -> None:
+        self.skipped[reason] += 1
+        self.examples.setdefault(reason, place)
+
+    def __str__(self) -> str:
+        text = f"{self.source}: {self.kept:,} of {self.read:,} rows kept"
+        if self.skipped:
+            parts = (f"{count:,} {reason} (first: {self.examples[reason]})" for reason, count in self.skipped.items())
+            text += "; skipped " + ", ".join(parts)
+        return text
+
+
+@dataclass
+class Rows:
+    """A table of text in memory: `columns[name][i]` is row i's value; all columns are equally long.
+
+    Labels and alignments are text columns too: the task that uses them parses them (an alignment is written
+    "0-0 1-2 …", source word index first, words split at spaces).
+    """
+
+    columns: dict[str, list[str]]
+    report: ReadReport
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), []))
+
+    def __getitem__(self, column: str) -> list[str]:
+        return self.columns[column]
