@@ -1,0 +1,196 @@
+"""Attention: the score as a function, the equation that uses it, and the multi-head module with its fused engine."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clew.nn.positions import rotate
+from clew.nn.taps import Tap
+
+
+class Score(nn.Module):
+    """How well each query matches each key: `score(query (…, T, d_q), prepared (…, S, d)) -> (…, T, S)`.
+
+    `prepare(key)` does the part that depends on the key alone, once; decoding keeps its result between steps.
+    """
+
+    def prepare(self, key: Tensor) -> Tensor:
+        return key
+
+
+class Dot(Score):
+    """q·k (Luong et al. 2015, eq. 8)."""
+
+    def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.transpose(-2, -1)
+
+
+class ScaledDot(Score):
+    """q·k / √d_k (Vaswani et al. 2017, eq. 1): keeps the variance of the scores at that of their terms."""
+
+    def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
+
+
+class General(Score):
+    """qᵀ W k (Luong et al. 2015, eq. 8)."""
+
+    def __init__(self, d_query: int, d_key: int) -> None:
+        super().__init__()
+        self.W = nn.Linear(d_key, d_query, bias=False)
+
+    def prepare(self, key: Tensor) -> Tensor:
+        return self.W(key)  # (…, S, d_query)
+
+    def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        return query @ key.transpose(-2, -1)
+
+
+class Additive(Score):
+    """vᵀ tanh(W q + U k) (Bahdanau et al. 2015, appendix A.1.2)."""
+
+    def __init__(self, d_query: int, d_key: int, d_hidden: int) -> None:
+        super().__init__()
+        self.W = nn.Linear(d_query, d_hidden, bias=False)
+        self.U = nn.Linear(d_key, d_hidden)
+        self.v = nn.Linear(d_hidden, 1, bias=False)
+
+    def prepare(self, key: Tensor) -> Tensor:
+        return self.U(key)  # (…, S, d_hidden)
+
+    def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        both = self.W(query)[..., :, None, :] + key[..., None, :, :]  # (…, T, S, d_hidden)
+        return self.v(torch.tanh(both)).squeeze(-1)
+
+
+class Cosine(Score):
+    """τ · cos(q, k), with a learned τ > 0: a cosine alone lies in [-1, 1] and cannot make a sharp softmax."""
+
+    def __init__(self, temperature: float = 10.0) -> None:
+        super().__init__()
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)))
+
+    def prepare(self, key: Tensor) -> Tensor:
+        return F.normalize(key, dim=-1)
+
+    def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        return self.log_temperature.exp() * (F.normalize(query, dim=-1) @ key.transpose(-2, -1))
+
+
+def make_score(kind: str, d_query: int, d_key: int) -> Score:
+    """The score function of that name: dot, scaled_dot, general, additive or cosine.
+
+    dot, scaled_dot and cosine compare like with like: where d_query differs from d_key, project first.
+    """
+    if kind in ("dot", "scaled_dot", "cosine") and d_query != d_key:
+        raise ValueError(f"{kind} attention needs equal widths, got query {d_query} and key {d_key}")
+    makers = {
+        "dot": Dot,
+        "scaled_dot": ScaledDot,
+        "general": lambda: General(d_query, d_key),
+        "additive": lambda: Additive(d_query, d_key, d_query),
+        "cosine": Cosine,
+    }
+    return makers[kind]()
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, score: Score) -> tuple[Tensor, Tensor]:
+    """softmax(score(q, k)) v, as the equation says; returns (context (…, T, d_v), weights (…, T, S)).
+
+    `key` is what `score.prepare` returned. `mask` broadcasts to (…, T, S), True = may attend; every query must be
+    allowed at least one key.
+    """
+    scores = score(query, key)  # (…, T, S)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    weights = scores.softmax(dim=-1)
+    return weights @ value, weights
+
+
+class KeyValues:
+    """Keys and values of the positions decoded so far: (batch, heads, capacity, d_head), filled up to `length`."""
+
+    def __init__(self, batch: int, n_heads: int, capacity: int, d_head: int, like: Tensor) -> None:
+        self.keys = like.new_empty(batch, n_heads, capacity, d_head)
+        self.values = like.new_empty(batch, n_heads, capacity, d_head)
+        self.length = 0
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store one more position's (batch, heads, 1, d_head) and return all so far."""
+        self.keys[:, :, self.length : self.length + 1] = key
+        self.values[:, :, self.length : self.length + 1] = value
+        self.length += 1
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep the given batch rows, in that order (beam search moves, drops and repeats them)."""
+        self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
+
+
+class MultiHeadAttention(nn.Module):
+    """Concat(head_1 … head_h) W_o with head_i = Attention(Q W_q^i, K W_k^i, V W_v^i) (Vaswani et al. 2017, §3.2.2).
+
+    forward(query (B, T, d_model), memory (B, S, d_model), mask, causal) -> (B, T, d_model). Two paths give the same
+    result: the equation (`attend`), taken while someone listens to the tap `weights` (B, heads, T, S), and torch's fused
+    kernel, taken otherwise. `mask` is boolean and broadcasts to (B, heads, T, S).
+    """
+
+    def __init__(self, d_model: int, n_heads: int, *, dropout: float = 0.0, rotary: bool = False) -> None:
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(f"d_model {d_model} is not a multiple of n_heads {n_heads}")
+        self.n_heads, self.d_head, self.dropout, self.rotary = n_heads, d_model // n_heads, dropout, rotary
+        self.query = nn.Linear(d_model, d_model)
+        self.key = nn.Linear(d_model, d_model)
+        self.value = nn.Linear(d_model, d_model)
+        self.output = nn.Linear(d_model, d_model)
+        self.score = ScaledDot()
+        self.weights = Tap()
+
+    def split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.n_heads, self.d_head)).transpose(1, 2)  # (B, heads, T, d_head)
+
+    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Project what is attended to: two of (B, heads, S, d_head)."""
+        return self.split(self.key(memory)), self.split(self.value(memory))
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        q, (k, v) = self.split(self.query(query)), self.keys_values(memory)
+        if self.rotary:
+            q, k = rotate(q), rotate(k)
+        return self.merge(self.attention(q, k, v, mask, causal))
+
+    def merge(self, heads: Tensor) -> Tensor:
+        return self.output(heads.transpose(1, 2).flatten(2))  # (B, T, d_model)
+
+    def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        """Attention within each head, (B, heads, T, d_head), by the equation or by the engine."""
+        dropout = self.dropout if self.training else 0.0
+        if not self.weights.heard:
+            return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=causal)
+        if causal:
+            mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+        weights = self.weights(attend(q, k, v, mask, self.score)[1])
+        return F.dropout(weights, dropout) @ v
+
+    def step(self, query: Tensor, past: KeyValues) -> Tensor:
+        """Self-attention of one new position (B, 1, d_model) over the cached ones and itself."""
+        q, (k, v) = self.split(self.query(query)), self.keys_values(query)
+        if self.rotary:
+            q, k = rotate(q, past.length), rotate(k, past.length)
+        k, v = past.append(k, v)
+        return self.merge(self.attention(q, k, v, None, False))
+
+    def look(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """Attention of (B·beam, 1, d_model) over keys and values (B, heads, S, d_head) projected beforehand.
+
+        The beams of one sentence share its keys and values: they become positions of one batched attention.
+        """
+        rows = query.shape[0]
+        q = self.query(query).view(key.shape[0], -1, self.n_heads, self.d_head).transpose(1, 2)  # (B, heads, beam, d)
+        heads = self.attention(q, key, value, mask, False)
+        return self.output(heads.transpose(1, 2).reshape(rows, 1, -1))
