@@ -1,0 +1,77 @@
+"""What every translator offers, so that training, decoding and inspection treat them alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from clew.data.batches import PairBatch
+
+
+@dataclass
+class TranslatorOutput:
+    """What `forward` returns. hidden: (batch, target, d), the decoder's states before the vocabulary projection."""
+
+    hidden: Tensor
+
+
+@dataclass
+class Memory:
+    """An encoded source. The first dimension of every tensor is the batch.
+
+    states: (batch, source, d), one per source position; mask: (batch, source) bool, True = a real token.
+    final: what a recurrent encoder ends in, each (batch, n_layers, d): h, and for an LSTM c; empty for other encoders.
+    """
+
+    states: Tensor
+    mask: Tensor
+    final: tuple[Tensor, ...] = ()
+
+    def select(self, rows: Tensor) -> Memory:
+        """The memory of the given batch rows (n,), in that order; rows may repeat or be left out."""
+        final = tuple(tensor.index_select(0, rows) for tensor in self.final)
+        return Memory(self.states.index_select(0, rows), self.mask.index_select(0, rows), final)
+
+
+class Cache(Protocol):
+    """What decoding keeps between steps: `beam` hypotheses of each sentence, those of one sentence side by side."""
+
+    def reorder(self, rows: Tensor) -> None:
+        """Move hypotheses (batch·beam,) within their sentences."""
+
+    def keep(self, sentences: Tensor, rows: Tensor) -> None:
+        """Drop finished sentences: keep these sentences (n,) and their hypotheses' rows (n·beam,)."""
+
+
+class Translator(Protocol):
+    """A model from a source sentence to a target sentence, built as `Model(config, source_size, target_size, pad_id)`.
+
+    parallel: True where the model writes every position at once and has no decoding step.
+    target_attention: the pattern of the taps that see target-to-source attention (batch, heads, target, source);
+    "" where the model has none.
+    """
+
+    parallel: bool
+    target_attention: str
+
+    def forward(self, batch: PairBatch) -> TranslatorOutput:
+        """Hidden states of all target positions, each seeing the target tokens before it (teacher forcing)."""
+        ...
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Logits (…, target_size) of hidden states (…, d)."""
+        ...
+
+    def encode(self, source: Tensor, source_mask: Tensor) -> Memory:
+        """Read source ids (batch, source) once."""
+        ...
+
+    def start(self, memory: Memory, max_length: int, beam: int = 1) -> Cache:
+        """The decoding state before the first token, for `beam` hypotheses of each sentence."""
+        ...
+
+    def step(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """Read one token of every hypothesis (batch·beam,), advance the cache, return hidden (batch·beam, d)."""
+        ...
