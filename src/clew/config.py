@@ -1,4 +1,4 @@
-"""Recipes: frozen pydantic models, read from TOML with `extends` and `key=value` overrides.
+"""Recipes: frozen pydantic models; `recipe_file.py` reads them from TOML with `extends` and `key=value` overrides.
 
 A recipe names a `kind` for every choice. `KINDS` says which class each kind stands for; a user may also write
 `kind = "mypackage.file:Class"`. Classes are imported when a recipe that uses them is read, never before.
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import tomllib
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
 from clew.errors import RecipeError
 
@@ -52,10 +49,22 @@ KINDS: dict[str, dict[str, str]] = {
 }
 
 
+_NUMBERS = {int, float, type(None)}
+
+
 class Config(BaseModel):
     """Base of every settings class: frozen, and extra keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none(cls, values: Any) -> Any:
+        """TOML has no null: "none" stands for it where a number may be left out."""
+        if not isinstance(values, dict):
+            return values
+        optional = {n for n, f in cls.model_fields.items() if {type(None)} < {*get_args(f.annotation)} <= _NUMBERS}
+        return {key: None if value == "none" and key in optional else value for key, value in values.items()}
 
 
 class Choice(Config):
@@ -76,7 +85,9 @@ def resolve(section: str, kind: str) -> Any:
         hint = f'did you mean "{near[0]}"? ' if near else ""
         known = ", ".join(KINDS[section])
         raise RecipeError(
-            f'unknown {section} kind "{kind}"', where=f"{section}.kind", fix=f'{hint}known: {known}, or "package.module:Class"'
+            f'unknown {section} kind "{kind}"',
+            where=f"{section}.kind",
+            fix=f'{hint}known: {known}, or "package.module:Class"',
         )
     try:
         return getattr(importlib.import_module(module), name)
