@@ -118,7 +118,7 @@ class Copier(nn.Module):
         self.weights = Tap()
 
     def forward(self, batch: PairBatch) -> Tensor:
-        scores = self.target(batch.target_in) @ self.source(batch.source).transpose(1, 2)
+        scores = self.target(batch.target_in) @ self.source(batch.source).transpose(1, 2) / 16
         weights = self.weights(scores.softmax(-1)[:, None])[:, 0]
         return weights @ nn.functional.one_hot(batch.source, self.source.num_embeddings).float()
 
@@ -133,7 +133,7 @@ def test_row_t_aligns_with_the_token_that_it_predicts() -> None:
     model = Copier(size)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
     for _ in range(100):
-        loss = nn.functional.nll_loss(model(pairs).log().flatten(0, 1), pairs.target_out.flatten())
+        loss = nn.functional.nll_loss(model(pairs).clamp(min=1e-9).log().flatten(0, 1), pairs.target_out.flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
