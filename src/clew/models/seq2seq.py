@@ -35,7 +35,7 @@ class Seq2SeqConfig(Choice):
     n_layers: int = Field(1, ge=1)  # of the encoder, and of the decoder
     bidirectional: bool = True
     attention: AttentionConfig = AttentionConfig()
-    input_feeding: bool = False  # the decoder also reads its previous attentional state: exact Luong, several times slower
+    input_feeding: bool = False  # the decoder also reads its previous attentional state, step by step: exact, slower
     dropout: float = Field(0.2, ge=0, lt=1)
     share_embeddings: bool = False  # one table for source and target (needs a joint vocabulary)
     tie_projection: bool = False  # the projection is the target table read backwards (needs d_embedding = d_model)
@@ -189,6 +189,10 @@ class Seq2Seq(nn.Module):
         hidden, weights = self.advance(self.dropout(self.target_embedding(tokens[:, None])), cache)
         self.attention.show(weights)
         return hidden.squeeze(1)
+
+    def output_table(self) -> tuple[Tensor, Tensor]:
+        """The vocabulary projection: weight (target_size, d) and bias (target_size,)."""
+        return self.projection.weight, self.projection.bias
 
     def project(self, hidden: Tensor) -> Tensor:
         """Logits over the target vocabulary: (…, d) -> (…, target_size)."""

@@ -60,6 +60,10 @@ class Translator(Protocol):
         """Hidden states of all target positions, each seeing the target tokens before it (teacher forcing)."""
         ...
 
+    def output_table(self) -> tuple[Tensor, Tensor]:
+        """The vocabulary projection: weight (target_size, d) and bias (target_size,)."""
+        ...
+
     def project(self, hidden: Tensor) -> Tensor:
         """Logits (…, target_size) of hidden states (…, d)."""
         ...

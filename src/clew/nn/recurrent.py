@@ -1,4 +1,4 @@
-"""Recurrent units as their equations, and a layer that unrolls them or hands the same weights to torch's fused kernels."""
+"""Recurrent units as their equations, and a layer that unrolls them or hands the same weights to torch's kernels."""
 
 from __future__ import annotations
 
@@ -116,8 +116,8 @@ class Recurrent(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None, state: State | None = None) -> tuple[Tensor, State]:
         """Read x (batch, time, d_input), starting from `state` (zeros where None); return (output, last state).
 
-        mask: (batch, time) bool, True = a real step; real steps come first and every row has one. Padded steps change no
-        state and give zeros, so that the backward direction starts at each row's own last step.
+        mask: (batch, time) bool, True = a real step; real steps come first and every row has one. Padded steps change
+        no state and give zeros, so that the backward direction starts at each row's own last step.
         The state is a tuple, (h,) or (h, c), of (n_layers · directions, batch, d_hidden), as torch's.
         """
         if any(tap.heard for taps in self.taps.values() for tap in taps.values()):
