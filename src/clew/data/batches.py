@@ -109,8 +109,8 @@ class PairLoader:
         return [batches[i] for i in rng.permutation(len(batches))]
 
     @property
-    def batches_per_epoch(self) -> int:
-        return len(self._plan)
+    def epochs_done(self) -> float:
+        return self.epoch + self.position / max(1, len(self._plan))
 
     def __iter__(self) -> Iterator[PairBatch]:
         while self._plan:

@@ -25,7 +25,9 @@ def capture(model: nn.Module, *patterns: str) -> Iterator[dict[str, list[Tensor]
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             taps = [name for name, module in model.named_modules() if type(module).__name__ == "Tap"]
-            raise ClewError(f'no module matches "{pattern}"', where=type(model).__name__, fix=f"taps: {', '.join(taps)}")
+            raise ClewError(
+                f'no module matches "{pattern}"', where=type(model).__name__, fix=f"taps: {', '.join(taps)}"
+            )
     for name, module in model.named_modules():
         if name and any(fnmatchcase(name, pattern) for pattern in patterns):
 

@@ -112,23 +112,26 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, score
 
 
 class KeyValues:
-    """Keys and values of the positions decoded so far: (batch, heads, capacity, d_head), filled up to `length`."""
+    """Keys and values of the positions decoded so far, each (rows, heads, length, d_head)."""
 
-    def __init__(self, batch: int, n_heads: int, capacity: int, d_head: int, like: Tensor) -> None:
-        self.keys = like.new_empty(batch, n_heads, capacity, d_head)
-        self.values = like.new_empty(batch, n_heads, capacity, d_head)
-        self.length = 0
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    @property
+    def length(self) -> int:
+        return 0 if self.keys is None else self.keys.shape[2]
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store one more position's (batch, heads, 1, d_head) and return all so far."""
-        self.keys[:, :, self.length : self.length + 1] = key
-        self.values[:, :, self.length : self.length + 1] = value
-        self.length += 1
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+        """Store one more position's (rows, heads, 1, d_head) and return all so far."""
+        self.keys = key if self.keys is None else torch.cat([self.keys, key], dim=2)
+        self.values = value if self.values is None else torch.cat([self.values, value], dim=2)
+        return self.keys, self.values
 
     def select(self, rows: Tensor) -> None:
-        """Keep the given batch rows, in that order (beam search moves, drops and repeats them)."""
-        self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
+        """Keep the given rows, in that order (beam search moves, drops and repeats them)."""
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
 
 
 class MultiHeadAttention(nn.Module):

@@ -1,0 +1,139 @@
+"""Greedy and beam search, over any translator with `encode`, `start`, `step` and `project`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clew.models.translator import Translator
+
+
+@dataclass
+class Hypothesis:
+    """Ids without <s> and </s>, and the score: log-probability / length ** length_penalty, </s> counted."""
+
+    ids: list[int]
+    score: float
+
+
+@dataclass
+class Limits:
+    """What a search needs to know beside the model. `max_length` counts tokens with </s>."""
+
+    bos_id: int
+    eos_id: int
+    max_length: int = 128
+    length_penalty: float = 1.0
+
+    def of(self, mask: Tensor) -> Tensor:
+        """The longest output allowed for each sentence (batch,): a model gone astray stops at 2·source + 20."""
+        return (2 * mask.sum(dim=1) + 20).clamp(max=self.max_length)
+
+
+@torch.inference_mode()
+def greedy(model: Translator, source: Tensor, mask: Tensor, limits: Limits) -> list[list[Hypothesis]]:
+    """The likeliest next token at every step: one hypothesis for each of source (batch, S)."""
+    cache = model.start(model.encode(source, mask))
+    longest = limits.of(mask)
+    where = torch.arange(len(source), device=source.device)  # which sentence each row decodes
+    tokens = torch.full_like(where, limits.bos_id)
+    ids: list[list[int]] = [[] for _ in range(len(source))]
+    score = torch.zeros(len(source), device=source.device)
+    for length in range(1, int(longest.max()) + 1):
+        logits = model.project(model.step(tokens, cache)).float()  # (rows, V)
+        best, tokens = logits.max(dim=-1)
+        score[where] += best - logits.logsumexp(dim=-1)
+        ended = tokens == limits.eos_id
+        for sentence, token, end in zip(where.tolist(), tokens.tolist(), ended.tolist(), strict=True):
+            if not end:
+                ids[sentence].append(token)
+        going = (~ended & (longest[where] > length)).nonzero().squeeze(1)
+        if len(going) < len(where):
+            where, tokens = where[going], tokens[going]
+            if len(where) == 0:
+                break
+            cache.keep(going, going)
+    lengths = torch.tensor([len(sentence) + 1 for sentence in ids]) ** limits.length_penalty
+    return [[Hypothesis(*pair)] for pair in zip(ids, (score.cpu() / lengths).tolist(), strict=True)]
+
+
+@torch.inference_mode()
+def beam_search(model: Translator, source: Tensor, mask: Tensor, limits: Limits, beam: int) -> list[list[Hypothesis]]:
+    """The `beam` best hypotheses found for each sentence, best first.
+
+    At each step every live hypothesis is extended by every token; of a sentence's 2·beam best extensions, those that end
+    (among the first `beam`) are put aside and the first `beam` others live on. A sentence is done when `beam` have ended.
+    """
+    sentences, device = len(source), source.device
+    cache = model.start(model.encode(source, mask), beam)
+    longest = limits.of(mask)
+    where = torch.arange(sentences, device=device)  # which sentence each group of `beam` rows decodes
+    history = torch.empty(sentences * beam, 0, dtype=torch.long, device=device)
+    live = torch.full((sentences, beam), -torch.inf, device=device)  # log-probabilities; at first one hypothesis lives
+    live[:, 0] = 0.0
+    tokens = torch.full((sentences * beam,), limits.bos_id, device=device)
+    ended: list[list[Hypothesis]] = [[] for _ in range(sentences)]
+    for length in range(1, int(longest.max()) + 1):
+        logits = model.project(model.step(tokens, cache)).float()  # (groups·beam, V)
+        value, token, row = best_extensions(logits, live, 2 * beam)  # (groups, 2·beam) each, row = which hypothesis
+        ends = token == limits.eos_id
+        ends[:, beam:] = False
+        last = longest[where] <= length  # nothing may go on: the first `beam` end as they are
+        for group, rank in (ends | last[:, None])[:, :beam].nonzero().tolist():
+            if value[group, rank].isfinite():
+                ids = history[group * beam + row[group, rank]].tolist()
+                if not ends[group, rank]:
+                    ids.append(int(token[group, rank]))
+                score = value[group, rank].item() / length**limits.length_penalty
+                ended[int(where[group])].append(Hypothesis(ids, score))
+        going = torch.tensor([g for g, s in enumerate(where.tolist()) if not last[g] and len(ended[s]) < beam], device=device)
+        if len(going) == 0:
+            break
+        ranks = (token == limits.eos_id)[going].to(torch.int8).argsort(dim=1, stable=True)[:, :beam]  # the first that go on
+        live, token, row = (part[going].gather(1, ranks) for part in (value, token, row))
+        origin = going[:, None] * beam + row  # (groups, beam) the row that each new hypothesis extends
+        tokens = token.flatten()
+        history = torch.cat([history[origin.flatten()], tokens[:, None]], dim=1)
+        if len(going) < len(where):
+            where = where[going]
+            cache.keep(going, origin.flatten())
+        else:
+            cache.reorder(origin.flatten())
+    return [sorted(found, key=lambda hypothesis: -hypothesis.score)[:beam] for found in ended]
+
+
+def best_extensions(logits: Tensor, live: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The n best one-token extensions of each group's hypotheses.
+
+    logits (groups·beam, V), live (groups, beam) log-probabilities so far; returns log-probability, token and hypothesis,
+    each (groups, n), best first.
+    """
+    value, token = logits.topk(n, dim=-1)  # no more than n of one hypothesis can be among the n best
+    value = value - logits.logsumexp(dim=-1, keepdim=True) + live.view(-1, 1)
+    value, index = value.view(len(live), -1).topk(n, dim=-1)
+    return value, token.view(len(live), -1).gather(1, index), index // n
+
+
+@torch.inference_mode()
+def all_at_once(model: Translator, source: Tensor, mask: Tensor, limits: Limits) -> list[list[Hypothesis]]:
+    """The likeliest token at every position of a model that writes them all in parallel, cut at the first </s>."""
+    longest = limits.of(mask)
+    logits = model.project(model.write(source, mask, int(longest.max()))).float()  # (batch, T, V)
+    best, tokens = (logits - logits.logsumexp(dim=-1, keepdim=True)).max(dim=-1)
+    found = []
+    for ids, log_p, limit in zip(tokens.tolist(), best, longest.tolist(), strict=True):
+        end = ids.index(limits.eos_id) if limits.eos_id in ids[:limit] else limit
+        score = log_p[: end + 1].sum().item() / (end + 1) ** limits.length_penalty
+        found.append([Hypothesis(ids[:end], score)])
+    return found
+
+
+def search(model: Translator, source: Tensor, mask: Tensor, limits: Limits, beam: int) -> list[list[Hypothesis]]:
+    """The search that suits the model and the beam: for each sentence its hypotheses, best first."""
+    if model.parallel:
+        return all_at_once(model, source, mask, limits)
+    if beam == 1:
+        return greedy(model, source, mask, limits)
+    return beam_search(model, source, mask, limits, beam)

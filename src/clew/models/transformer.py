@@ -1,0 +1,205 @@
+"""The Transformer (Vaswani et al. 2017): encoder, decoder, and the translator made of both."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from clew.config import Choice
+from clew.data.batches import PairBatch
+from clew.models.translator import Memory, TranslatorOutput
+from clew.nn.attention import KeyValues, MultiHeadAttention
+from clew.nn.dropout import Dropout
+from clew.nn.embedding import Embedding
+from clew.nn.feedforward import FeedForward
+from clew.nn.positions import make_positions
+
+
+class TransformerConfig(Choice):
+    """Sizes and choices; the defaults are small enough for a laptop (the paper's base: 512, 2048, 8 heads, 6 + 6 layers)."""
+
+    kind: str = "transformer"
+    d_model: int = Field(256, ge=2)
+    d_ff: int = Field(1024, ge=1)
+    n_heads: int = Field(4, ge=1)
+    n_encoder_layers: int = Field(3, ge=1)
+    n_decoder_layers: int = Field(3, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    attention_dropout: float = Field(0.0, ge=0, lt=1)
+    activation: Literal["relu", "gelu", "silu"] = "relu"
+    norm: Literal["pre", "post"] = "pre"
+    positions: Literal["sinusoidal", "learned", "rotary", "none"] = "sinusoidal"
+    max_length: int = Field(512, ge=1)
+    share_embeddings: bool = True  # one table for source, target and the projection (needs a joint vocabulary)
+
+
+class Residual(nn.Module):
+    """x + dropout(f(norm(x))) (pre-norm) or norm(x + dropout(f(x))) (post-norm, the paper's)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.d_model)
+        self.dropout = Dropout(config.dropout)
+        self.pre = config.norm == "pre"
+
+    def before(self, x: Tensor) -> Tensor:
+        return self.norm(x) if self.pre else x
+
+    def after(self, x: Tensor, fx: Tensor) -> Tensor:
+        x = x + self.dropout(fx)
+        return x if self.pre else self.norm(x)
+
+
+def make_attention(config: TransformerConfig, rotary: bool) -> MultiHeadAttention:
+    return MultiHeadAttention(config.d_model, config.n_heads, dropout=config.attention_dropout, rotary=rotary)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward, each within a residual connection."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention = make_attention(config, config.positions == "rotary")
+        self.feedforward = FeedForward(config.d_model, config.d_ff, activation=config.activation, dropout=config.dropout)
+        self.around_attention, self.around_feedforward = Residual(config), Residual(config)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        y = self.around_attention.before(x)
+        x = self.around_attention.after(x, self.attention(y, y, mask))
+        return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x)))
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention to the encoder's memory, feed-forward, each within a residual connection."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.self_attention = make_attention(config, config.positions == "rotary")
+        self.cross_attention = make_attention(config, False)
+        self.feedforward = FeedForward(config.d_model, config.d_ff, activation=config.activation, dropout=config.dropout)
+        self.around_self, self.around_cross = Residual(config), Residual(config)
+        self.around_feedforward = Residual(config)
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        y = self.around_self.before(x)
+        x = self.around_self.after(x, self.self_attention(y, y, causal=True))
+        x = self.around_cross.after(x, self.cross_attention(self.around_cross.before(x), memory, mask))
+        return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x)))
+
+    def step(self, x: Tensor, past: KeyValues, memory: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        """One new position (B·beam, 1, d_model), with the past and the projected memory from the cache."""
+        x = self.around_self.after(x, self.self_attention.step(self.around_self.before(x), past))
+        x = self.around_cross.after(x, self.cross_attention.look(self.around_cross.before(x), *memory, mask))
+        return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x)))
+
+
+class Stack(nn.Module):
+    """Layers one after another, with the final norm that pre-norm needs."""
+
+    def __init__(self, layers: list[nn.Module], config: TransformerConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.norm = nn.LayerNorm(config.d_model) if config.norm == "pre" else nn.Identity()
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, *context)
+        return self.norm(x)
+
+
+@dataclass
+class TransformerCache:
+    """What decoding keeps: per layer the past (B·beam rows) and the projected memory (B sentences)."""
+
+    past: list[KeyValues]
+    memory: list[tuple[Tensor, Tensor]]
+    mask: Tensor  # (B, 1, 1, S)
+
+    @property
+    def length(self) -> int:
+        return self.past[0].length
+
+    def reorder(self, rows: Tensor) -> None:
+        """Move hypotheses (B·beam,) within their sentences."""
+        for layer in self.past:
+            layer.select(rows)
+
+    def keep(self, sentences: Tensor, rows: Tensor) -> None:
+        """Drop finished sentences: keep these sentences (n,) and their hypotheses' rows (n·beam,)."""
+        self.reorder(rows)
+        self.memory = [(k.index_select(0, sentences), v.index_select(0, sentences)) for k, v in self.memory]
+        self.mask = self.mask.index_select(0, sentences)
+
+
+class Transformer(nn.Module):
+    """Encoder–decoder with shared embeddings (Vaswani et al. 2017, fig. 1 and §3.4).
+
+    Departs from the paper where the config says so: pre-norm is the default, since it trains without care.
+    """
+
+    Config = TransformerConfig
+    parallel = False
+    target_attention = "decoder.layers.*.cross_attention.weights"
+
+    def __init__(self, config: TransformerConfig, source_size: int, target_size: int, pad_id: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.source_embedding = Embedding(source_size, config.d_model, padding_idx=pad_id)
+        share = config.share_embeddings and source_size == target_size
+        self.target_embedding = self.source_embedding if share else Embedding(target_size, config.d_model, padding_idx=pad_id)
+        self.positions = make_positions(config.positions, config.d_model, config.max_length)
+        self.dropout = Dropout(config.dropout)
+        self.encoder = Stack([EncoderLayer(config) for _ in range(config.n_encoder_layers)], config)
+        self.decoder = Stack([DecoderLayer(config) for _ in range(config.n_decoder_layers)], config)
+        self.bias = nn.Parameter(torch.zeros(target_size))
+        self.apply(self.initialise)
+
+    def initialise(self, module: nn.Module) -> None:
+        """Xavier-uniform matrices; embeddings of variance 1/d, so that √d · embedding has unit variance."""
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=self.config.d_model**-0.5)
+            with torch.no_grad():
+                module.weight[module.padding_idx].zero_()
+
+    def embed(self, table: Embedding, ids: Tensor, start: int = 0) -> Tensor:
+        return self.dropout(self.positions(table(ids) * math.sqrt(self.config.d_model), start))  # (B, T, d_model)
+
+    def encode(self, source: Tensor, source_mask: Tensor) -> Memory:
+        states = self.encoder(self.embed(self.source_embedding, source), source_mask[:, None, None, :])
+        return Memory(states, source_mask)
+
+    def forward(self, batch: PairBatch) -> TranslatorOutput:
+        """All target positions at once, each seeing those before it."""
+        memory = self.encode(batch.source, batch.source_mask)
+        x = self.embed(self.target_embedding, batch.target_in)
+        return TranslatorOutput(self.decoder(x, memory.states, memory.mask[:, None, None, :]))
+
+    def output_table(self) -> tuple[Tensor, Tensor]:
+        """Weight (V, D) and bias (V,) of the projection: the embedding table read backwards (§3.4)."""
+        return self.target_embedding.weight, self.bias
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Logits over the target vocabulary, (…, V)."""
+        return F.linear(hidden, *self.output_table())
+
+    def start(self, memory: Memory, beam: int = 1) -> TransformerCache:
+        """An empty past; the memory is projected once per sentence, whatever the beam."""
+        past = [KeyValues() for _ in self.decoder.layers]
+        projected = [layer.cross_attention.keys_values(memory.states) for layer in self.decoder.layers]
+        return TransformerCache(past, projected, memory.mask[:, None, None, :])
+
+    def step(self, tokens: Tensor, cache: TransformerCache) -> Tensor:
+        """The next position of every hypothesis: tokens (B·beam,) -> hidden (B·beam, d_model)."""
+        x = self.embed(self.target_embedding, tokens[:, None], cache.length)
+        for layer, past, memory in zip(self.decoder.layers, cache.past, cache.memory, strict=True):
+            x = layer.step(x, past, memory, cache.mask)
+        return self.decoder.norm(x).squeeze(1)

@@ -1,0 +1,78 @@
+"""Cross-entropy over a vocabulary: the equation, and an engine that never holds all the logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ROWS_AT_ONCE = 256  # 256 rows × 8,000 words × 4 bytes stay in the cache of one core
+
+
+def smoothed_cross_entropy(logits: Tensor, target: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Σ_n [(1-ε)(-log p_n(y_n)) + ε/V Σ_v -log p_n(v)] (Szegedy et al. 2016, §7), and Σ_n -log p_n(y_n).
+
+    logits (N, V), target (N,) ids; both results are scalars, the second without gradient.
+    """
+    log_p = logits.log_softmax(dim=-1)
+    nll = -log_p.gather(1, target[:, None]).sum()
+    uniform = -log_p.mean(dim=-1).sum()
+    return (1 - smoothing) * nll + smoothing * uniform, nll.detach()
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Computes the gradients while the logits of a chunk are at hand: ∂L/∂logits = p - (1-ε) onehot(y) - ε/V."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        total, nll = hidden.new_zeros((), dtype=torch.float32), hidden.new_zeros((), dtype=torch.float32)
+        needs_gradient = any(ctx.needs_input_grad[:3])
+        d_hidden = torch.empty_like(hidden)
+        d_weight = torch.zeros_like(weight, dtype=torch.float32)
+        d_bias = torch.zeros_like(bias, dtype=torch.float32)
+        for h, y, d_h in zip(
+            hidden.split(ROWS_AT_ONCE), target.split(ROWS_AT_ONCE), d_hidden.split(ROWS_AT_ONCE), strict=True
+        ):
+            logits = torch.addmm(bias, h, weight.t()).float()  # (rows, V)
+            log_z = logits.logsumexp(dim=-1, keepdim=True)
+            chunk_nll = (log_z - logits.gather(1, y[:, None])).sum()
+            nll += chunk_nll
+            total += (1 - smoothing) * chunk_nll
+            if smoothing:
+                total += smoothing * (log_z.squeeze(1) - logits.mean(dim=-1)).sum()
+            if needs_gradient:
+                d_logits = logits.sub_(log_z).exp_()
+                if smoothing:
+                    d_logits -= smoothing / d_logits.shape[1]
+                d_logits.scatter_add_(1, y[:, None], d_logits.new_full((len(y), 1), smoothing - 1))
+                d_bias += d_logits.sum(dim=0)
+                d_logits = d_logits.to(weight.dtype)
+                torch.mm(d_logits, weight, out=d_h)
+                d_weight.addmm_(d_logits.t(), h) if weight.dtype == torch.float32 else d_weight.add_(d_logits.t() @ h)
+        ctx.save_for_backward(d_hidden, d_weight.to(weight.dtype), d_bias.to(bias.dtype))
+        ctx.mark_non_differentiable(nll)
+        return total, nll
+
+    @staticmethod
+    def backward(ctx: Any, d_total: Tensor, _d_nll: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        d_hidden, d_weight, d_bias = ctx.saved_tensors
+        return d_hidden * d_total, d_weight * d_total, d_bias * d_total, None, None
+
+
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """`smoothed_cross_entropy(hidden @ weightᵀ + bias, target, smoothing)`, a few rows at a time.
+
+    hidden (N, D), weight (V, D), bias (V,), target (N,). Under autocast the products run in the lower precision and
+    the softmax in float32.
+    """
+    if torch.is_autocast_enabled(hidden.device.type):
+        dtype = torch.get_autocast_dtype(hidden.device.type)
+        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), bias.to(dtype)
+    with torch.autocast(hidden.device.type, enabled=False):
+        return _LinearCrossEntropy.apply(hidden, weight, bias, target, smoothing)
+

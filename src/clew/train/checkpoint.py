@@ -1,0 +1,124 @@
+"""Checkpoints: a folder each, written whole or not at all, checked when read. Tensors in safetensors, the rest in JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from clew.errors import CheckpointError
+from clew.train.average import Average
+from clew.train.budget import Progress
+
+
+def save(
+    folder: Path, *, model: nn.Module, optimizer: Optimizer, batches: Any, progress: Progress, average: Average | None,
+    extra: dict[str, Any], keep: int,
+) -> Path:  # fmt: skip
+    """Write `folder/step-N` atomically, then delete all but the newest `keep`; one that exists already is left alone.
+
+    `extra` is plain JSON data of the caller.
+    """
+    target = folder / f"step-{progress.step:08d}"
+    if target.exists():
+        return target
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    state = optimizer.state_dict()
+    for index, entries in state["state"].items():
+        for name, value in entries.items():
+            tensors[f"optimizer.{index}.{name}"] = value
+    if average is not None:
+        tensors |= {f"average.{index}": value for index, value in enumerate(average.weights)}
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    scalars = {"groups": state["param_groups"], "batches": batches.state_dict(), "progress": asdict(progress), "extra": extra}
+
+    temporary = folder / f".writing-{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_file(unshared(tensors), temporary / "state.safetensors")
+    digest = sha256(temporary / "state.safetensors")
+    (temporary / "state.json").write_text(json.dumps({"sha256": digest, **scalars}))
+    for file in temporary.iterdir():
+        flush(file)
+    os.replace(temporary, target)
+    flush(folder)
+    for old in sorted(folder.glob("step-*"))[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies where a tensor stands under two names (tied weights): safetensors refuses shared memory."""
+    seen: set[int] = set()
+    out = {}
+    for name, value in tensors.items():
+        again = value.data_ptr() in seen
+        seen.add(value.data_ptr())
+        out[name] = value.clone() if again else value.contiguous()
+    return out
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest complete checkpoint, or None where there is none."""
+    found = sorted(folder.glob("step-*")) if folder.is_dir() else []
+    return found[-1] if found else None
+
+
+def load(
+    path: Path, *, model: nn.Module, optimizer: Optimizer, batches: Any, progress: Progress, average: Average | None
+) -> dict[str, Any]:
+    """Put everything back where it was, and return `extra`. Raises CheckpointError where the checkpoint is damaged."""
+    advice = f"delete {path} to go on from the checkpoint before it, or from the start"
+    try:
+        scalars = json.loads((path / "state.json").read_text())
+        if sha256(path / "state.safetensors") != scalars["sha256"]:
+            raise CheckpointError("the checkpoint does not match its checksum", where=str(path), fix=advice)
+        tensors = load_file(path / "state.safetensors")
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"the checkpoint cannot be read: {error}", where=str(path), fix=advice) from error
+    model.load_state_dict(part(tensors, "model."))
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, value in part(tensors, "optimizer.").items():
+        index, _, entry = name.partition(".")
+        states.setdefault(int(index), {})[entry] = value
+    optimizer.load_state_dict({"state": states, "param_groups": scalars["groups"]})
+    if average is not None:
+        for index, weight in enumerate(average.weights):
+            weight.copy_(tensors[f"average.{index}"])
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+    batches.load_state_dict(scalars["batches"])
+    for name, value in scalars["progress"].items():
+        setattr(progress, name, value)
+    return scalars["extra"]
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Wait until a file, or a folder's entries, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,128 @@
+"""The training loop: a generator. Logging, validating, saving and stopping belong to the caller's `for`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from clew.config import BudgetConfig
+from clew.errors import NonFiniteLoss
+from clew.objectives.loss import Loss
+from clew.train.average import Average
+from clew.train.budget import Progress, flops_per_token
+
+Objective = Callable[[nn.Module, Any], Loss]
+
+
+class Batches(Protocol):
+    """What `fit` draws from: endless batches that can be moved to a device, and how far they have come."""
+
+    @property
+    def epochs_done(self) -> float: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+@dataclass
+class Step:
+    """One optimizer step: its number, loss per item, named parts per item, rate, gradient norm, items and times (s)."""
+
+    number: int
+    loss: float
+    parts: dict[str, float]
+    lr: float
+    grad_norm: float
+    count: int
+    cpu_seconds: float
+    done: float  # share of the budget used, 1 at the end
+
+
+def fit(
+    model: nn.Module,
+    objective: Objective,
+    batches: Batches,
+    optimizer: Optimizer,
+    schedule: Callable[[int, float], float],
+    budget: BudgetConfig,
+    *,
+    progress: Progress | None = None,
+    average: Average | None = None,
+    accumulate: int = 1,
+    clip_norm: float | None = None,
+    precision: str = "fp32",
+) -> Iterator[Step]:
+    """Train until the budget is used, yielding after every optimizer step.
+
+    Losses are sums: gradients of `accumulate` batches add up and are divided once by their common count, so that
+    accumulation is exact. `progress` is updated in place; give one that was saved to go on from there.
+    Raises NonFiniteLoss (before the weights are touched) naming the batch.
+    """
+    progress = progress if progress is not None else Progress()
+    device = next(model.parameters()).device
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    peaks = [group.setdefault("peak_lr", peak) for group, peak in zip(optimizer.param_groups, peaks, strict=True)]
+    per_token = flops_per_token(model)
+    stream = iter(batches)
+    while (done := progress.share(budget)) < 1:
+        cpu, wall = time.process_time(), time.perf_counter()
+        factor = schedule(progress.step + 1, done)
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * factor
+        model.train()
+        total, count, parts = 0.0, 0, {}
+        for batch in islice(stream, accumulate):
+            with autocast(device, precision):
+                loss = objective(model, batch.to(device))
+            loss.total.backward()
+            total, count = total + loss.total.item(), count + loss.count
+            for name, value in loss.parts.items():
+                parts[name] = parts.get(name, 0.0) + value.item()
+            if not math.isfinite(total):
+                raise NonFiniteLoss(f"the loss became {total}", where=name_batch(progress.step + 1, batch), fix=ADVICE)
+        norm = scale_gradients(parameters, count, clip_norm)
+        if not math.isfinite(norm):
+            raise NonFiniteLoss(f"the gradient norm became {norm}", where=name_batch(progress.step + 1, batch), fix=ADVICE)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        progress.step, progress.tokens, progress.epoch = progress.step + 1, progress.tokens + count, batches.epochs_done
+        progress.flops += per_token * count
+        if average is not None:
+            average.update(progress.step)
+        seconds = time.process_time() - cpu
+        progress.cpu_seconds, progress.wall_seconds = progress.cpu_seconds + seconds, progress.wall_seconds + time.perf_counter() - wall
+        yield Step(
+            progress.step, total / count, {name: value / count for name, value in parts.items()},
+            optimizer.param_groups[0]["lr"], norm, count, seconds, progress.share(budget),
+        )  # fmt: skip
+
+
+ADVICE = "lower train.optimizer.lr, set train.clip_norm, or look at these rows of the training data"
+
+
+def name_batch(step: int, batch: Any) -> str:
+    rows = getattr(batch, "index", None)
+    return f"step {step}" + (f", data rows {rows.tolist()[:20]}" if rows is not None else "")
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """bfloat16 where the recipe asks for it."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+@torch.no_grad()
+def scale_gradients(parameters: list[nn.Parameter], count: int, clip_norm: float | None) -> float:
+    """Turn summed gradients into means over `count`, clip their norm, and return the norm before clipping."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients).item() / count
+    scale = 1.0 if clip_norm is None or norm <= clip_norm else clip_norm / norm
+    torch._foreach_mul_(gradients, scale / count)
+    return norm

@@ -1,0 +1,73 @@
+"""Optimizers, built over a model's parameters; weight decay spares biases, norms and embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.optim import Optimizer
+
+from clew.config import Choice
+
+
+class AdamConfig(Choice):
+    kind: str = "adam"
+    lr: float = Field(5e-4, gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-9
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class SGDConfig(Choice):
+    kind: str = "sgd"
+    lr: float = Field(0.1, gt=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Two groups: matrices, which decay, and the rest, which does not."""
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decays = [parameter for parameter in trained if parameter.ndim >= 2 and id(parameter) not in tables]
+    kept = {id(parameter) for parameter in decays}
+    rest = [parameter for parameter in trained if id(parameter) not in kept]
+    return [{"params": decays, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+class _Factory:
+    """A choice whose object makes a torch optimizer: `AdamW(config)(model) -> Optimizer`."""
+
+    make: Callable[..., Optimizer]
+
+    def __init__(self, config: AdamConfig | SGDConfig) -> None:
+        self.config = config
+
+    def __call__(self, model: nn.Module) -> Optimizer:
+        options = self.config.model_dump(exclude={"kind", "weight_decay"})
+        return type(self).make(parameter_groups(model, self.config.weight_decay), fused=True, **options)
+
+
+class Adam(_Factory):
+    """Kingma and Ba 2015, with Vaswani et al.'s β₂ and ε as defaults; weight decay as an L2 gradient."""
+
+    Config = AdamConfig
+    make = torch.optim.Adam
+
+
+class AdamW(_Factory):
+    """Loshchilov and Hutter 2019: decay apart from the gradient."""
+
+    class Config(AdamConfig):
+        kind: str = "adamw"
+
+    make = torch.optim.AdamW
+
+
+class SGD(_Factory):
+    """Robbins and Monro, with momentum where it is set."""
+
+    Config = SGDConfig
+    make = torch.optim.SGD
