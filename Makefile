@@ -48,6 +48,7 @@ install: $(INSTALLED)
 # Built again when the requirements or the front-end change.
 $(INSTALLED): pyproject.toml constraints.txt $(FRONT)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "clew needs Python 3.11 or later; set PYTHON=")'
+	@echo "Installing into $(VENV), once: this takes a few minutes."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clew import config
-from clew.cli.recipe import reference
 from clew.config import Choice, Config, DecodeConfig, TrainConfig
 from clew.errors import RecipeError
 from clew.recipe_file import dump_recipe, load_recipe, parse_value
+from clew.recipe_reference import reference
 
 RECIPE = """\
 name = "base"
@@ -155,7 +155,8 @@ def test_an_override_is_toml_or_else_text(text: str, value: object) -> None:
     (["modle.size=3"], ['unknown key "modle"', 'did you mean "model"?']),
     (["train.batch_tokens=many"], ["train.batch_tokens = 'many'", "valid integer"]),
     (["train.batch_tokens=0"], ["train.batch_tokens = 0", "greater than or equal to 1"]),
-    (["train.optimizer=3"], ["[optimizer] needs a kind"]),
+    (["train.optimizer=3"], ["[optimizer] needs a kind", "override, train.optimizer"]),
+    (["train.optimizer.kind=x"], ['unknown optimizer kind "x"', "override, train.optimizer.kind"]),
     (["model.kind=third"], ['unknown model kind "third"', "override, model.kind"]),
     (["batch_tokens"], ['cannot read the override "batch_tokens"', "key.sub=value"]),
     (["seed.x=1"], ["seed = {'x': 1}"]),

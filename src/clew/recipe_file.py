@@ -43,7 +43,8 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     except ValidationError as error:
         raise _explain(error, values, origins, path) from error
     except RecipeError as error:  # an unknown kind: say in which file it stands
-        raise RecipeError(error.what, where=_place(error.where, origins, path), fix=error.fix) from error
+        key = next((key for key in origins if f".{error.where}." in f".{key}."), error.where)
+        raise RecipeError(error.what, where=_place(key, origins, path), fix=error.fix) from error
     return recipe, {key: next((where for _, where in _under(key, origins)), "default") for key in _keys(recipe)}
 
 
