@@ -8,20 +8,20 @@ from clew.errors import VocabularyError
 
 
 def check_ids(ids: Tensor, size: int, name: str) -> None:
-    """Raise VocabularyError, naming the first id outside [0, size) and the size; waits for the device that holds `ids`."""
+    """Raise VocabularyError, naming the first id outside [0, size) and the size; waits for the device of `ids`."""
     wrong = ids[(ids < 0) | (ids >= size)]
     if wrong.numel():
         raise VocabularyError(
             f"{name} id {int(wrong[0])} is outside the embedding, which has {size} rows (0 to {size - 1})",
-            fix="the text was encoded with another tokenizer than the model's, or a position lies past the longest it knows",
+            fix="encode the text with the model's own tokenizer; a position must be below the longest length that it knows",
         )
 
 
 class Embedding(nn.Embedding):
     """x_t = E[w_t]: (…) ids → (…, d); `name` says in errors what the ids are.
 
-    On the CPU an id outside the table raises VocabularyError, at no cost when there is none: torch's own check is explained
-    after it has failed. A GPU reports such an id only as an assertion of the kernel, since looking would make it wait.
+    On the CPU an id outside the table raises VocabularyError, at no cost when there is none: torch's own check is
+    explained after it has failed. A GPU reports such an id as a failed assertion, since looking would make it wait.
     """
 
     def __init__(self, size: int, d: int, *, padding_idx: int | None = None, name: str = "token") -> None:

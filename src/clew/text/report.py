@@ -29,7 +29,7 @@ class VocabularyReport:
     def __str__(self) -> str:
         unknown = ", ".join(f"{word} ({count:,})" for word, count in self.unknown) or "none"
         return (
-            f"vocabulary of {self.size:,} tokens on {self.texts:,} texts, {self.words:,} words, {self.tokens:,} tokens\n"
+            f"vocabulary of {self.size:,} on {self.texts:,} texts, {self.words:,} words, {self.tokens:,} tokens\n"
             f"  known tokens        {self.coverage:.2%}\n"
             f"  tokens per word     {self.tokens_per_word:.2f}\n"
             f"  words kept whole    {self.whole_words:.2%}\n"

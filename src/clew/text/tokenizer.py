@@ -25,9 +25,9 @@ SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")  # in this order: their ids are 0, 
 class Tokenizer:
     """Text ↔ token ids; the special ids are fixed.
 
-    `decode(encode(x)) == normalise(x)` for word, bpe, unigram (where nothing is unknown) and byte_bpe (always); wordpiece
-    forgets where spaces stood around punctuation. Normalising turns every run of white space into one space and strips
-    both ends ("▁" counts as a space, except for byte_bpe). "<s>" written in a text is ordinary text, never a special token.
+    `decode(encode(x)) == normalise(x)` for word, bpe, unigram (where nothing is unknown) and byte_bpe (always);
+    wordpiece forgets where spaces stood around punctuation. Normalising turns every run of white space into one space
+    and strips both ends ("▁" counts as a space, except for byte_bpe). "<s>" in a text is text, never a special token.
     """
 
     pad_id, bos_id, eos_id, unk_id = range(4)
@@ -47,7 +47,7 @@ class Tokenizer:
         """Learn a vocabulary of at most `vocab_size` tokens, specials included.
 
         The same texts give the same word, bpe and byte_bpe vocabulary each time; wordpiece and unigram may settle ties
-        differently, for the library keeps its counts in no fixed order. Keep the saved file, not the recipe, to repeat a run.
+        differently, for the library keeps its counts in no fixed order: to repeat a run, keep the saved file.
         `texts` is what to learn from: the caller applies `config.max_examples`, since only it knows what a row is.
         Raises DataError where the texts hold nothing to learn from, RecipeError where byte_bpe gets fewer than 260 ids.
         """

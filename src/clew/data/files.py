@@ -1,0 +1,51 @@
+"""Your own files as training data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from clew.data.readers import existing, read
+from clew.data.rows import Rows
+from clew.data.source import SPLITS, Source, SourceConfig
+from clew.errors import DataError
+
+
+class FilesConfig(SourceConfig):
+    """Files per split: one per column (parallel text), or tables with the columns (.tsv, .csv, .jsonl, .parquet)."""
+
+    kind: str = "files"
+    train: tuple[str, ...] = Field(min_length=1)
+    valid: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    columns: tuple[str, ...] = Field(min_length=1)
+
+
+class Files(Source):
+    """Rows from files; without `valid` files some of the training rows are held out for validation."""
+
+    Config = FilesConfig
+
+    def __init__(self, config: FilesConfig) -> None:
+        super().__init__(config)
+        if len(set(config.columns)) < len(config.columns):
+            raise DataError("two columns have the same name", where=f"data.columns = {list(config.columns)}")
+
+    @property
+    def about(self) -> dict[str, Any]:
+        paths = [path for name in self._given() for path in getattr(self.config, name)]
+        return {
+            "what": "your own files",
+            "licence": "yours to know",
+            "size": sum(existing(path).stat().st_size for path in paths),
+            "columns": list(self.config.columns),
+            "url": ", ".join(paths),
+        }
+
+    def _given(self) -> tuple[str, ...]:
+        return tuple(name for name in SPLITS if getattr(self.config, name))
+
+    def _read(self, name: str) -> Rows:
+        config = self.config
+        return read(getattr(config, name), config.columns, on_bad=config.on_bad, max_characters=config.max_characters)

@@ -1,0 +1,103 @@
+"""Data sets of the Hugging Face hub, or a folder that holds one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from clew.data.readers import Record, collect, lookup, require
+from clew.data.rows import ReadReport, Rows
+from clew.data.source import Source, SourceConfig
+from clew.errors import DataError, MissingExtra
+
+NAMES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}  # ours → theirs
+
+
+class HubConfig(SourceConfig):
+    """`name` as `datasets.load_dataset` takes it; `columns` maps our names to theirs, as in {de = "translation.de"}."""
+
+    kind: str = "hub"
+    name: str
+    subset: str | None = None
+    revision: str | None = None
+    columns: dict[str, str] = Field(min_length=1)
+
+
+class Hub(Source):
+    """Rows from a hub data set; needs the extra "data". A local folder as `name` needs no network."""
+
+    Config = HubConfig
+
+    @cached_property
+    def _set(self) -> Any:
+        """The `datasets.DatasetDict`; DataError with the cause where it cannot be had."""
+        try:
+            import datasets
+        except ImportError as error:
+            raise MissingExtra(
+                "hub data sets need the library `datasets`", where="data", fix='pip install "clew[data]"'
+            ) from error
+        config, folder = self.config, Path(self.config.name)
+        try:
+            if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():  # save_to_disk wrote it
+                found = datasets.load_from_disk(str(folder))
+            else:
+                found = datasets.load_dataset(config.name, config.subset, revision=config.revision)
+        except Exception as error:  # the library raises many kinds: network, name, subset, revision, access
+            raise DataError(
+                f"cannot load this data set: {error}",
+                where=f'data.name = "{config.name}"',
+                fix="check its name, subset and revision, and that the hub can be reached; a local folder works too",
+            ) from error
+        return found if isinstance(found, dict) else {"train": found}
+
+    @cached_property
+    def _theirs(self) -> dict[str, str]:
+        """Our split name → theirs, for the splits that the set has."""
+        return {
+            ours: next(n for n in known if n in self._set) for ours, known in NAMES.items() if {*known} & {*self._set}
+        }
+
+    def _given(self) -> tuple[str, ...]:
+        if not self._theirs:
+            raise DataError(
+                f"none of its splits is a known one: {', '.join(self._set)}",
+                where=f'data.name = "{self.config.name}"',
+                fix=f"known: {', '.join(n for names in NAMES.values() for n in names)}",
+            )
+        return tuple(self._theirs)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        info = next(iter(self._set.values())).info
+        return {
+            "what": info.description or self.config.name,
+            "licence": info.license or "see the data set's page",
+            "size": info.download_size or 0,
+            "columns": list(self.config.columns),
+            "url": info.homepage or f"https://huggingface.co/datasets/{self.config.name}",
+        }
+
+    def _read(self, name: str) -> Rows:
+        config, theirs = self.config, self._theirs[name]
+        table = self._set[theirs]
+        where = f"{config.name}/{theirs}"
+        if len(table):
+            require(table[0], config.columns.values(), where)
+        tops = {c if c in table.column_names else c.split(".")[0] for c in config.columns.values()}
+
+        def records() -> Iterator[Record]:
+            for i, row in enumerate(table.select_columns(sorted(tops))):
+                yield Record(f"{where} row {i + 1}", [lookup(row, column) for column in config.columns.values()])
+
+        return collect(
+            records(),
+            list(config.columns),
+            ReadReport(where),
+            on_bad=config.on_bad,
+            max_characters=config.max_characters,
+        )
