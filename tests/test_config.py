@@ -210,7 +210,7 @@ def test_dump_reads_back_equal_and_tells_origins(base: Path) -> None:
     assert load_recipe(again)[0] == recipe
     assert f"size = 3  # {base}:12" in text
     assert "steps = 9  # override" in text
-    assert '# epochs = "none"  # default' in text
+    assert "# epochs: not set  # default" in text
     assert dump_recipe(load_recipe(again)[0]) == dump_recipe(recipe)
 
 

@@ -53,14 +53,17 @@ _NUMBERS = {int, float, type(None)}
 
 
 class Config(BaseModel):
-    """Base of every settings class: frozen, and extra keys are errors."""
+    """Base of every settings class: frozen, and extra keys are errors.
+
+    TOML has no null, so a setting that may be None, yet defaults to something else, must be a number (see `_none`).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
     def _none(cls, values: Any) -> Any:
-        """TOML has no null: "none" stands for it where a number may be left out."""
+        """Read "none" as None where a number may be left out."""
         if not isinstance(values, dict):
             return values
         optional = {n for n, f in cls.model_fields.items() if {type(None)} < {*get_args(f.annotation)} <= _NUMBERS}

@@ -236,8 +236,8 @@ def _dump(config: BaseModel, provenance: Provenance, prefix: str) -> Iterator[st
         where = provenance.get(f"{prefix}{name}")
         comment = f"  # {where}" if where else ""
         # TOML has no null: a default of None is shown as a comment, None put for another default as "none".
-        silent = "# " if value is None and field.default is None else ""
-        yield f"{silent}{_key(name)} = {_toml(value)}{comment}"
+        silent = value is None and field.default is None
+        yield f"# {name}: not set{comment}" if silent else f"{_key(name)} = {_toml(value)}{comment}"
     for name, value in tables:
         yield from ("", f"[{prefix}{_key(name)}]")
         yield from _dump(value, provenance, f"{prefix}{name}.")
