@@ -1,0 +1,36 @@
+"""The model card: README.md of a run folder, written from the run's own figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clew.runs.folder import Run, write
+
+
+def write_card(run: Run) -> None:
+    """Write README.md of a finished run."""
+    recipe, results = run.recipe, run.results()
+    lines = [
+        f"# {recipe.name}",
+        "",
+        recipe.about or f"A {recipe.model.kind} for the task {recipe.task.kind}, trained with clew.",
+        "",
+        f"- model: {recipe.model.kind}, {results['parameters']:,} parameters (`config.json`, `model.safetensors`)",
+        f"- data: {'; '.join(results['data'])}",
+        f"- training: {results['step']:,} steps, {results['tokens']:,} target tokens, {results['epoch']:.1f} epochs, "
+        f"{results['cpu_seconds'] / 60:.1f} CPU-minutes on {results['hardware']}, seed {recipe.seed}",
+        f"- weights kept: step {results['best']['best_step']:,}, the best on the validation split",
+        "",
+        "| split | metric | value | 95% interval | signature |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for split, figures in results["splits"].items():
+        lines += [row(split, name, figure) for name, figure in figures.items() if isinstance(figure, dict)]
+    lines += ["", "Use it: `clew predict THIS_FOLDER \"a sentence\"`. Train it again: `clew train recipe.toml`.", ""]
+    write(run.path / "README.md", "\n".join(lines))
+
+
+def row(split: str, name: str, figure: dict[str, Any]) -> str:
+    interval = "–" if figure["low"] is None else f"{figure['low']:.3g} – {figure['high']:.3g}"
+    signature = str(figure["signature"]).replace("|", "\\|")
+    return f"| {split} | {name} | {figure['value']:.4g} | {interval} | {signature} |"

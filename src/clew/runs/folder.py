@@ -1,0 +1,140 @@
+"""The run folder: what a training leaves behind, written and read in one place."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from clew.config import Recipe, build
+from clew.errors import RunError
+from clew.recipe_file import dump_recipe, load_recipe
+from clew.text.pair import Tokenizers
+from clew.train.checkpoint import unshared
+
+
+class Run:
+    """One run, at `path`:
+
+    recipe.toml (filled in), config.json + model.safetensors + tokenizer.json, README.md (the model card), metrics.jsonl,
+    results.json (once finished), events/ (TensorBoard), checkpoints/, samples/.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """A run that exists. Raises RunError where there is none."""
+        run = cls(path)
+        if not (run.path / "recipe.toml").is_file():
+            raise RunError("there is no run here", where=str(path), fix="give the folder that `clew train` wrote")
+        return run
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def recipe(self) -> Recipe:
+        return load_recipe(self.path / "recipe.toml", [])[0]
+
+    @property
+    def task(self) -> Any:
+        return build("task", self.recipe.task)
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / "results.json").is_file()
+
+    def start(self, recipe: Recipe, tokenizers: Tokenizers) -> None:
+        """Write what is known before the first step."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        tokenizers.save(self.path)
+        write(self.path / "recipe.toml", dump_recipe(recipe))
+
+    def tokenizers(self) -> Tokenizers:
+        return Tokenizers.load(self.path)
+
+    def save_model(self, model: nn.Module, file: str = "model.safetensors") -> None:
+        """Write the weights, whole or not at all, and the sizes that rebuild the model."""
+        temporary = self.path / f".{file}.{os.getpid()}"
+        save_file(unshared(model.state_dict()), temporary)
+        os.replace(temporary, self.path / file)
+
+    def model(self, device: str = "cpu") -> nn.Module:
+        """The trained model, in evaluation mode. Raises RunError where training has not saved one yet."""
+        file = self.path / "model.safetensors"
+        if not file.is_file():
+            raise RunError("this run has no model yet", where=str(self.path), fix="finish it: clew train --resume")
+        model = self.task.model(self.recipe.model, self.tokenizers())
+        model.load_state_dict(load_file(file))
+        return model.to(device).eval()
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        with (self.path / "metrics.jsonl").open("a") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        file = self.path / "metrics.jsonl"
+        lines = file.read_text().splitlines() if file.is_file() else []
+        return [json.loads(line) for line in lines]
+
+    def forget_after(self, step: int) -> None:
+        """Drop what was logged after `step`: a resumed run logs it again. A line cut short by a kill goes too."""
+        file = self.path / "metrics.jsonl"
+        if not file.is_file():
+            return
+        kept = []
+        for line in file.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if row["step"] <= step:
+                kept.append(line + "\n")
+        write(file, "".join(kept))
+
+    def save_samples(self, step: int, samples: list[dict[str, str]]) -> None:
+        """Write a validation's sample outputs, for people to read."""
+        folder = self.path / "samples"
+        folder.mkdir(exist_ok=True)
+        blocks = ["\n".join(f"{name:<9} {text}" for name, text in sample.items()) for sample in samples]
+        write(folder / f"step-{step:08d}.txt", "\n\n".join(blocks) + "\n")
+
+    def save_outputs(self, split: str, outputs: list[str]) -> None:
+        """Write what the model made of every row of a split, one a line."""
+        (self.path / "outputs").mkdir(exist_ok=True)
+        write(self.path / "outputs" / f"{split}.txt", "\n".join(outputs) + "\n")
+
+    def outputs(self, split: str) -> list[str]:
+        return (self.path / "outputs" / f"{split}.txt").read_text(encoding="utf-8").split("\n")[:-1]
+
+    def finish(self, results: dict[str, Any]) -> None:
+        write(self.path / "results.json", json.dumps(results, indent=1, ensure_ascii=False))
+
+    def results(self) -> dict[str, Any]:
+        """The final figures. Raises RunError where the run has not finished."""
+        if not self.finished:
+            raise RunError("this run has not finished", where=str(self.path), fix="finish it: clew train --resume")
+        return json.loads((self.path / "results.json").read_text())
+
+
+def write(file: Path, text: str) -> None:
+    """Replace a file whole or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, file)
+
+
+def device_of(name: str) -> str:
+    """"auto" is the accelerator where there is one."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

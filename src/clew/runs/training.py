@@ -1,0 +1,234 @@
+"""Train what a recipe describes into a run folder: log, validate, save, stop, resume."""
+
+from __future__ import annotations
+
+import math
+import platform
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from clew.config import Recipe, build
+from clew.errors import CheckpointError, RunError
+from clew.runs.card import write_card
+from clew.runs.events import Events
+from clew.runs.folder import Run, device_of
+from clew.text.pair import Tokenizers
+from clew.train import checkpoint
+from clew.train.average import Average
+from clew.train.budget import Progress
+from clew.train.loop import Step, fit
+
+LOG_EVERY = 10  # optimizer steps
+
+
+@dataclass
+class Moment:
+    """One step of a run, and the validation that followed it, where one did."""
+
+    step: Step
+    progress: Progress
+    validation: dict[str, Any] | None = None
+
+
+@dataclass
+class Standing:
+    """What early stopping remembers; saved with every checkpoint."""
+
+    best: float = -math.inf
+    best_step: int = 0
+    since_best: int = 0  # validations
+
+
+def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Iterator[Moment]:
+    """Train `recipe` into `folder`, yielding after every step; the folder is a finished run when the iterator ends.
+
+    With `resume`, go on from the newest checkpoint there (or start, where there is none yet); a finished run yields
+    nothing. On SIGTERM or SIGINT the state is saved first, then KeyboardInterrupt is raised.
+    Raises RunError where the folder holds a run and `resume` is off, CheckpointError where its recipe is another.
+    """
+    run = Run(folder)
+    if (run.path / "recipe.toml").exists():
+        if not resume:
+            raise RunError("this folder already holds a run", where=str(folder), fix="add --resume, or choose another --out")
+        check_same(run.recipe, recipe, folder)
+        if run.finished:
+            return
+    yield from Training(recipe, run).go()
+
+
+def check_same(old: Recipe, new: Recipe, folder: str | Path) -> None:
+    """A run may be resumed with another budget, and nothing else."""
+    left, right = old.model_dump(mode="json"), new.model_dump(mode="json")
+    left["train"].pop("budget"), right["train"].pop("budget")
+    if left != right:
+        differing = [key for key in right if left.get(key) != right[key]]
+        raise CheckpointError(
+            f"this run was started from another recipe: [{'], ['.join(differing)}] differ",
+            where=str(folder), fix="resume with the recipe in the folder, or choose another --out",
+        )  # fmt: skip
+
+
+class Training:
+    """The parts of one run, put together, and the `for` over `fit`."""
+
+    def __init__(self, recipe: Recipe, run: Run) -> None:
+        self.recipe, self.run = recipe, run
+        settings = recipe.train
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        torch.manual_seed(recipe.seed)
+        self.task = build("task", recipe.task)
+        self.data = build("data", recipe.data)
+        rows = self.data.split("train")
+        self.valid = self.data.split("valid")
+        started = (run.path / "recipe.toml").exists()
+        self.tokenizers: Tokenizers = run.tokenizers() if started else self.task.tokenizers(rows, recipe.tokenizer)
+        run.start(recipe, self.tokenizers)
+        self.model: nn.Module = self.task.model(recipe.model, self.tokenizers).to(device_of(settings.device))
+        self.batches = self.task.batches(rows, self.tokenizers, settings, recipe.seed)
+        self.optimizer = build("optimizer", settings.optimizer)(self.model)
+        self.average = Average(self.model, settings.average) if settings.average else None
+        self.progress, self.standing = Progress(), Standing()
+        self.report = [str(rows.report), str(self.valid.report)]
+        if self.batches.n_left_out:
+            self.report.append(f"{self.batches.n_left_out:,} training pairs over {settings.max_length} tokens were left out")
+
+    def go(self) -> Iterator[Moment]:
+        settings = self.recipe.train
+        newest = checkpoint.latest(self.run.checkpoints)
+        if newest is not None:
+            self.standing = Standing(**checkpoint.load(newest, **self.state()))
+        self.run.forget_after(self.progress.step)
+        model = torch.compile(self.model, dynamic=True) if settings.compile else self.model
+        steps = fit(
+            model, build("objective", self.recipe.objective), self.batches, self.optimizer,
+            build("schedule", settings.schedule), settings.budget, progress=self.progress, average=self.average,
+            accumulate=settings.accumulate, clip_norm=settings.clip_norm, precision=settings.precision,
+        )  # fmt: skip
+        with Events(self.run.path / "events") as events, asked_to_stop() as asked:
+            while not self.stopped_early:
+                epoch = self.progress.epoch
+                step = next(steps, None)
+                if step is None:
+                    break
+                validation = self.validate() if self.due(step, epoch) else None
+                self.log(step, validation, events)
+                save_every = settings.save_every
+                if validation or asked or (save_every and step.number % save_every == 0):
+                    self.save()
+                yield Moment(step, self.progress, validation)
+                if asked:
+                    raise KeyboardInterrupt
+        self.finish()
+
+    @property
+    def stopped_early(self) -> bool:
+        patience = self.recipe.train.patience
+        return patience is not None and self.standing.since_best >= patience
+
+    def due(self, step: Step, epoch_before: float) -> bool:
+        """Validate every so many steps, or at the end of each epoch; and at the very end."""
+        every = self.recipe.train.evaluate_every
+        by_count = step.number % every == 0 if every else int(self.progress.epoch) > int(epoch_before)
+        return by_count or step.done >= 1
+
+    def validate(self) -> dict[str, Any]:
+        """Measure the (averaged) weights on the validation split, and keep them where they are the best so far."""
+        with self.average.in_place() if self.average else nullcontext():
+            figures = self.task.validate(
+                self.model, self.tokenizers, self.valid, self.recipe.decode, self.recipe.train.evaluate_examples
+            )
+            quality = figures[self.task.quality]
+            if quality > self.standing.best:
+                self.standing = Standing(quality, self.progress.step)
+                self.run.save_model(self.model)
+            else:
+                self.standing.since_best += 1
+        return figures
+
+    def log(self, step: Step, validation: dict[str, Any] | None, events: Events) -> None:
+        where = {name: getattr(self.progress, name) for name in ("step", "tokens", "epoch", "cpu_seconds", "wall_seconds")}
+        if validation:
+            figures = {name: value for name, value in validation.items() if name != "samples"}
+            self.run.log({**where, "valid": figures})
+            self.run.save_samples(step.number, validation["samples"])
+            events.add("valid", figures, step.number)
+        if validation or step.number % LOG_EVERY == 0 or step.number == 1:
+            speed = step.count / step.cpu_seconds
+            figures = {"loss": step.loss, **step.parts, "lr": step.lr, "grad_norm": step.grad_norm, "tokens_per_cpu_second": speed}
+            self.run.log({**where, **figures})
+            events.add("train", figures, step.number)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds beside `Standing`."""
+        return {
+            "model": self.model, "optimizer": self.optimizer, "batches": self.batches,
+            "progress": self.progress, "average": self.average,
+        }  # fmt: skip
+
+    def save(self) -> None:
+        checkpoint.save(self.run.checkpoints, **self.state(), extra=asdict(self.standing), keep=self.recipe.train.keep)
+
+    def finish(self) -> None:
+        """Measure the best weights on every split that is neither trained on nor chosen by, and write the results."""
+        model = self.run.model(device_of(self.recipe.train.device))
+        splits = [name for name in self.data.splits if name not in ("train", "valid")] or ["valid"]
+        measured = {}
+        for name in splits:
+            rows = self.data.split(name)
+            measured[name] = self.task.evaluate(model, self.tokenizers, rows, self.recipe.decode, choose_on=self.valid)
+            self.run.save_outputs(name, measured[name].pop("outputs"))
+        progress = self.progress
+        self.run.finish({
+            "splits": measured,
+            "best": asdict(self.standing),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            **asdict(progress),
+            "train_tokens_per_cpu_second": progress.tokens / progress.cpu_seconds,
+            "data": self.report,
+            "hardware": hardware(),
+            "torch": torch.__version__,
+        })  # fmt: skip
+        write_card(self.run)
+
+
+def hardware() -> str:
+    """One line about this machine."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    names = [line.partition(":")[2].strip() for line in cpu_info() if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def cpu_info() -> list[str]:
+    file = Path("/proc/cpuinfo")
+    return file.read_text().splitlines() if file.exists() else []
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """A list that is empty until SIGTERM or SIGINT arrives; a second signal ends the process at once."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def note(number: int, _frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

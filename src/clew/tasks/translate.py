@@ -1,0 +1,231 @@
+"""Translation: pairs of sentences in, a translator's objective and search, BLEU, chrF, perplexity and AER out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
+from clew.data.batches import PairBatch, PairLoader, Pairs, pad
+from clew.data.rows import Rows
+from clew.decode.engine import engine
+from clew.decode.search import Hypothesis, Limits, search
+from clew.errors import DataError
+from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
+from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
+from clew.objectives.translation import Translation, TranslationConfig
+from clew.text.pair import Tokenizers
+from clew.text.tokenizer import Tokenizer
+
+
+@dataclass
+class Prediction:
+    """One translated text: the best hypothesis, the others found, and, where asked for, what it looked at.
+
+    attention: (name, weights (target tokens, source tokens)) of every map; the first is the one to show. The token lists
+    end in </s>. salient: for each target token the source token that it looks at most.
+    """
+
+    text: str
+    score: float
+    alternatives: list[tuple[str, float]] = field(default_factory=list)
+    source_tokens: list[str] = field(default_factory=list)
+    target_tokens: list[str] = field(default_factory=list)
+    attention: list[tuple[str, Tensor]] = field(default_factory=list)
+    salient: list[int] = field(default_factory=list)
+
+
+class TranslateConfig(Choice):
+    """Which columns of the data are the source and the target, and the gold word alignment where there is one."""
+
+    kind: str = "translate"
+    source: str
+    target: str
+    alignment: str = "alignment"  # used where the data has such a column
+
+
+class Translate:
+    """Translate column `source` into column `target`."""
+
+    Config = TranslateConfig
+    quality = "bleu"  # the metric that early stopping and comparisons look at; higher is better
+
+    def __init__(self, config: TranslateConfig) -> None:
+        self.config = config
+
+    # Which examples.
+
+    def columns(self, rows: Rows) -> tuple[list[str], list[str]]:
+        """Source and target texts. Raises DataError where a column is missing."""
+        for name in (self.config.source, self.config.target):
+            if name not in rows.columns:
+                have = ", ".join(rows.columns)
+                raise DataError(f'no column "{name}" in {rows.report.source}', where="task", fix=f"columns there: {have}")
+        return rows[self.config.source], rows[self.config.target]
+
+    def tokenizers(self, rows: Rows, config: TokenizerConfig) -> Tokenizers:
+        """Train on the texts of these rows; one vocabulary where `config.joint`."""
+        source, target = (texts[: config.max_examples] for texts in self.columns(rows))
+        if config.joint:
+            joint = Tokenizer.train(source + target, config)
+            return Tokenizers(joint, joint)
+        return Tokenizers(Tokenizer.train(source, config), Tokenizer.train(target, config))
+
+    def pairs(self, rows: Rows, tokenizers: Tokenizers) -> Pairs:
+        source, target = self.columns(rows)
+        return Pairs(tokenizers.source.encode(source), tokenizers.target.encode(target))
+
+    def batches(self, rows: Rows, tokenizers: Tokenizers, train: TrainConfig, seed: int) -> PairLoader:
+        """Training batches. Raises DataError where no pair is short enough to train on."""
+        pairs = self.pairs(rows, tokenizers)
+        loader = PairLoader(
+            pairs, batch_tokens=train.batch_tokens, max_length=train.max_length, seed=seed, **tokenizers.ids
+        )
+        if not len(loader.rows):
+            raise DataError(f"all {len(pairs)} pairs are longer than {train.max_length} tokens", fix="raise train.max_length")
+        return loader
+
+    def model(self, config: Choice, tokenizers: Tokenizers) -> nn.Module:
+        return build("model", config, len(tokenizers.source), len(tokenizers.target), tokenizers.target.pad_id)
+
+    # How to predict.
+
+    def predict(
+        self, model: nn.Module, tokenizers: Tokenizers, texts: Iterable[str], decode: DecodeConfig, *, attention: bool = False
+    ) -> Iterator[Prediction]:
+        """Translate texts one after another, in their order; any number of them, some thousands in memory at a time."""
+        stream = iter(texts)
+        fast = engine(model, decode.precision)
+        while chunk := list(islice(stream, 64 * decode.batch_size)):
+            ids = tokenizers.source.encode(chunk)
+            order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+            found: list[Prediction] = [Prediction("", 0.0)] * len(ids)
+            for start in range(0, len(order), decode.batch_size):
+                rows = order[start : start + decode.batch_size]
+                for row, hypotheses in zip(rows, self.search(fast, tokenizers, [ids[i] for i in rows], decode), strict=True):
+                    found[row] = self.prediction(model, tokenizers, ids[row], hypotheses, attention)
+            yield from found
+
+    def search(
+        self, model: nn.Module, tokenizers: Tokenizers, ids: list[list[int]], decode: DecodeConfig
+    ) -> list[list[Hypothesis]]:
+        """The hypotheses for encoded sources, as one batch."""
+        device = next(model.parameters()).device
+        eos, bos = tokenizers.target.eos_id, tokenizers.target.bos_id
+        source = pad([[*row, eos] for row in ids], tokenizers.target.pad_id).to(device)
+        lengths = torch.tensor([len(row) + 1 for row in ids], device=device)
+        mask = torch.arange(source.shape[1], device=device) < lengths[:, None]
+        limits = Limits(bos, eos, decode.max_length, decode.length_penalty)
+        return search(model, source, mask, limits, decode.beam)
+
+    def prediction(
+        self, model: nn.Module, tokenizers: Tokenizers, source: list[int], hypotheses: list[Hypothesis], attention: bool
+    ) -> Prediction:
+        texts = tokenizers.target.decode([hypothesis.ids for hypothesis in hypotheses])
+        scored = [(text, hypothesis.score) for text, hypothesis in zip(texts, hypotheses, strict=True)]
+        out = Prediction(*scored[0], alternatives=scored[1:])
+        if attention:
+            target = hypotheses[0].ids
+            out.source_tokens = [*tokenizers.source.tokens(source), "</s>"]
+            out.target_tokens = [*tokenizers.target.tokens(target), "</s>"]
+            out.attention = list(self.maps(model, tokenizers, Pairs([source], [target]))[0].items())
+            out.salient = salient(out.attention[0][1]) if out.attention else []
+        return out
+
+    def maps(self, model: nn.Module, tokenizers: Tokenizers, pairs: Pairs) -> list[dict[str, Tensor]]:
+        """Attention of each pair, target given: name → (target tokens, source tokens), </s> included on both sides."""
+        out = []
+        for batch in sequential(pairs, tokenizers, 64):
+            maps = attention_maps(model, batch.to(next(model.parameters()).device))
+            for row, (source, target) in enumerate(zip(batch.source_mask.sum(1), batch.target_mask.sum(1), strict=True)):
+                out.append(sentence_maps(maps, row, int(target), int(source)))
+        return out
+
+    # Which metrics.
+
+    @torch.no_grad()
+    def likelihood(self, model: nn.Module, tokenizers: Tokenizers, pairs: Pairs) -> list[tuple[float, int]]:
+        """Negative log-likelihood (nats) of the given targets and their tokens, </s> included, batch by batch."""
+        objective, out = Translation(TranslationConfig(label_smoothing=0.0)), []
+        model.eval()
+        for batch in sequential(pairs, tokenizers, 64):
+            loss = objective(model, batch.to(next(model.parameters()).device))
+            out.append((loss.total.item(), loss.count))
+        return out
+
+    def validate(self, model: nn.Module, tokenizers: Tokenizers, rows: Rows, decode: DecodeConfig, n: int) -> dict[str, Any]:
+        """Loss and perplexity on all rows, BLEU and chrF of greedy outputs on n of them (spread evenly), and samples."""
+        likelihood = self.likelihood(model, tokenizers, self.pairs(rows, tokenizers))
+        total, count = (sum(column) for column in zip(*likelihood, strict=True))
+        chosen = range(0, len(rows), max(1, len(rows) // n))[:n]
+        source, target = ([texts[i] for i in chosen] for texts in self.columns(rows))
+        greedy = decode.model_copy(update={"beam": 1})
+        outputs = [prediction.text for prediction in self.predict(model, tokenizers, source, greedy)]
+        return {
+            "loss": total / count,
+            "perplexity": perplexity(total, count).value,
+            "bleu": bleu(outputs, target).value,
+            "chrf": chrf(outputs, target).value,
+            "samples": [
+                {"source": s, "reference": t, "output": o} for s, t, o in list(zip(source, target, outputs, strict=True))[:8]
+            ],
+        }
+
+    def evaluate(
+        self, model: nn.Module, tokenizers: Tokenizers, rows: Rows, decode: DecodeConfig, *, choose_on: Rows | None = None
+    ) -> dict[str, Any]:
+        """Every metric on all rows, with 95% bootstrap intervals, and decoding speed.
+
+        AER is measured where the rows carry gold alignments and the model attends to the source: the gold target is
+        given, and of several maps the one that aligns `choose_on` (validation rows) best is used, and named.
+        """
+        source, target = self.columns(rows)
+        cpu = time.process_time()
+        outputs = [prediction.text for prediction in self.predict(model, tokenizers, source, decode)]
+        cpu = time.process_time() - cpu
+        pairs = self.pairs(rows, tokenizers)
+        likelihood = self.likelihood(model, tokenizers, pairs)
+        nll, tokens = [pair[0] for pair in likelihood], [pair[1] for pair in likelihood]
+        words = sum(len(text.split()) + 1 for text in target)
+        out: dict[str, Any] = {
+            "sentences": len(rows),
+            "bleu": bleu(outputs, target).as_dict(),
+            "chrf": chrf(outputs, target).as_dict(),
+            "perplexity": perplexity(nll, tokens).as_dict(),
+            "perplexity_per_word": perplexity(sum(nll), words, per="word").as_dict(),
+            "decode_sentences_per_cpu_second": len(rows) / cpu,
+            "outputs": outputs,
+        }
+        if self.config.alignment in rows.columns and model.target_attention:
+            chooser = choose_on if choose_on is not None and self.config.alignment in choose_on.columns else rows
+            name = best_map(*self.word_maps(model, tokenizers, chooser))[0]
+            maps, sure, possible = self.word_maps(model, tokenizers, rows)
+            found = aer([align(each[name]) for each in maps], sure, possible)
+            out["aer"] = found.score.as_dict() | {"precision": found.precision, "recall": found.recall, "map": name}
+        return out
+
+    def word_maps(
+        self, model: nn.Module, tokenizers: Tokenizers, rows: Rows
+    ) -> tuple[list[dict[str, Tensor]], list[Links], list[Links]]:
+        """Attention between words, and the gold links, sure and possible."""
+        source, target = self.columns(rows)
+        links = [parse_links(text) for text in rows[self.config.alignment]]
+        maps = self.maps(model, tokenizers, self.pairs(rows, tokenizers))
+        merged = [
+            {name: merge_subwords(w, tokenizers.target.word_ids(t), tokenizers.source.word_ids(s)) for name, w in each.items()}
+            for each, s, t in zip(maps, source, target, strict=True)
+        ]
+        return merged, [sure for sure, _ in links], [possible for _, possible in links]
+
+
+def sequential(pairs: Pairs, tokenizers: Tokenizers, size: int) -> Iterator[PairBatch]:
+    """All pairs in order, `size` at a time."""
+    for start in range(0, len(pairs), size):
+        yield pairs.batch(range(start, min(start + size, len(pairs))), **tokenizers.ids)
+
