@@ -111,5 +111,6 @@ def test_recipe_prints_it_filled_in(tmp_path: Path, recipe_text: str) -> None:
 
 @pytest.fixture
 def recipe_text() -> str:
-    choices = {"task": "translate", "data": "grammar", "model": "transformer", "objective": "translation"}
-    return 'name = "a"\n' + "".join(f'[{section}]\nkind = "{kind}"\n' for section, kind in choices.items())
+    choices = {"data": "grammar", "model": "transformer", "objective": "translation"}
+    tables = "".join(f'[{section}]\nkind = "{kind}"\n' for section, kind in choices.items())
+    return f'name = "a"\n[task]\nkind = "translate"\nsource = "en"\ntarget = "fr"\n{tables}'

@@ -177,6 +177,16 @@ def test_an_error_in_a_file_names_its_line(base: Path) -> None:
     assert caught.value.where == f"{path}:4, train.batch_tokn"
 
 
+def test_a_missing_key_names_the_table_that_lacks_it(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Needy(Choice):
+        need: int
+
+    monkeypatch.setattr(First, "Config", Needy)
+    with pytest.raises(RecipeError, match='missing key "need"') as caught:
+        load_recipe(child(base, base.read_text().replace("size", "need", 1)))
+    assert caught.value.where == f"{base.parent / 'child.toml'}:4, task.need"
+
+
 @pytest.mark.parametrize(("content", "message"), [
     (b"name = ", "not valid TOML"), (b"\xff\xfe", "not UTF-8"), (b"extends = 3\n", "must name one file"),
     (b'extends = "none.toml"\n', "cannot read the recipe"), (b"", 'missing key "name"'),

@@ -181,8 +181,11 @@ def _under(key: str, origins: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _place(key: str, origins: dict[str, str], path: str | Path) -> str:
-    """Name a key with the file and line where it, or the first thing within its table, was written."""
-    return f"{next((where for _, where in _under(key, origins)), path)}, {key}"
+    """Name a key with the file and line where it was written; a missing key, with those of the table that lacks it."""
+    near = key
+    while near and not any(_under(near, origins)):
+        near = near.rpartition(".")[0]
+    return f"{next((where for _, where in _under(near, origins)), path)}, {key}"
 
 
 def _explain(error: ValidationError, values: dict[str, Any], origins: dict[str, str], path: str | Path) -> RecipeError:
