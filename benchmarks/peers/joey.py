@@ -1,0 +1,106 @@
+"""JoeyNMT: its training manager and its search, on files of ids as words."""
+
+from __future__ import annotations
+
+import torch
+from common import (
+    BATCH_TOKENS, CLIP_NORM, D_FF, D_MODEL, DROPOUT, EOS, FORCED_LENGTH, LEARNING_RATE, N_HEADS, N_LAYERS, PAD, SMOOTHING,
+    Ids, Job, Meter, chunks, measure_decoding, pad, read_job, unsupported,
+)
+from joeynmt.batch import Batch
+from joeynmt.model import build_model
+from joeynmt.search import search
+from joeynmt.training import train as run_training
+from joeynmt.vocabulary import build_vocab
+
+EMBEDDINGS = {"embedding_dim": D_MODEL, "scale": True, "dropout": 0.0}
+LAYERS = {
+    "type": "transformer", "num_layers": N_LAYERS, "num_heads": N_HEADS, "hidden_size": D_MODEL, "ff_size": D_FF,
+    "dropout": DROPOUT, "layer_norm": "pre", "activation": "relu",
+}  # fmt: skip
+TRANSFORMER = {
+    "initializer": "xavier_uniform", "embed_initializer": "xavier_uniform", "tied_embeddings": True, "tied_softmax": True,
+    "encoder": {**LAYERS, "embeddings": EMBEDDINGS}, "decoder": {**LAYERS, "embeddings": EMBEDDINGS},
+}  # fmt: skip
+RNN = {"type": "recurrent", "rnn_type": "lstm", "hidden_size": D_MODEL, "num_layers": 1, "dropout": DROPOUT}
+LSTM = {
+    "initializer": "xavier_uniform", "embed_initializer": "normal", "tied_embeddings": True, "tied_softmax": False,
+    "encoder": {**RNN, "embeddings": EMBEDDINGS, "bidirectional": True},
+    "decoder": {
+        **RNN, "embeddings": EMBEDDINGS, "attention": "bahdanau", "input_feeding": True, "hidden_dropout": DROPOUT,
+        "init_hidden": "bridge",
+    },
+}  # fmt: skip
+
+
+def configuration(job: Job, model: dict) -> dict:
+    """What its YAML file holds; the vocabulary is the given words after the four special tokens in our order."""
+    for split in ("train", "test"):
+        source, target = job.write_text(split)
+        source.rename(job.work / f"{split}.src")
+        target.rename(job.work / f"{split}.trg")
+    vocabulary = job.work / "vocab.txt"
+    vocabulary.write_text("\n".join(["<pad>", "<s>", "</s>", "<unk>", *job.words]) + "\n")
+    side = {"level": "word", "lowercase": False, "voc_file": str(vocabulary), "max_length": 256}
+    return {
+        "name": "bench", "model_dir": str(job.work / "model"), "use_cuda": False, "random_seed": 1, "num_workers": 0,
+        "data": {
+            "train": str(job.work / "train"), "dev": str(job.work / "test"), "dataset_type": "plain",
+            "src": {"lang": "src", **side}, "trg": {"lang": "trg", **side},
+            "special_symbols": {
+                "unk_token": "<unk>", "unk_id": 3, "pad_token": "<pad>", "pad_id": 0,
+                "bos_token": "<s>", "bos_id": 1, "eos_token": "</s>", "eos_id": 2,
+            },
+        },
+        "testing": {"beam_size": 1},
+        "training": {
+            "optimizer": "adam", "adam_betas": [0.9, 0.98], "learning_rate": LEARNING_RATE, "label_smoothing": SMOOTHING,
+            "loss": "crossentropy", "normalization": "tokens", "clip_grad_norm": CLIP_NORM, "batch_type": "token",
+            "batch_size": BATCH_TOKENS, "epochs": 1, "shuffle": True, "logging_freq": 1000, "validation_freq": 100000,
+        },
+        "model": model,
+    }  # fmt: skip
+
+
+def train(job: Job, model: dict) -> None:
+    meter = Meter(job, "joeynmt")
+    build = Batch.__init__
+
+    def counted(self: Batch, *args, **kwargs) -> None:
+        build(self, *args, **kwargs)
+        meter.count(self.ntokens, self.trg.numel())
+
+    Batch.__init__ = counted
+    (job.work / "model").mkdir()
+    run_training(0, 0, configuration(job, model), skip_test=True)
+
+
+def decode(job: Job) -> None:
+    config = configuration(job, TRANSFORMER)
+    vocabularies = build_vocab(config["data"])
+    model = build_model(config["model"], *vocabularies).eval()
+    autocast = {"device_type": "cpu", "dtype": torch.bfloat16, "enabled": job.precision == "bf16"}
+
+    def translate(sentences: Ids, beam: int, batch_size: int) -> Ids:
+        outputs: Ids = []
+        for rows in chunks(sentences, batch_size):
+            batch = Batch(
+                pad([[*ids, EOS] for ids in rows]), torch.tensor([len(ids) + 1 for ids in rows]), None, None, None,
+                torch.arange(len(rows)), torch.device("cpu"), PAD, EOS, is_train=False,
+            )  # fmt: skip
+            written, _, _ = search(
+                model, batch, FORCED_LENGTH, beam, 1.0, min_output_length=FORCED_LENGTH, autocast=autocast
+            )
+            outputs += written.tolist()
+        return outputs
+
+    measure_decoding(job, translate, "joeynmt")
+
+
+if __name__ == "__main__":
+    job = read_job()
+    if job.precision != "fp32":
+        unsupported("its 16-bit mode needs a GPU")
+    if job.job == "decode":
+        decode(job)
+    train(job, LSTM if job.job == "train-lstm" else TRANSFORMER)

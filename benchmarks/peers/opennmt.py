@@ -1,0 +1,98 @@
+"""OpenNMT-py: its own trainer and inference engine, on files of ids as words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+from common import (
+    BATCH_TOKENS, CLIP_NORM, D_FF, D_MODEL, DROPOUT, FORCED_LENGTH, LEARNING_RATE, N_HEADS, N_LAYERS, SMOOTHING,
+    Ids, Job, Meter, measure_decoding, read_job, unsupported,
+)
+from onmt.bin.train import train as run_training
+from onmt.inference_engine import InferenceEnginePY
+from onmt.opts import train_opts, translate_opts
+from onmt.utils.loss import LossCompute
+from onmt.utils.parse import ArgumentParser
+
+TRANSFORMER = {
+    "encoder_type": "transformer", "decoder_type": "transformer", "position_encoding": True, "layers": N_LAYERS,
+    "heads": N_HEADS, "transformer_ff": D_FF, "share_decoder_embeddings": True, "share_embeddings": True,
+    "attention_dropout": [DROPOUT], "param_init": 0, "param_init_glorot": True, "add_qkvbias": True,
+}  # fmt: skip
+LSTM = {
+    "encoder_type": "brnn", "decoder_type": "rnn", "rnn_type": "LSTM", "layers": 1, "global_attention": "mlp",
+    "bridge": False,
+}  # fmt: skip
+
+
+def options(job: Job, settings: dict) -> object:
+    """The options of `onmt_train`, read from a file as its users write it."""
+    source, target = job.write_text("train")
+    vocabulary = job.work / "vocab.txt"
+    vocabulary.write_text("".join(f"{word}\t1\n" for word in job.words))
+    recipe = {
+        "data": {"corpus_1": {"path_src": str(source), "path_tgt": str(target)}},
+        "src_vocab": str(vocabulary), "tgt_vocab": str(vocabulary), "share_vocab": True,
+        "src_vocab_size": job.vocab_size, "tgt_vocab_size": job.vocab_size, "save_model": str(job.work / "model"),
+        "hidden_size": D_MODEL, "word_vec_size": D_MODEL, "dropout": [DROPOUT], "label_smoothing": SMOOTHING,
+        "optim": "adam", "adam_beta2": 0.98, "learning_rate": LEARNING_RATE, "max_grad_norm": CLIP_NORM,
+        "batch_type": "tokens", "batch_size": BATCH_TOKENS, "batch_size_multiple": 1, "normalization": "tokens",
+        "bucket_size": 32768, "num_workers": 0, "seed": 1, "report_every": 1000, **settings,
+    }  # fmt: skip
+    path = job.work / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    parser = ArgumentParser()
+    train_opts(parser)
+    return parser.parse_known_args(["-config", str(path)])[0]
+
+
+def train(job: Job, architecture: dict) -> None:
+    meter = Meter(job, "OpenNMT-py")
+    compute = LossCompute.forward
+
+    def counted(self: LossCompute, batch: dict, *args, **kwargs):  # noqa: ANN202
+        gold = batch["tgt"][:, 1:]
+        meter.count(gold.ne(self.padding_idx).sum(), gold.numel())
+        return compute(self, batch, *args, **kwargs)
+
+    LossCompute.forward = counted
+    run_training(options(job, {**architecture, "train_steps": job.warmup + job.steps + 1}))
+
+
+def decode(job: Job) -> None:
+    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"  # its checkpoint, just written, holds an argparse.Namespace
+    run_training(options(job, {**TRANSFORMER, "train_steps": 1, "batch_size": 64, "bucket_size": 64}))
+    parser = ArgumentParser()
+    translate_opts(parser)
+    engines: dict[tuple[int, int], InferenceEnginePY] = {}
+
+    def engine(beam: int, batch_size: int) -> InferenceEnginePY:
+        lengths = ["-min_length", str(FORCED_LENGTH), "-max_length", str(FORCED_LENGTH)]
+        sizes = ["-beam_size", str(beam), "-batch_size", str(batch_size), "-output", os.devnull, "-src", os.devnull]
+        opt = parser.parse_args(["-model", str(job.work / "model_step_1.pt"), *lengths, *sizes])
+        ArgumentParser.validate_translate_opts(opt)
+        ArgumentParser._get_all_transform_translate(opt)
+        ArgumentParser._validate_transforms_opts(opt)
+        ArgumentParser.validate_translate_opts_dynamic(opt)
+        return InferenceEnginePY(opt)
+
+    def translate(sentences: Ids, beam: int, batch_size: int) -> Ids:
+        if (beam, batch_size) not in engines:
+            engines[beam, batch_size] = engine(beam, batch_size)
+        _, texts = engines[beam, batch_size].infer_list([" ".join(map(str, ids)) for ids in sentences])
+        return [text[0].split() for text in texts]
+
+    measure_decoding(job, translate, "OpenNMT-py")
+
+
+if __name__ == "__main__":
+    job = read_job()
+    if job.precision != "fp32":
+        unsupported("fp32 only on a CPU: its 16-bit training needs a GPU")
+    os.chdir(job.work)
+    Path("tmp").mkdir(exist_ok=True)
+    if job.job == "decode":
+        decode(job)
+    train(job, LSTM if job.job == "train-lstm" else TRANSFORMER)
