@@ -1,0 +1,330 @@
+"""Noun phrases and verb groups, written in English and French at once.
+
+An English phrase is a list of word numbers (the sentence keeps number → word); a French phrase is a list of tokens,
+each with the numbers of the English words that it translates. So order is free and the alignment follows by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from zlib import crc32
+
+from clew.data.grammar.french import Token, agree, conjugate
+from clew.data.grammar.lexicon import Adjective, Lexicon, Noun, Verb, Weighted
+
+# A determiner: its English words and, by [feminine][plural], French words with the places of the English ones.
+Determiner = tuple[tuple[str, ...], dict[tuple[bool, bool], tuple[Token, ...]]]
+
+
+def _determiner(english: str, masculine: str, feminine: str, plural_m: str = "", plural_f: str = "") -> Determiner:
+    """Read the notation `word:0 word:0,1`; without places, a word translates all of the English."""
+    words = tuple(english.split())
+    forms = {(False, False): masculine, (True, False): feminine, (False, True): plural_m, (True, True): plural_f}
+
+    def tokens(text: str) -> tuple[Token, ...]:
+        pairs = (item.partition(":") for item in text.split())
+        return tuple((w, tuple(map(int, at.split(","))) if at else tuple(range(len(words)))) for w, _, at in pairs)
+
+    return words, {key: tokens(text) for key, text in forms.items() if text}
+
+
+def _any(english: str, french: str) -> Determiner:
+    return _determiner(english, french, french, french, french)
+
+
+THE = _determiner("the", "le", "la", "les", "les")
+A = _determiner("a", "un", "une")
+SOME_MASS = _determiner("some", "de le", "de la")
+ANY = _determiner("any", "de", "de")
+NOT_A = _determiner("a", "de", "de")
+OWN = [
+    _determiner("my", "mon", "ma", "mes", "mes"),
+    _determiner("his", "son", "sa", "ses", "ses"),
+    _determiner("her", "son", "sa", "ses", "ses"),
+    _determiner("our", "notre", "notre", "nos", "nos"),
+    _determiner("your", "votre", "votre", "vos", "vos"),
+    _determiner("their", "leur", "leur", "leurs", "leurs"),
+]
+THIS = _determiner("this", "ce", "cette")
+THESE = _determiner("these", "", "", "ces", "ces")
+NUMBERS = [
+    _any(english, french)
+    for english, french in (
+        pair.split()
+        for pair in ["two deux", "three trois", "four quatre", "five cinq", "six six", "ten dix", "seven sept", "eight huit", "nine neuf", "twelve douze", "twenty vingt", "eleven onze", "thirty trente", "fifteen quinze", "fifty cinquante", "forty quarante", "sixteen seize", "thirteen treize", "fourteen quatorze", "sixty soixante"]
+    )
+]
+QUANTITIES = [_any("some", "quelques"), _any("several", "plusieurs"), _any("many", "beaucoup de"), *NUMBERS]
+SINGULAR = Weighted([THE, A, THIS, *OWN, _determiner("every", "chaque", "chaque")], [40, 20, 6, 4, 3, 3, 2, 2, 1, 3])
+INDEFINITE = Weighted([A])
+INDEFINITE_MASS = Weighted([SOME_MASS])
+MASS = Weighted([THE, SOME_MASS, THIS, *OWN], [40, 30, 5, 4, 3, 3, 2, 2, 1])
+PLURAL = Weighted(
+    [
+        THE,
+        THESE,
+        *OWN,
+        _determiner("all the", "", "", "tous:0 les:1", "toutes:0 les:1"),
+        *QUANTITIES,
+    ],
+    [40, 7, 4, 3, 3, 2, 2, 1, 3, 6, 4, 4, *(20 / (rank + 3) / 3 for rank in range(len(NUMBERS)))],
+)
+INDEFINITE_PLURAL = Weighted(QUANTITIES)
+PLAIN = Weighted([THE, THIS, *OWN], [40, 5, 4, 3, 3, 2, 2, 1])  # also where a negation or a preposition restricts
+PLAIN_PLURAL = Weighted([THE, THESE, *OWN], [40, 5, 4, 3, 3, 2, 2, 1])
+
+# which determiners → those of a singular, a mass noun, a plural
+DETERMINERS = {
+    "all": (SINGULAR, MASS, PLURAL),
+    "plain": (PLAIN, PLAIN, PLAIN_PLURAL),
+    "negated": (PLAIN, PLAIN, PLAIN_PLURAL),
+    "indefinite": (INDEFINITE, INDEFINITE_MASS, INDEFINITE_PLURAL),
+}
+
+# English subject, object; French subject, clitic object, dative, reflexive, disjunctive; person index, feminine.
+# Conventions that make English decide the French: I and me are masculine; we, you, they and them are masculine plural.
+PRONOUNS = [
+    ("I", "me", "je", "me", "me", "moi", 0, False),
+    ("he", "him", "il", "+le", "lui", "lui", 2, False),
+    ("she", "her", "elle", "+la", "lui", "elle", 2, True),
+    ("we", "us", "nous", "nous", "nous", "nous", 3, False),
+    ("you", "you", "vous", "vous", "vous", "vous", 4, False),
+    ("they", "them", "ils", "+les", "leur", "eux", 5, False),
+]
+PRONOUN = Weighted(PRONOUNS, [6, 5, 4, 3, 3, 3])
+REFLEXIVE = ("me", "te", "se", "nous", "vous", "se")
+NEGATIONS = {
+    "not": (("not",), "pas"),
+    "never": (("never",), "jamais"),
+    "no longer": (("no", "longer"), "plus"),
+    "nothing": ((), "rien"),
+}
+AVOIR, ETRE = conjugate("avoir"), conjugate("être")
+HELD_OUT_SHARE = 8  # one pair of words in so many is kept out of training
+
+
+def held_out(first: str, second: str) -> bool:
+    """Whether this pair of French words is one that training never shows together."""
+    return crc32(f"{first} {second}".encode()) % HELD_OUT_SHARE == 0
+
+
+@dataclass(slots=True)
+class Np:
+    """A noun phrase with what agreement needs: gender, number, person; `noun` where it has a head noun."""
+
+    en: list[int]
+    fr: list[Token]
+    feminine: bool
+    plural: bool
+    person: int
+    classes: str = "P"
+    nouns: tuple[Noun, ...] = ()
+    pronoun: int = -1  # row of PRONOUNS
+
+    @property
+    def is_pronoun(self) -> bool:
+        return self.pronoun >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A verb that takes an infinitive: can, must, want to, try to …"""
+
+    en: tuple[str, str, str]  # base, third person, past; the past is empty for a modal
+    to: tuple[str, ...]
+    fr: str
+    link: str = ""  # à or de before the infinitive
+    state: bool = False  # its English past is a French imperfect
+
+    @property
+    def modal(self) -> bool:
+        return not self.en[2]
+
+
+@dataclass(slots=True)
+class VerbGroup:
+    """A verb with its auxiliaries, negation, adverb and clitics, in pieces that statements and questions order."""
+
+    aux: list[int]
+    middle: list[int]
+    rest: list[int]
+    before: list[Token]  # ne, clitics
+    finite: Token
+    after: list[Token]  # pas, adverb, participle or infinitive
+
+
+@dataclass
+class Phrases:
+    """One sentence in the making: its English words so far, and the held-out pairs that it contains."""
+
+    lex: Lexicon
+    random: Callable[[], float]
+    words: list[str] = field(default_factory=list)
+    novel: bool = False
+    nested: bool = False  # a relative clause has been opened; one is enough
+
+    def word(self, *words: str) -> list[int]:
+        """Write English words; their numbers."""
+        start = len(self.words)
+        self.words.extend(words)
+        return list(range(start, len(self.words)))
+
+    def pair(self, first: str, nouns: tuple[Noun, ...]) -> None:
+        """Note the use of a word with these nouns."""
+        for noun in nouns:
+            if held_out(first, noun.fr[0]):
+                self.novel = True
+
+    def pronoun(self, row: int) -> Np:
+        english, _, french, *_, person, is_feminine = PRONOUNS[row]
+        en = self.word(english)
+        return Np(en, [(french, tuple(en))], is_feminine, person > 2, person, "P", (), row)
+
+    def name(self) -> Np:
+        noun = self.lex.nouns_of("H").draw(self.random)
+        en = self.word(*noun.en[0])
+        return Np(en, [(noun.fr[0], tuple(en))], noun.feminine, False, 2, "P")
+
+    def noun_phrase(
+        self, classes: str, *, determiners: str = "all", many: bool | None = None, bare: bool = False
+    ) -> Np:
+        """Determiner, adjectives and noun; bare: no adjective.
+
+        determiners: "all"; "plain": the, this, my …; "negated": those, and "de" for "a"; "indefinite": a, some, two …
+        """
+        random = self.random
+        noun = self.lex.nouns_of(classes).draw(random)
+        is_plural = not noun.mass and (random() < 0.3 if many is None else many)
+        words, forms = self._determiner(noun, is_plural, determiners)
+        start = self.word(*words)[0]
+        fr = [(text, tuple(start + at for at in places)) for text, places in forms[noun.feminine, is_plural]]
+        en = list(range(start, len(self.words)))
+        adjectives_before: list[Token] = []
+        adjectives_after: list[Token] = []
+        if not bare and random() < 0.38:
+            both = random() < 0.1
+            for precedes in (True, False) if both else (None,):
+                self._adjective(noun, is_plural, precedes, adjectives_before, adjectives_after, en)
+        head = self.word(*noun.en[is_plural])
+        en += head
+        fr += adjectives_before
+        fr.append((noun.fr[is_plural], tuple(head)))
+        fr += adjectives_after
+        return Np(en, fr, noun.feminine, is_plural, 5 if is_plural else 2, noun.classes, (noun,))
+
+    def _determiner(self, noun: Noun, is_plural: bool, which: str) -> Determiner:
+        if which == "negated" and not is_plural and self.random() < 0.4:
+            return ANY if noun.mass else NOT_A
+        return DETERMINERS[which][2 if is_plural else int(noun.mass)].draw(self.random)
+
+    def _adjective(
+        self, noun: Noun, is_plural: bool, precedes: bool | None, before: list[Token], after: list[Token], en: list[int]
+    ) -> None:
+        choice = self.lex.adjectives_of(noun.classes, precedes)
+        if choice is None:
+            return
+        adjective = choice.draw(self.random)
+        target = before if adjective.precedes else after
+        if adjective.gradable and self.random() < 0.06:
+            very = self.word("very")
+            en += very
+            target.append(("très", tuple(very)))
+        number = self.word(adjective.en)
+        en += number
+        self.pair(adjective.fr[0][0], (noun,))
+        form = adjective.form(noun.feminine, is_plural, attributive=adjective.precedes)
+        target.append((form, tuple(number)))
+
+    def predicate_adjective(self, subject: Np) -> tuple[Adjective, Token, list[int]]:
+        """An adjective that agrees with the subject: the adjective, its French token, its English word."""
+        choice = self.lex.adjectives_of(subject.classes, None)
+        while True:
+            adjective = choice.draw(self.random)
+            if adjective.classes:  # petit, grand … are left to attributes
+                break
+        number = self.word(adjective.en)
+        self.pair(adjective.fr[0][0], subject.nouns)
+        return adjective, (adjective.form(subject.feminine, subject.plural), tuple(number)), number
+
+    def verb_group(
+        self,
+        verb: Verb,
+        subject: Np,
+        tense: str,
+        *,
+        negation: str = "",
+        adverb: bool = False,
+        clitic: Token | None = None,
+        agreement: tuple[bool, bool] | None = None,
+        ask: str = "",
+        matrix: Matrix | None = None,
+    ) -> VerbGroup:
+        """Conjugate. agreement: gender and number of a direct object that precedes; ask: "", "est-ce" or "inversion"."""
+        person = subject.person
+        aux, form = self._auxiliary(matrix, person, tense, negation, bool(ask))
+        head = matrix or verb
+        middle = (
+            self.word(*NEGATIONS[negation][0]) if negation and self.words[aux[-1] if aux else 0] != "cannot" else []
+        )
+        negative = tuple(middle or (aux if negation and negation != "nothing" else ()))
+        mid: list[Token] = []
+        if adverb:
+            chosen = self.lex.middle_adverbs.draw(self.random)
+            number = self.word(chosen.en)
+            middle = middle + number
+            mid = [(chosen.fr, tuple(number))]
+        rest = [] if matrix and matrix.modal else self.word(head.en[form])
+        to: list[int] = []
+        if matrix:
+            inner_to = self.word(*matrix.to)
+            to = self.word(verb.en[0])
+            rest_inner = inner_to + to + self.word(*verb.particle)
+        else:
+            rest_inner = self.word(*verb.particle)
+        links = tuple(rest if matrix else rest + rest_inner)
+        do = tuple(aux)
+        rest = rest + rest_inner
+        if negation == "nothing":
+            negative = tuple(number := self.word("nothing"))
+            rest = rest + number
+        if verb.reflexive:
+            clitic = (REFLEXIVE[person], tuple(to + rest_inner[len(matrix.to) + 1 :] if matrix else links))
+        clitics = [clitic] if clitic else []
+        inner = tuple(x for x in rest_inner if x in to or not matrix or x > to[0])
+        fr_head = conjugate(matrix.fr) if matrix else verb.fr
+        tail: list[Token] = []
+        finite_links = links if ask == "est-ce" and tense == "present" and not (matrix and matrix.modal) else do + links
+        if tense == "past" and not head.state:
+            with_etre = not matrix and (verb.reflexive or verb.fr.with_etre)
+            finite = (ETRE if with_etre else AVOIR).present[person]
+            finite_links = do or links
+            gender = (subject.feminine, subject.plural) if with_etre else agreement or (False, False)
+            tail = [(agree(fr_head.participle, *gender) if not matrix else fr_head.participle, links)]
+        else:
+            finite = getattr(fr_head, "imperfect" if tense == "past" else tense)[person]
+        before = [("ne", negative)] if negation else []
+        if matrix:
+            connect = [(matrix.link, tuple(inner_to))] if matrix.link else []
+            unlinked_to = tuple(inner_to) if not matrix.link else ()
+            tail = [*tail, *connect, *clitics, (verb.fr.infinitive, unlinked_to + inner)]
+        else:
+            before = before + clitics
+        after = ([(NEGATIONS[negation][1], negative)] if negation else []) + mid + tail
+        return VerbGroup(aux, middle, rest, before, (finite, finite_links), after)
+
+    def _auxiliary(
+        self, matrix: Matrix | None, person: int, tense: str, negation: str, asks: bool
+    ) -> tuple[list[int], int]:
+        """The English auxiliary, and which form of the head follows: 0 base, 1 third person, 2 past, 3 -ing."""
+        third = person == 2
+        if matrix and matrix.modal:
+            cannot = negation == "not" and matrix.en[0] == "can"
+            return self.word("cannot" if cannot else matrix.en[0]), 0
+        if tense == "future":
+            return self.word("will"), 0
+        if tense == "imperfect":
+            return self.word("was" if person in (0, 2) else "were"), 3
+        if negation == "not" or asks:
+            return self.word("did" if tense == "past" else "does" if third else "do"), 0
+        return [], 2 if tense == "past" else int(third)
