@@ -50,8 +50,19 @@ class Standing:
 def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Iterator[Moment]:
     """Train `recipe` into `folder`, yielding after every step; the folder is a finished run when the iterator ends.
 
-    With `resume`, go on from the newest checkpoint there (or start, where there is none yet); a finished run yields
-    nothing. On SIGTERM or SIGINT the state is saved first, then KeyboardInterrupt is raised.
+    See `open_training`; a finished run yields nothing.
+    """
+    training = open_training(recipe, folder, resume=resume)
+    if training is not None:
+        yield from training.go()
+        training.finish()
+
+
+def open_training(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Training | None:
+    """Make a run of `recipe` in `folder` ready to go; None where it has finished already.
+
+    With `resume`, it will go on from the newest checkpoint there (or start, where there is none yet). On SIGTERM or SIGINT
+    the state is saved before KeyboardInterrupt is raised.
     Raises RunError where the folder holds a run and `resume` is off, CheckpointError where its recipe is another.
     """
     run = Run(folder)
@@ -60,8 +71,8 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Iterat
             raise RunError("this folder already holds a run", where=str(folder), fix="add --resume, or choose another --out")
         check_same(run.recipe, recipe, folder)
         if run.finished:
-            return
-    yield from Training(recipe, run).go()
+            return None
+    return Training(recipe, run)
 
 
 def check_same(old: Recipe, new: Recipe, folder: str | Path) -> None:
@@ -127,7 +138,12 @@ class Training:
                 yield Moment(step, self.progress, validation)
                 if asked:
                     raise KeyboardInterrupt
-        self.finish()
+
+    def describe(self) -> str:
+        """One line: the model, its size, what it goes on from."""
+        count = sum(parameter.numel() for parameter in self.model.parameters())
+        kind, vocabulary = self.recipe.model.kind, len(self.tokenizers.target)
+        return f"{kind}: {count:,} parameters, {vocabulary:,} target tokens in the vocabulary"
 
     @property
     def stopped_early(self) -> bool:

@@ -1,0 +1,116 @@
+"""`clew train`: a recipe, or a translator on the user's own files."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clew.errors import RecipeError
+
+if TYPE_CHECKING:
+    from clew.config import Recipe
+    from clew.runs.training import Moment, Training
+
+TABLES = {".tsv", ".csv", ".jsonl", ".parquet"}
+PACKED = {".gz", ".xz", ".bz2"}
+
+
+def train(
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="RECIPE|FILES… [KEY=VALUE…]", help="A recipe, or your own files; then settings.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; runs/NAME by default.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per validation, and the results.")] = False,
+) -> None:
+    """Train what a recipe describes, or a translator on your own files: two of parallel lines, or one table."""
+    from clew.recipe_file import load_recipe
+    from clew.runs.training import open_training
+
+    paths = [argument for argument in arguments if "=" not in argument or Path(argument).exists()]
+    overrides = [argument for argument in arguments if argument not in paths]
+    if len(paths) == 1 and paths[0].endswith(".toml"):
+        recipe, _ = load_recipe(paths[0], overrides)
+    else:
+        with as_file(files("clew.presets") / "translate.toml") as preset:
+            recipe, _ = load_recipe(preset, [*own_files(paths), *overrides])
+    folder = out or Path("runs") / recipe.name
+    training = open_training(recipe, folder, resume=resume)
+    show(training, recipe, folder, as_json)
+
+
+def own_files(paths: list[str]) -> list[str]:
+    """The overrides that turn the preset into a recipe for these files."""
+    if len(paths) not in (1, 2):
+        raise RecipeError(
+            f"{len(paths)} files were given", where="command line",
+            fix="give one recipe (.toml), two text files of parallel lines, or one table (.tsv, .csv, .jsonl, .parquet)",
+        )  # fmt: skip
+    suffixes = [[s for s in Path(path).suffixes if s not in PACKED] for path in paths]
+    if len(paths) == 1 and not (suffixes[0] and suffixes[0][-1] in TABLES):
+        raise RecipeError(
+            f"{paths[0]} is neither a recipe nor a table", where="command line",
+            fix="a recipe ends in .toml, a table in .tsv, .csv, .jsonl or .parquet; parallel text is two files",
+        )  # fmt: skip
+    names = ["source", "target"]
+    if len(paths) == 2:
+        endings = [each[-1].removeprefix(".") if each else "" for each in suffixes]
+        if len(set(endings)) == 2 and all(ending.isalpha() and ending != "txt" for ending in endings):
+            names = endings  # pairs.de and pairs.en name their own columns
+    stem = Path(paths[0]).name.split(".")[0]
+    return [
+        f"name={json.dumps(stem)}", f"data.train={json.dumps(paths)}", f"data.columns={json.dumps(names)}",
+        f"task.source={json.dumps(names[0])}", f"task.target={json.dumps(names[1])}",
+    ]  # fmt: skip
+
+
+def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool) -> None:
+    """Run it, with a progress bar on standard error and a line per validation."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from clew.runs import Run
+
+    console = Console(stderr=True)
+    if training is not None:
+        for line in [*training.report, training.describe()]:
+            console.print(line, markup=False, highlight=False)
+        columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")]
+        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
+            bar = progress.add_task(recipe.name, total=1.0)
+            for moment in training.go():
+                progress.update(bar, completed=min(1.0, moment.step.done), description=describe(moment))
+                if moment.validation is None:
+                    continue
+                figures = {key: value for key, value in moment.validation.items() if key != "samples"}
+                if as_json:
+                    typer.echo(json.dumps({"step": moment.step.number, **figures}))
+                numbers = "  ".join(f"{key} {value:.4g}" for key, value in figures.items())
+                progress.console.print(f"step {moment.step.number:,}  {numbers}", highlight=False)
+                for sample in moment.validation["samples"][:1]:
+                    progress.console.print(f"  {sample['source']}\n  → {sample['output']}", markup=False, highlight=False)
+            progress.update(bar, description=f"{recipe.name}: measuring")
+            training.finish()
+    results = Run.open(folder).results()
+    if as_json:
+        typer.echo(json.dumps(results, ensure_ascii=False))
+        return
+    for split, figures in results["splits"].items():
+        typer.echo(f"{split}: " + "  ".join(f"{name} {score(value)}" for name, value in figures.items() if isinstance(value, dict)))
+    typer.echo(f"run: {folder}\nnext: clew predict {folder} \"a sentence\"")
+
+
+def score(figure: dict[str, Any]) -> str:
+    interval = "" if figure["low"] is None else f" [{figure['low']:.2f}, {figure['high']:.2f}]"
+    return f"{figure['value']:.2f}{interval}"
+
+
+def describe(moment: Moment) -> str:
+    """What the bar says: step, loss, speed, gradient norm."""
+    step, progress = moment.step, moment.progress
+    speed = progress.tokens / max(progress.wall_seconds, 1e-9)
+    return f"step {step.number:,}  loss {step.loss:.3f}  {speed:,.0f} tokens/s  |g| {step.grad_norm:.2f}  epoch {progress.epoch:.1f}"
