@@ -1,0 +1,115 @@
+"""`clew compare`: several recipes, or one with settings varied, under one budget."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clew.errors import RecipeError
+
+if TYPE_CHECKING:
+    from clew.study.compare import Event
+    from clew.study.plan import Plan
+
+
+def compare(
+    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE…", help="One recipe or several (TOML).")],
+    vary: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=A,B,…", help="Settings to try; repeat for a grid.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each, from different random starts.")] = 1,
+    budget: Annotated[
+        str | None, typer.Option(help='Of each training: "10m" (CPU-minutes), "2000steps", "5Mtokens", "3epochs".')
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison; the same one goes on.")] = Path(
+        "compare"
+    ),
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings side by side.")] = 1,
+    target: Annotated[
+        float | None, typer.Option(help="Validation quality to time; by default 90% of the best model's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole comparison as JSON.")] = False,
+) -> None:
+    """Train several recipes, or one with settings varied, under equal budgets; report which wins, and at what cost."""
+    from clew.recipe_file import load_recipe
+    from clew.study.compare import compare as run_study
+    from clew.study.plan import make_plan, parse_budget
+    from clew.study.report import write_report
+
+    plan = make_plan(
+        [load_recipe(path)[0] for path in recipes],
+        dict(parse_vary(text) for text in vary or []),
+        seeds,
+        out,
+        budget=parse_budget(budget) if budget else None,
+        command=shlex.join(["clew", *sys.argv[1:]]),
+    )
+    failed = show(plan, run_study(plan, jobs=jobs))
+    view = write_report(out, target=target)
+    if as_json:
+        typer.echo(json.dumps(view, ensure_ascii=False))
+    else:
+        for sentence in view["summary"]:
+            typer.echo(f"- {sentence}")
+        typer.echo(f"\nreport: {out / 'report.html'}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def parse_vary(text: str) -> tuple[str, list[str]]:
+    """Read "key.sub=a,b,c"; commas inside brackets or quotes do not part values."""
+    key, equals, values = text.partition("=")
+    parts, depth, quote = [""], 0, ""
+    for character in values:
+        if character == "," and not depth and not quote:
+            parts.append("")
+            continue
+        if character in "\"'":
+            quote = "" if quote == character else quote or character
+        depth += (character in "[{") - (character in "]}")
+        parts[-1] += character
+    parts = [part.strip() for part in parts]
+    if not equals or not key.strip() or not all(parts):
+        raise RecipeError(
+            f'cannot read "{text}"', where="--vary", fix="write --vary model.attention.score=additive,dot"
+        )
+    if len(set(parts)) < len(parts):
+        raise RecipeError(f'"{text}" names a value twice', where="--vary", fix="name each value once")
+    return key.strip(), parts
+
+
+def show(plan: Plan, events: Any) -> int:
+    """Draw one line per training at work, and print each end; returns how many failed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    several = len(plan.seeds) > 1
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")]
+    columns += [TextColumn("{task.fields[state]}"), TimeElapsedColumn(), TimeRemainingColumn()]
+    lines: dict[int, TaskID] = {}
+    failed = 0
+    with Progress(*columns, console=console) as progress:
+        for event in events:
+            name = f"[{event.number}/{event.total}] {event.run.variant.label}"
+            name += f", seed {event.run.seed}" if several else ""
+            if event.number not in lines:
+                lines[event.number] = progress.add_task(name, total=1.0, state="")
+            if event.state == "running":
+                progress.update(lines[event.number], completed=event.done or 0.0, state=_state(event))
+                continue
+            progress.remove_task(lines[event.number])
+            failed += event.state == "failed"
+            console.print(f"{name}: {event.state}" + (f"\n{event.error}" if event.error else ""), markup=False)
+    return failed
+
+
+def _state(event: Event) -> str:
+    if event.step is None:
+        return ""
+    return f"step {event.step:,}" + (f" loss {event.loss:.3f}" if event.loss is not None else "")

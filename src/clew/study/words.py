@@ -1,0 +1,226 @@
+"""The comparison in words: a summary that claims no more than the figures carry, and the report as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from clew.study.statistics import welch
+from clew.study.view import View
+
+Model = dict[str, Any]
+CHANCE = 0.05  # a p-value below this is called beyond chance
+
+
+def summarise(view: View, p_values: Mapping[tuple[str, str], float] | None = None) -> list[str]:
+    """Say which model wins, by how much, at what cost, who is first to the target, whose attention aligns best.
+
+    p_values: (id of a, id of b) → p-value of a paired bootstrap test over the test sentences, for one-seed studies.
+    """
+    ranking = ranked(view, view["quality"])
+    return [
+        *_winner(view, ranking, p_values or {}),
+        *_cost(ranking),
+        *_target(view),
+        *_others(view),
+        *(f"{named(m)} failed: {m['failed'].strip().splitlines()[-1]}" for m in view["models"] if m.get("failed")),
+        _intervals(view),
+    ]
+
+
+def ranked(view: View, metric: str) -> list[Model]:
+    """The models that have the metric, best mean first."""
+    sign = -1 if view["metrics"].get(metric, {}).get("higher_is_better", True) else 1
+    known = [m for m in view["models"] if metric in m["results"]]
+    return sorted(known, key=lambda m: sign * m["results"][metric]["mean"])
+
+
+def named(model: Model) -> str:
+    return f"“{model['label']}”"
+
+
+def figure(value: float) -> str:
+    """Write a figure at the precision that comparisons need: 0.123, 31.2, 5,120."""
+    size = abs(value)
+    return (
+        f"{value:.3f}"
+        if size < 2
+        else f"{value:.2f}"
+        if size < 10
+        else f"{value:.1f}"
+        if size < 1000
+        else f"{value:,.0f}"
+    )
+
+
+def with_interval(interval: Mapping[str, Any] | None) -> str:
+    if interval is None:
+        return "-"
+    if interval["low"] == interval["high"]:
+        return figure(interval["mean"])
+    return f"{figure(interval['mean'])} [{figure(interval['low'])}, {figure(interval['high'])}]"
+
+
+def _winner(view: View, ranking: list[Model], p_values: Mapping[tuple[str, str], float]) -> Iterator[str]:
+    if not ranking:
+        return
+    quality, label = view["quality"], view["metrics"][view["quality"]]["label"]
+    best = ranking[0]
+    first = f"{named(best)} has the best {label}: {with_interval(best['results'][quality])}"
+    if len(ranking) == 1:
+        yield f"{first}."
+        return
+    second = ranking[1]
+    gap = abs(best["results"][quality]["mean"] - second["results"][quality]["mean"])
+    yield f"{first}; next is {named(second)} with {with_interval(second['results'][quality])}, {figure(gap)} behind."
+    yield _evidence(best, second, quality, p_values)
+
+
+def _evidence(best: Model, second: Model, quality: str, p_values: Mapping[tuple[str, str], float]) -> str:
+    """Say whether the first two differ beyond chance, and by what test."""
+    a, b = best["results"][quality], second["results"][quality]
+    seeds = len(a["per_seed"]), len(b["per_seed"])
+    p_value = p_values.get((best["id"], second["id"]))
+    if min(seeds) > 1:
+        p_value, test = welch(a["per_seed"], b["per_seed"]), f"Welch's t-test over {seeds[0]} and {seeds[1]} seeds"
+    elif p_value is not None:
+        test = "paired bootstrap over the test sentences; one seed each, so this says nothing about other seeds"
+    else:
+        if a["low"] <= b["high"] and b["low"] <= a["high"]:
+            return "The intervals of these two overlap: one training each does not tell them apart."
+        return "The intervals of these two do not overlap; with one seed each, this says nothing about other seeds."
+    verdict = "beyond chance" if p_value < CHANCE else "within chance: do not choose between them by it"
+    return f"The difference between these two is {verdict} (p {_p(p_value)}, {test})."
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def _cost(ranking: list[Model]) -> Iterator[str]:
+    if not ranking:
+        return
+    best = ranking[0]
+    yield (
+        f"{named(best)} has {best['parameters']:,} parameters and trained for {_duration(best['cpu_seconds']['mean'])} "
+        f"at {figure(best['train_tokens_per_cpu_second']['mean'])} target tokens per CPU-second."
+    )
+    if len(ranking) > 1:
+        training, decoding = "train_tokens_per_cpu_second", "decode_sentences_per_cpu_second"
+        train = max(ranking, key=lambda m: m[training]["mean"])
+        decode = max(ranking, key=lambda m: m[decoding]["mean"])
+        yield (
+            f"Fastest to train is {named(train)} ({figure(train[training]['mean'])} target tokens per CPU-second), "
+            f"fastest to decode is {named(decode)} ({figure(decode[decoding]['mean'])} sentences per CPU-second)."
+        )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} CPU-seconds" if seconds < 120 else f"{seconds / 60:.1f} CPU-minutes"
+
+
+def _target(view: View) -> Iterator[str]:
+    if view["quality_target"] is None or len(view["models"]) < 2:
+        return
+    label = f"a validation {view['metrics'][view['quality']]['label']} of {figure(view['quality_target'])}"
+    times = {named(m): m["cpu_seconds_to_quality"] for m in view["models"] if m["seeds"]}
+    reached = {name: seconds for name, seconds in times.items() if seconds is not None}
+    never = [name for name, seconds in times.items() if seconds is None]
+    if reached:
+        first = min(reached, key=lambda name: reached[name])
+        rest = f"; {_list(never)} did not reach it with every seed" if never else ""
+        yield f"First to reach {label} is {first}, after {_duration(reached[first])}{rest}."
+    else:
+        yield f"No model reached {label} with every seed."
+
+
+def _others(view: View) -> Iterator[str]:
+    """The other questions that the study was made for: alignment, and combinations never seen in training."""
+    aligned = ranked(view, "aer")
+    if aligned:
+        best, worst = aligned[0], aligned[-1]
+        rest = (
+            f"; the worst is that of {named(worst)}, {with_interval(worst['results']['aer'])}"
+            if worst is not best
+            else ""
+        )
+        yield f"The attention of {named(best)} aligns words best: AER {with_interval(best['results']['aer'])}{rest}."
+    for key in (f"combinations_{view['quality']}", "combinations_exact"):
+        order = ranked(view, key)
+        if len(order) > 1:
+            label = view["metrics"][key]["label"]
+            places = ", ".join(f"{named(m)} {figure(m['results'][key]['mean'])}" for m in order)
+            yield f"{label}: {places}."
+
+
+def _intervals(view: View) -> str:
+    seeds = max(len(m["seeds"]) for m in view["models"])
+    if seeds > 1:
+        return (
+            f"Intervals are 95% t-intervals over up to {seeds} seeds: what another training would be expected to give."
+        )
+    return (
+        "Intervals are 95% bootstrap intervals over the test sentences of one training each: they speak of another "
+        "test set, not of another seed."
+    )
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def markdown(view: View) -> str:
+    """Write the whole comparison, but for its pictures, as Markdown."""
+    return "\n".join([*_header(view), *_table(view), *_translations(view)]) + "\n"
+
+
+def _header(view: View) -> Iterator[str]:
+    yield from (f"# {view['title']}", "", *(f"- {sentence}" for sentence in view["summary"]), "")
+    facts = {
+        "data": view["data"],
+        "budget": view["budget"],
+        "hardware": view["hardware"],
+        "command": f"`{view['command']}`",
+    }
+    yield "; ".join(f"{name}: {value}" for name, value in facts.items() if value.strip("`"))
+    yield f"clew {view['version']}, {view['created']}"
+    yield ""
+
+
+def _table(view: View) -> Iterator[str]:
+    columns = [f"{m['label']} {'↑' if m['higher_is_better'] else '↓'}" for m in view["metrics"].values()]
+    columns = ["model", "parameters", *columns, "train tokens / CPU-s", "decoded sentences / CPU-s", "training CPU-s"]
+    target = view["quality_target"]
+    if target is not None:
+        columns.append(f"CPU-s to {view['metrics'][view['quality']]['label']} {figure(target)} (validation)")
+    yield f"| {' | '.join(columns)} |"
+    yield f"|{'---|' * len(columns)}"
+    for model in view["models"]:
+        seconds = model["cpu_seconds_to_quality"]
+        cells = [
+            _cell(model["label"]) + (" (on the frontier)" if model["on_frontier"] else ""),
+            f"{model['parameters']:,}" if model["seeds"] else "failed",
+            *(with_interval(model["results"].get(key)) for key in view["metrics"]),
+            *(
+                with_interval(model[key])
+                for key in ("train_tokens_per_cpu_second", "decode_sentences_per_cpu_second", "cpu_seconds")
+            ),
+            *([] if target is None else ["never" if seconds is None else figure(seconds)]),
+        ]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    yield from (f"{m['label']}: {m['signature']}" + "  " for m in view["metrics"].values() if m.get("signature"))
+    yield ""
+
+
+def _translations(view: View) -> Iterator[str]:
+    labels = {model["id"]: model["label"] for model in view["models"]}
+    for sentence in view["sentences"]:
+        yield from (f"## {_cell(sentence['source'])}", "", "| | |", "|---|---|")
+        yield f"| reference | {_cell(sentence['reference'])} |"
+        yield from (f"| {_cell(labels[id])} | {_cell(out['text'])} |" for id, out in sentence["outputs"].items())
+        yield ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
