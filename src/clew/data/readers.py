@@ -1,7 +1,7 @@
 """Readers: text files, TSV, CSV, JSONL and Parquet, plain or compressed, into Rows.
 
 A reader yields one `Record` per line (or row) and holds one of them at a time; `read` keeps the sound ones and counts
-the others by reason. What concerns whole files (missing, unequal lengths, a missing column, no row kept) is a DataError.
+the others by reason. What concerns whole files (missing, unequal lengths, no such column, nothing kept) is a DataError.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def comma(path: Path, columns: Sequence[str], names: Sequence[str] | None, limit
                 return
             except csv.Error as error:  # an open quote swallows the lines after it: each of them is counted
                 for number in range(start + 1, reader.line_num + 1):
-                    yield number, [], f"not CSV ({error})"
+                    yield number, [], "over-long" if last_cut > start else f"not CSV ({error})"
             start = reader.line_num
 
     return _table(rows(), path, columns, names)

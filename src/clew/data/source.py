@@ -21,12 +21,12 @@ class SourceConfig(Choice):
 
     on_bad: Literal["skip", "stop"] = "skip"  # leave an unsound row out and count it, or stop there
     max_characters: int = Field(10_000, ge=1)  # a longer text is unsound
-    hold_out: float | None = Field(None, ge=0)  # train rows (≥ 1) or share (< 1) for valid; None: 5%, at most 1,000
+    hold_out: float | None = Field(None, ge=0)  # rows (≥ 1) or share (< 1) for valid; None: 5%, at most 1,000
     seed: int = 1  # chooses the rows held out
 
 
 class Source(ABC):
-    """Rows by split. A source with training rows and no validation rows holds some out (`hold_out = 0`: it does not)."""
+    """Rows by split; where there are training rows and no validation rows, some are held out (`hold_out = 0`: none)."""
 
     Config: type[SourceConfig]
 
@@ -75,8 +75,8 @@ class Source(ABC):
 def hold_out(rows: Rows, amount: float | None, seed: int) -> tuple[Rows, Rows]:
     """Part `rows` into training and validation rows, each in the order read.
 
-    `amount` is a number of rows (≥ 1) or a share (< 1); None is 5%, at most 1,000. Rows that agree in their first column
-    go to the same part, so that no validation source was trained on. Raises DataError where either part would be empty.
+    `amount` is a number of rows (≥ 1) or a share (< 1); None is 5%, at most 1,000. Rows that agree in their first
+    column go to the same part: no validation source is trained on. DataError where none would be left to train on.
     """
     share, most = HOLD_OUT
     wanted = min(share * len(rows), most) if amount is None else amount * len(rows) if amount < 1 else amount

@@ -13,7 +13,7 @@ def check_ids(ids: Tensor, size: int, name: str) -> None:
     if wrong.numel():
         raise VocabularyError(
             f"{name} id {int(wrong[0])} is outside the embedding, which has {size} rows (0 to {size - 1})",
-            fix="encode the text with the model's own tokenizer; a position must be below the longest length that it knows",
+            fix="use the model's own tokenizer; a position must be below the longest length that it knows",
         )
 
 

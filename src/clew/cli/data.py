@@ -1,0 +1,102 @@
+"""`clew data`: the known data sets, and what one of them holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from clew.data.catalogue import Catalogue
+    from clew.text.report import VocabularyReport
+
+Kind = Literal["word", "bpe", "byte_bpe", "wordpiece", "unigram"]
+
+
+def data(
+    name: Annotated[str | None, typer.Argument(help="A known data set; none: list them all.")] = None,
+    columns: Annotated[str, typer.Option(help="Columns to show, separated by commas; none: all.")] = "",
+    folder: Annotated[Path | None, typer.Option(help="Where its files are, if not in the usual places.")] = None,
+    split: Annotated[str, typer.Option(help="train, valid or test; none: the first that it has.")] = "",
+    rows: Annotated[int, typer.Option(min=1, help="How many examples to show.")] = 5,
+    tokenizer: Annotated[
+        Kind | None, typer.Option(help="Train such a tokenizer on it and report its coverage.")
+    ] = None,
+    vocab_size: Annotated[int, typer.Option(min=8, help="Size of that tokenizer's vocabulary.")] = 8000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
+) -> None:
+    """List the known data sets; with a name, show its terms, its first rows and what a tokenizer makes of it."""
+    if name is None:
+        _list(as_json)
+        return
+    from clew.data.catalogue import Catalogue, CatalogueConfig, locate
+
+    chosen = tuple(column.strip() for column in columns.split(",") if column.strip())
+    source = Catalogue(CatalogueConfig(name=name, columns=chosen, folder=str(folder) if folder else None))
+    place = locate(name, str(folder) if folder else None)
+    split = split or source.splits[0]
+    table = source.split(split)
+    examples = [
+        dict(zip(table.columns, row, strict=True)) for row in list(zip(*table.columns.values(), strict=True))[:rows]
+    ]
+    report = _vocabulary(source, tokenizer, vocab_size) if tokenizer else None
+    if as_json:
+        shown = {"name": name, **source.about, "hub": source.entry.hub, "folder": str(place), "splits": source.splits}
+        shown |= {"split": split, "rows": len(table), "read": str(table.report), "examples": examples}
+        if report:
+            shown["vocabulary"] = vars(report)
+        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    for key, value in {**source.about, "folder": place, "splits": source.splits}.items():
+        typer.echo(f"{key:8} {', '.join(value) if isinstance(value, list | tuple) else value}")
+    typer.echo(f"{split:8} {table.report}\n")
+    for example in examples:
+        for column, value in example.items():
+            typer.echo(f"{column}: {value}")
+        typer.echo()
+    if report:
+        typer.echo(f"{tokenizer} {report}")
+
+
+def _vocabulary(source: Catalogue, kind: Kind, vocab_size: int) -> VocabularyReport:
+    """Train on the training split; report on the validation split, whose words the vocabulary has not seen."""
+    from clew.config import TokenizerConfig
+    from clew.errors import DataError
+    from clew.text.tokenizer import Tokenizer
+
+    if not {"train", "valid"} <= set(source.splits):
+        raise DataError("a vocabulary report needs a train and a valid split", where=source.config.name)
+    train, valid = (
+        [text for column in source.split(s).columns.values() for text in column] for s in ("train", "valid")
+    )
+    return Tokenizer.train(train, TokenizerConfig(kind=kind, vocab_size=vocab_size)).report(valid)
+
+
+def _list(as_json: bool) -> None:
+    from clew.data.catalogue import places
+    from clew.data.known import ENTRIES
+
+    sets: list[dict[str, Any]] = []
+    for name, entry in ENTRIES.items():
+        here = next((str(place) for place in places(name) if place.is_dir()), None)
+        sets.append(
+            {"name": name, "what": entry.what, "columns": entry.columns, "rows": entry.rows, "size": entry.size}
+            | {"licence": entry.licence, "format": entry.format, "url": entry.url, "hub": entry.hub, "folder": here}
+        )
+    if as_json:
+        typer.echo(json.dumps(sets, indent=2, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="known data sets", box=None, pad_edge=False, header_style="bold")
+    for heading in ("name", "what", "columns", "rows", "MB", "licence", "here"):
+        table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=heading == "name")
+    for row in sets:
+        held = ", ".join(row["columns"]) or f"({row['format']})"
+        here = "yes" if row["folder"] else "no"
+        table.add_row(row["name"], row["what"], held, row["rows"], f"{row['size'] / 1e6:.1f}", row["licence"], here)
+    Console().print(table)
+    typer.echo("\n`clew data NAME` shows one of them; rows are train / valid / test")
