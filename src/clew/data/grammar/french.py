@@ -107,7 +107,21 @@ IRREGULAR = {
     "souffrir": ("souffre souffres souffre souffrons souffrez souffrent", "souffrir", "souffert"),
 }
 WITH_ETRE = frozenset(
-    ["aller", "venir", "arriver", "partir", "sortir", "entrer", "tomber", "rester", "naître", "mourir", "retourner", "revenir", "devenir"]
+    [
+        "aller",
+        "venir",
+        "arriver",
+        "partir",
+        "sortir",
+        "entrer",
+        "tomber",
+        "rester",
+        "naître",
+        "mourir",
+        "retourner",
+        "revenir",
+        "devenir",
+    ]
 )
 DOUBLING = ("jeter", "rejeter", "appeler", "rappeler")  # jette, appelle; the others take a grave accent: achète
 
@@ -181,10 +195,7 @@ def conjugate(infinitive: str) -> Conjugation:
     else:
         raise ValueError(f"not a French infinitive: {infinitive!r}")
     past = "ét" if infinitive == "être" else present[3].removesuffix("ons")
-    if infinitive.endswith(("ger", "cer")):
-        hard = infinitive[:-2]  # mangions, commencions
-    else:
-        hard = past
+    hard = infinitive[:-2] if infinitive.endswith(("ger", "cer")) else past  # mangions beside mangeais
     imperfect = [past + e for e in ("ais", "ais", "ait")] + [hard + "ions", hard + "iez", past + "aient"]
     return Conjugation(
         infinitive,
@@ -197,7 +208,7 @@ def conjugate(infinitive: str) -> Conjugation:
 
 
 def plural(noun: str) -> str:
-    """The regular plural of a noun or masculine adjective: -s, -x after -eau/-eu, -aux for -al, nothing after s, x, z."""
+    """The regular plural: -s, -x after -eau and -eu, -aux for -al, nothing after s, x, z."""
     if noun[-1] in "sxz":
         return noun
     if noun.endswith(("eau", "eu")) and noun not in ("bleu", "pneu"):

@@ -1,4 +1,4 @@
-"""Noun phrases and verb groups, written in English and French at once.
+"""Noun phrases, written in English and French at once.
 
 An English phrase is a list of word numbers (the sentence keeps number → word); a French phrase is a list of tokens,
 each with the numbers of the English words that it translates. So order is free and the alignment follows by itself.
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from clew.data.grammar.french import Token, agree, conjugate
-from clew.data.grammar.lexicon import Adjective, Lexicon, Noun, Verb, Weighted
+from clew.data.grammar.french import Token
+from clew.data.grammar.lexicon import Adjective, Lexicon, Noun, Weighted
 
 # A determiner: its English words and, by [feminine][plural], French words with the places of the English ones.
 Determiner = tuple[tuple[str, ...], dict[tuple[bool, bool], tuple[Token, ...]]]
@@ -52,7 +52,28 @@ NUMBERS = [
     _any(english, french)
     for english, french in (
         pair.split()
-        for pair in ["two deux", "three trois", "four quatre", "five cinq", "six six", "ten dix", "seven sept", "eight huit", "nine neuf", "twelve douze", "twenty vingt", "eleven onze", "thirty trente", "fifteen quinze", "fifty cinquante", "forty quarante", "sixteen seize", "thirteen treize", "fourteen quatorze", "sixty soixante"]
+        for pair in [
+            "two deux",
+            "three trois",
+            "four quatre",
+            "five cinq",
+            "six six",
+            "ten dix",
+            "seven sept",
+            "eight huit",
+            "nine neuf",
+            "twelve douze",
+            "twenty vingt",
+            "eleven onze",
+            "thirty trente",
+            "fifteen quinze",
+            "fifty cinquante",
+            "forty quarante",
+            "sixteen seize",
+            "thirteen treize",
+            "fourteen quatorze",
+            "sixty soixante",
+        ]
     )
 ]
 QUANTITIES = [_any("some", "quelques"), _any("several", "plusieurs"), _any("many", "beaucoup de"), *NUMBERS]
@@ -93,14 +114,6 @@ PRONOUNS = [
     ("they", "them", "ils", "+les", "leur", "eux", 5, False),
 ]
 PRONOUN = Weighted(PRONOUNS, [6, 5, 4, 3, 3, 3])
-REFLEXIVE = ("me", "te", "se", "nous", "vous", "se")
-NEGATIONS = {
-    "not": (("not",), "pas"),
-    "never": (("never",), "jamais"),
-    "no longer": (("no", "longer"), "plus"),
-    "nothing": ((), "rien"),
-}
-AVOIR, ETRE = conjugate("avoir"), conjugate("être")
 HELD_OUT_SHARE = 8  # one pair of words in so many is kept out of training
 
 
@@ -125,33 +138,6 @@ class Np:
     @property
     def is_pronoun(self) -> bool:
         return self.pronoun >= 0
-
-
-@dataclass(frozen=True, slots=True)
-class Matrix:
-    """A verb that takes an infinitive: can, must, want to, try to …"""
-
-    en: tuple[str, str, str]  # base, third person, past; the past is empty for a modal
-    to: tuple[str, ...]
-    fr: str
-    link: str = ""  # à or de before the infinitive
-    state: bool = False  # its English past is a French imperfect
-
-    @property
-    def modal(self) -> bool:
-        return not self.en[2]
-
-
-@dataclass(slots=True)
-class VerbGroup:
-    """A verb with its auxiliaries, negation, adverb and clitics, in pieces that statements and questions order."""
-
-    aux: list[int]
-    middle: list[int]
-    rest: list[int]
-    before: list[Token]  # ne, clitics
-    finite: Token
-    after: list[Token]  # pas, adverb, participle or infinitive
 
 
 @dataclass
@@ -239,92 +225,11 @@ class Phrases:
     def predicate_adjective(self, subject: Np) -> tuple[Adjective, Token, list[int]]:
         """An adjective that agrees with the subject: the adjective, its French token, its English word."""
         choice = self.lex.adjectives_of(subject.classes, None)
+        assert choice is not None  # big, small … suit everything
         while True:
             adjective = choice.draw(self.random)
-            if adjective.classes:  # petit, grand … are left to attributes
+            if adjective.classes and (adjective.gradable or not adjective.precedes):  # "the house is first" is odd
                 break
         number = self.word(adjective.en)
         self.pair(adjective.fr[0][0], subject.nouns)
         return adjective, (adjective.form(subject.feminine, subject.plural), tuple(number)), number
-
-    def verb_group(
-        self,
-        verb: Verb,
-        subject: Np,
-        tense: str,
-        *,
-        negation: str = "",
-        adverb: bool = False,
-        clitic: Token | None = None,
-        agreement: tuple[bool, bool] | None = None,
-        ask: str = "",
-        matrix: Matrix | None = None,
-    ) -> VerbGroup:
-        """Conjugate. agreement: gender and number of a direct object that precedes; ask: "", "est-ce" or "inversion"."""
-        person = subject.person
-        aux, form = self._auxiliary(matrix, person, tense, negation, bool(ask))
-        head = matrix or verb
-        middle = (
-            self.word(*NEGATIONS[negation][0]) if negation and self.words[aux[-1] if aux else 0] != "cannot" else []
-        )
-        negative = tuple(middle or (aux if negation and negation != "nothing" else ()))
-        mid: list[Token] = []
-        if adverb:
-            chosen = self.lex.middle_adverbs.draw(self.random)
-            number = self.word(chosen.en)
-            middle = middle + number
-            mid = [(chosen.fr, tuple(number))]
-        rest = [] if matrix and matrix.modal else self.word(head.en[form])
-        to: list[int] = []
-        if matrix:
-            inner_to = self.word(*matrix.to)
-            to = self.word(verb.en[0])
-            rest_inner = inner_to + to + self.word(*verb.particle)
-        else:
-            rest_inner = self.word(*verb.particle)
-        links = tuple(rest if matrix else rest + rest_inner)
-        do = tuple(aux)
-        rest = rest + rest_inner
-        if negation == "nothing":
-            negative = tuple(number := self.word("nothing"))
-            rest = rest + number
-        if verb.reflexive:
-            clitic = (REFLEXIVE[person], tuple(to + rest_inner[len(matrix.to) + 1 :] if matrix else links))
-        clitics = [clitic] if clitic else []
-        inner = tuple(x for x in rest_inner if x in to or not matrix or x > to[0])
-        fr_head = conjugate(matrix.fr) if matrix else verb.fr
-        tail: list[Token] = []
-        finite_links = links if ask == "est-ce" and tense == "present" and not (matrix and matrix.modal) else do + links
-        if tense == "past" and not head.state:
-            with_etre = not matrix and (verb.reflexive or verb.fr.with_etre)
-            finite = (ETRE if with_etre else AVOIR).present[person]
-            finite_links = do or links
-            gender = (subject.feminine, subject.plural) if with_etre else agreement or (False, False)
-            tail = [(agree(fr_head.participle, *gender) if not matrix else fr_head.participle, links)]
-        else:
-            finite = getattr(fr_head, "imperfect" if tense == "past" else tense)[person]
-        before = [("ne", negative)] if negation else []
-        if matrix:
-            connect = [(matrix.link, tuple(inner_to))] if matrix.link else []
-            unlinked_to = tuple(inner_to) if not matrix.link else ()
-            tail = [*tail, *connect, *clitics, (verb.fr.infinitive, unlinked_to + inner)]
-        else:
-            before = before + clitics
-        after = ([(NEGATIONS[negation][1], negative)] if negation else []) + mid + tail
-        return VerbGroup(aux, middle, rest, before, (finite, finite_links), after)
-
-    def _auxiliary(
-        self, matrix: Matrix | None, person: int, tense: str, negation: str, asks: bool
-    ) -> tuple[list[int], int]:
-        """The English auxiliary, and which form of the head follows: 0 base, 1 third person, 2 past, 3 -ing."""
-        third = person == 2
-        if matrix and matrix.modal:
-            cannot = negation == "not" and matrix.en[0] == "can"
-            return self.word("cannot" if cannot else matrix.en[0]), 0
-        if tense == "future":
-            return self.word("will"), 0
-        if tense == "imperfect":
-            return self.word("was" if person in (0, 2) else "were"), 3
-        if negation == "not" or asks:
-            return self.word("did" if tense == "past" else "does" if third else "do"), 0
-        return [], 2 if tense == "past" else int(third)

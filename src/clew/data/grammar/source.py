@@ -10,7 +10,7 @@ from pydantic import Field
 
 from clew.config import Choice
 from clew.data.grammar.lexicon import lexicon
-from clew.data.grammar.syntax import sentence
+from clew.data.grammar.sentences import sentence
 from clew.data.rows import ReadReport, Rows
 from clew.errors import DataError, RecipeError
 
@@ -20,7 +20,7 @@ PATIENCE = 2_000  # candidates per pair wanted, after which a split is given up
 
 
 class GrammarConfig(Choice):
-    """How many pairs of each split. valid and test depend on the seed and their own sizes alone; train grows by prefix."""
+    """How many pairs of each split; a larger train begins with a smaller one, valid and test stay the same."""
 
     kind: str = "grammar"
     size: int = Field(20_000, ge=1, le=10_000_000)  # training pairs
@@ -85,7 +85,9 @@ class Grammar:
         lex, wanted, novel = lexicon(), self._size(name), name == "combinations"
         fits = self._known() if novel else None
         report = ReadReport(f"grammar, {name}")
-        en, fr, alignment = [], [], []
+        en: list[str] = []
+        fr: list[str] = []
+        alignment: list[str] = []
         while len(en) < wanted:
             if report.read > PATIENCE * (wanted + 10):
                 raise DataError(
