@@ -50,7 +50,7 @@ def model(request: pytest.FixtureRequest) -> Seq2Seq:
 
 
 def stepped(model: Seq2Seq, batch: PairBatch) -> Tensor:
-    cache = model.start(model.encode(batch.source, batch.source_mask), batch.target_in.shape[1])
+    cache = model.start(model.encode(batch.source, batch.source_mask))
     return torch.stack([model.step(tokens, cache) for tokens in batch.target_in.T], dim=1)
 
 
@@ -86,7 +86,7 @@ def test_beams_move_repeat_and_leave(model: Seq2Seq) -> None:
     batch = batch_of(PAIRS)
     memory = model.encode(batch.source, batch.source_mask)
     history = torch.tensor([[1, 4], [1, 5], [1, 6], [1, 7], [1, 8], [1, 9]])  # rows: sentence 0, 0, 1, 1, 2, 2
-    cache = model.start(memory, 4, beam=2)
+    cache = model.start(memory, beam=2)
     for tokens in history.T:
         model.step(tokens, cache)
     order = torch.tensor([1, 1, 3, 2, 4, 4])
@@ -96,7 +96,7 @@ def test_beams_move_repeat_and_leave(model: Seq2Seq) -> None:
     last = torch.tensor([3, 4, 5, 6])
     hidden = model.step(last, cache)
     for row, sentence in enumerate([0, 0, 2, 2]):
-        fresh = model.start(memory.select(torch.tensor([sentence])), 4)
+        fresh = model.start(memory.select(torch.tensor([sentence])))
         for token in (*history[row], last[row]):
             alone = model.step(token[None], fresh)
         torch.testing.assert_close(hidden[row], alone[0], atol=1e-5, rtol=1e-5)
@@ -155,7 +155,7 @@ def test_overfits_ten_examples(score: str) -> None:
             break
     assert loss < 0.05
     model.eval()
-    cache, tokens, written = model.start(model.encode(batch.source, batch.source_mask), 6), torch.ones(10).long(), []
+    cache, tokens, written = model.start(model.encode(batch.source, batch.source_mask)), torch.ones(10).long(), []
     for _ in range(batch.target_out.shape[1]):
         tokens = model.project(model.step(tokens, cache)).argmax(dim=-1)
         written.append(tokens)

@@ -151,8 +151,8 @@ class Seq2Seq(nn.Module):
         final = tuple(part.unflatten(0, (layers, -1)).permute(2, 0, 1, 3).flatten(2) for part in last)
         return Memory(states, source_mask, final)  # final: (B, n_layers, d) each
 
-    def start(self, memory: Memory, max_length: int, beam: int = 1) -> Seq2SeqCache:
-        """The decoder before its first token; a recurrent state does not grow, so max_length asks for nothing."""
+    def start(self, memory: Memory, beam: int = 1) -> Seq2SeqCache:
+        """The decoder before its first token, for `beam` hypotheses of each sentence."""
         state = tuple(
             torch.tanh(bridge(part)).repeat_interleave(beam, dim=0).transpose(0, 1).contiguous()
             for bridge, part in zip(self.bridge, memory.final, strict=True)
@@ -162,7 +162,7 @@ class Seq2Seq(nn.Module):
 
     def forward(self, batch: PairBatch) -> TranslatorOutput:
         """Teacher forcing over all target positions; hidden is h̃ (B, T, d)."""
-        cache = self.start(self.encode(batch.source, batch.source_mask), batch.target_in.shape[1])
+        cache = self.start(self.encode(batch.source, batch.source_mask))
         x = self.dropout(self.target_embedding(batch.target_in))  # (B, T, d_embedding)
         if self.config.input_feeding:
             steps = [self.advance(y, cache) for y in x.split(1, dim=1)]

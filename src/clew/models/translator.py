@@ -72,7 +72,7 @@ class Translator(Protocol):
         """Read source ids (batch, source) once."""
         ...
 
-    def start(self, memory: Memory, max_length: int, beam: int = 1) -> Cache:
+    def start(self, memory: Memory, beam: int = 1) -> Cache:
         """The decoding state before the first token, for `beam` hypotheses of each sentence."""
         ...
 
