@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 from functools import cache
 
 import pytest
@@ -191,6 +193,12 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         trained("word").save(path)
     assert path.read_text() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_reading_and_tokenizing_need_no_torch():
+    modules = "clew.text.tokenizer, clew.data.files, clew.data.catalogue, clew.data.hub, clew.cli.data"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_report_against_a_count_by_hand():

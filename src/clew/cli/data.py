@@ -92,11 +92,12 @@ def _list(as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(title="known data sets", box=None, pad_edge=False, header_style="bold")
-    for heading in ("name", "what", "columns", "rows", "MB", "licence", "here"):
-        table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=heading == "name")
+    for heading in ("name", "what", "rows", "MB", "licence", "here"):
+        narrow = heading in ("name", "MB", "here")
+        table.add_column(heading, justify="right" if heading == "MB" else "left", no_wrap=narrow, overflow="fold")
     for row in sets:
-        held = ", ".join(row["columns"]) or f"({row['format']})"
         here = "yes" if row["folder"] else "no"
-        table.add_row(row["name"], row["what"], held, row["rows"], f"{row['size'] / 1e6:.1f}", row["licence"], here)
+        table.add_row(row["name"], row["what"], row["rows"], f"{row['size'] / 1e6:.1f}", row["licence"], here)
     Console().print(table)
-    typer.echo("\n`clew data NAME` shows one of them; rows are train / valid / test")
+    typer.echo("\n`clew data NAME` shows one of them; rows are train / valid / test.")
+    typer.echo('The embedded corpus (kind = "grammar") and your own files (kind = "files") need no entry here.')

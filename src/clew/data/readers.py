@@ -84,7 +84,7 @@ def collect(
         if not fault:
             report.kept += 1
             for column, value in zip(table, values, strict=True):
-                column.append(value.strip())
+                column.append((value or "").strip())  # never None here: that is a fault
         elif on_bad == "stop":
             raise DataError(
                 f"unusable row: {fault}", where=place, fix='mend it, or set on_bad = "skip" to leave such rows out'

@@ -5,8 +5,8 @@ from __future__ import annotations
 from clew.data.entry import GITHUB, SCIBERT, Entry
 
 
-def _other(what: str, licence: str, url: str, rows: str, size: int, format: str, **more: str) -> Entry:
-    return Entry(what, licence, url, rows, size, format=format, **more)
+def _other(what: str, licence: str, url: str, rows: str, size: int, format: str, hub: str = "") -> Entry:
+    return Entry(what, licence, url, rows, size, format=format, hub=hub)
 
 
 UNREAD: dict[str, Entry] = {

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import tokenizers as hf
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
@@ -88,7 +89,7 @@ class Tokenizer:
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Readable pieces, one per id: "▁" marks a preceding space; bytes that are no whole character show as "�"."""
         self._check(ids)
-        pieces = [self.inner.id_to_token(i) for i in ids]
+        pieces = [str(self.inner.id_to_token(i)) for i in ids]
         if not self._bytes:
             return pieces
         return [
@@ -146,8 +147,8 @@ class Tokenizer:
 def _untrained(config: TokenizerConfig) -> tuple[hf.Tokenizer, trainers.Trainer]:
     """The tokenizer that `config` describes, and what trains it."""
     size, count = config.vocab_size, config.min_count
-    common = {"vocab_size": size, "special_tokens": list(SPECIALS), "show_progress": False}
-    letters = {"limit_alphabet": size - len(SPECIALS)}  # or a large alphabet would overrun vocab_size
+    common: dict[str, Any] = {"vocab_size": size, "special_tokens": list(SPECIALS), "show_progress": False}
+    letters: dict[str, Any] = {"limit_alphabet": size - len(SPECIALS)}  # or a large alphabet would overrun vocab_size
     spaced = (  # ▁ for spaces, punctuation alone
         pre_tokenizers.Sequence(
             [pre_tokenizers.Metaspace(prepend_scheme="always"), pre_tokenizers.Punctuation("isolated")]
@@ -157,6 +158,10 @@ def _untrained(config: TokenizerConfig) -> tuple[hf.Tokenizer, trainers.Trainer]
     bare = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation("isolated")])
     by_byte = (pre_tokenizers.ByteLevel(add_prefix_space=True), decoders.ByteLevel())
     unk = SPECIALS[3]
+    model: models.Model
+    split: pre_tokenizers.PreTokenizer
+    decoder: decoders.Decoder
+    trainer: trainers.Trainer
     if config.kind == "word":
         model, (split, decoder) = models.WordLevel(unk_token=unk), spaced
         trainer = trainers.WordLevelTrainer(min_frequency=count, **common)
