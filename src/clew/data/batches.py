@@ -75,8 +75,9 @@ class Pairs:
 class PairLoader:
     """An endless stream of batches of like length, at most `batch_tokens` padded tokens on the longer side.
 
-    Each epoch's order depends on (seed, epoch) alone: rows are shuffled, sorted by length within large windows,
-    cut into batches and the batches are shuffled. `state_dict()` is the position after the last batch handed out.
+    Each epoch's order depends on (seed, epoch) alone: rows are shuffled, sorted by length (those of equal length stay
+    shuffled), cut into batches, and the batches are shuffled. A row longer than `batch_tokens` is a batch by itself.
+    `state_dict()` is the position after the last batch handed out.
     """
 
     def __init__(

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from clew.config import Choice
 from clew.data.batches import PairBatch
-from clew.errors import DataError
 from clew.models.transformer import EncoderLayer, TransformerConfig
 from clew.models.translator import TranslatorOutput
 from clew.nn.dropout import Dropout
@@ -49,25 +48,24 @@ class EncoderTranslator(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.02)
         self.positions = Learned(config.d_model, config.max_length)
         self.norm, self.dropout = nn.LayerNorm(config.d_model), Dropout(config.dropout)
-        layer = TransformerConfig(
-            d_model=config.d_model, d_ff=config.d_ff, n_heads=config.n_heads, dropout=config.dropout, norm="post", activation="relu"
-        )  # fmt: skip
+        sizes = config.model_dump(include={"d_model", "d_ff", "n_heads", "dropout"})
+        layer = TransformerConfig(**sizes, norm="post", activation="relu")
         self.layers = nn.ModuleList(EncoderLayer(layer) for _ in range(config.n_layers))
         self.output = nn.Linear(config.d_model, target_size)
 
     def write(self, source: Tensor, source_mask: Tensor, length: int) -> Tensor:
         """Hidden states of the first `length` output positions: source (B, S) ids -> (B, length, d_model)."""
-        batch, width = len(source), max(source.shape[1], length) + 1
-        if width > self.config.max_length:
-            raise DataError(f"{width} positions are needed, the model has {self.config.max_length}", fix="raise model.max_length")
-        x = self.cls_and_slot[1].expand(batch, width, -1).clone()
-        x[:, 0] = self.cls_and_slot[0]
-        x[:, 1 : source.shape[1] + 1] = torch.where(source_mask[:, :, None], self.embedding(source), self.cls_and_slot[1])
-        mask = F.pad(F.pad(source_mask, (1, 0), value=True), (0, width - source.shape[1] - 1))  # [CLS] and source are seen
-        x = self.dropout(self.norm(self.positions(x)))
+        batch, slots = len(source), max(0, length - source.shape[1])
+        cls, slot = self.cls_and_slot
+        x = torch.where(source_mask[:, :, None], self.embedding(source), slot)
+        x = torch.cat([x, slot.expand(batch, slots, -1)], dim=1)
+        # [CLS] has position 0 and stands last: attention's row t is then y_t's, and its column s is x_s's.
+        x = torch.cat([self.positions(x, start=1), self.positions(cls.expand(batch, 1, -1))], dim=1)
+        mask = F.pad(F.pad(source_mask, (0, slots), value=False), (0, 1), value=True)  # source and [CLS] are seen
+        x = self.dropout(self.norm(x))
         for layer in self.layers:
             x = layer(x, mask[:, None, None, :])
-        return x[:, 1 : length + 1]
+        return x[:, :length]
 
     def forward(self, batch: PairBatch) -> TranslatorOutput:
         return TranslatorOutput(self.write(batch.source, batch.source_mask, batch.target_out.shape[1]))

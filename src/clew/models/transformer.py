@@ -8,11 +8,12 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from clew.config import Choice
 from clew.data.batches import PairBatch
+from clew.errors import RecipeError
 from clew.models.translator import Memory, TranslatorOutput
 from clew.nn.attention import KeyValues, MultiHeadAttention
 from clew.nn.dropout import Dropout
@@ -22,7 +23,7 @@ from clew.nn.positions import make_positions
 
 
 class TransformerConfig(Choice):
-    """Sizes and choices; the defaults are small enough for a laptop (the paper's base: 512, 2048, 8 heads, 6 + 6 layers)."""
+    """Sizes and choices; the defaults suit a laptop (the paper's base: 512, 2048, 8 heads, 6 + 6 layers)."""
 
     kind: str = "transformer"
     d_model: int = Field(256, ge=2)
@@ -37,6 +38,14 @@ class TransformerConfig(Choice):
     positions: Literal["sinusoidal", "learned", "rotary", "none"] = "sinusoidal"
     max_length: int = Field(512, ge=1)
     share_embeddings: bool = True  # one table for source, target and the projection (needs a joint vocabulary)
+
+    @model_validator(mode="after")
+    def heads_fit(self) -> TransformerConfig:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
+        if self.positions == "rotary" and self.d_model // self.n_heads % 2:
+            raise ValueError(f"rotary positions turn pairs, and d_model / n_heads is {self.d_model // self.n_heads}: odd")
+        return self
 
 
 class Residual(nn.Module):
@@ -60,13 +69,17 @@ def make_attention(config: TransformerConfig, rotary: bool) -> MultiHeadAttentio
     return MultiHeadAttention(config.d_model, config.n_heads, dropout=config.attention_dropout, rotary=rotary)
 
 
+def make_feedforward(config: TransformerConfig) -> FeedForward:
+    return FeedForward(config.d_model, config.d_ff, activation=config.activation, dropout=config.dropout)
+
+
 class EncoderLayer(nn.Module):
     """Self-attention, then feed-forward, each within a residual connection."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.attention = make_attention(config, config.positions == "rotary")
-        self.feedforward = FeedForward(config.d_model, config.d_ff, activation=config.activation, dropout=config.dropout)
+        self.feedforward = make_feedforward(config)
         self.around_attention, self.around_feedforward = Residual(config), Residual(config)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -82,7 +95,7 @@ class DecoderLayer(nn.Module):
         super().__init__()
         self.self_attention = make_attention(config, config.positions == "rotary")
         self.cross_attention = make_attention(config, False)
-        self.feedforward = FeedForward(config.d_model, config.d_ff, activation=config.activation, dropout=config.dropout)
+        self.feedforward = make_feedforward(config)
         self.around_self, self.around_cross = Residual(config), Residual(config)
         self.around_feedforward = Residual(config)
 
@@ -149,10 +162,17 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig, source_size: int, target_size: int, pad_id: int = 0) -> None:
         super().__init__()
+        if config.share_embeddings and source_size != target_size:
+            raise RecipeError(
+                f"vocabularies of {source_size} and {target_size} tokens cannot share an embedding",
+                where="model.share_embeddings",
+                fix="set tokenizer.joint=true or model.share_embeddings=false",
+            )
         self.config = config
         self.source_embedding = Embedding(source_size, config.d_model, padding_idx=pad_id)
-        share = config.share_embeddings and source_size == target_size
-        self.target_embedding = self.source_embedding if share else Embedding(target_size, config.d_model, padding_idx=pad_id)
+        self.target_embedding = self.source_embedding
+        if not config.share_embeddings:
+            self.target_embedding = Embedding(target_size, config.d_model, padding_idx=pad_id)
         self.positions = make_positions(config.positions, config.d_model, config.max_length)
         self.dropout = Dropout(config.dropout)
         self.encoder = Stack([EncoderLayer(config) for _ in range(config.n_encoder_layers)], config)

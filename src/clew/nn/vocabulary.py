@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 ROWS_AT_ONCE = 256  # 256 rows × 8,000 words × 4 bytes stay in the cache of one core
 
@@ -28,15 +29,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
-        total, nll = hidden.new_zeros((), dtype=torch.float32), hidden.new_zeros((), dtype=torch.float32)
+        wide = torch.promote_types(hidden.dtype, torch.float32)  # of the softmax and of every sum
+        total, nll = hidden.new_zeros((), dtype=wide), hidden.new_zeros((), dtype=wide)
         needs_gradient = any(ctx.needs_input_grad[:3])
         d_hidden = torch.empty_like(hidden)
-        d_weight = torch.zeros_like(weight, dtype=torch.float32)
-        d_bias = torch.zeros_like(bias, dtype=torch.float32)
+        d_weight = torch.zeros_like(weight, dtype=wide)
+        d_bias = torch.zeros_like(bias, dtype=wide)
         for h, y, d_h in zip(
             hidden.split(ROWS_AT_ONCE), target.split(ROWS_AT_ONCE), d_hidden.split(ROWS_AT_ONCE), strict=True
         ):
-            logits = torch.addmm(bias, h, weight.t()).float()  # (rows, V)
+            logits = torch.addmm(bias, h, weight.t()).to(wide)  # (rows, V)
             log_z = logits.logsumexp(dim=-1, keepdim=True)
             chunk_nll = (log_z - logits.gather(1, y[:, None])).sum()
             nll += chunk_nll
@@ -51,12 +53,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 d_bias += d_logits.sum(dim=0)
                 d_logits = d_logits.to(weight.dtype)
                 torch.mm(d_logits, weight, out=d_h)
-                d_weight.addmm_(d_logits.t(), h) if weight.dtype == torch.float32 else d_weight.add_(d_logits.t() @ h)
+                d_weight.addmm_(d_logits.t(), h) if weight.dtype == wide else d_weight.add_(d_logits.t() @ h)
         ctx.save_for_backward(d_hidden, d_weight.to(weight.dtype), d_bias.to(bias.dtype))
         ctx.mark_non_differentiable(nll)
         return total, nll
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, d_total: Tensor, _d_nll: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         d_hidden, d_weight, d_bias = ctx.saved_tensors
         return d_hidden * d_total, d_weight * d_total, d_bias * d_total, None, None
@@ -68,8 +71,10 @@ def linear_cross_entropy(
     """`smoothed_cross_entropy(hidden @ weightᵀ + bias, target, smoothing)`, a few rows at a time.
 
     hidden (N, D), weight (V, D), bias (V,), target (N,). Under autocast the products run in the lower precision and
-    the softmax in float32.
+    the softmax in float32. It can be differentiated once.
     """
+    if not torch.is_grad_enabled():
+        hidden, weight, bias = hidden.detach(), weight.detach(), bias.detach()  # spare the gradients' work
     if torch.is_autocast_enabled(hidden.device.type):
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden, weight, bias = hidden.to(dtype), weight.to(dtype), bias.to(dtype)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from clew.config import BudgetConfig
+from clew.nn.positions import Learned
 
 
 @dataclass
@@ -34,6 +35,17 @@ class Progress:
 
 
 def flops_per_token(model: nn.Module) -> float:
-    """6 per weight that is multiplied, forward and backward (Kaplan et al. 2020, §2.1): embeddings are only looked up."""
-    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    """6 per weight that is multiplied, forward and backward (Kaplan et al. 2020, §2.1).
+
+    Embeddings are only looked up, except a table that is also the projection: it is multiplied as an untied one is.
+    """
+    tables = {id(table) for table in embeddings(model)}
+    if hasattr(model, "output_table"):
+        tables -= {id(part) for part in model.output_table()}
     return 6.0 * sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in tables)
+
+
+def embeddings(model: nn.Module) -> list[nn.Parameter]:
+    """The tables whose rows are looked up, of tokens and of positions."""
+    kinds = (nn.Embedding, Learned)
+    return [table for module in model.modules() if isinstance(module, kinds) for table in module.parameters()]

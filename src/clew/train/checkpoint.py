@@ -1,4 +1,4 @@
-"""Checkpoints: a folder each, written whole or not at all, checked when read. Tensors in safetensors, the rest in JSON."""
+"""Checkpoints: a folder each, written whole or not at all, checked when read: safetensors for tensors, JSON beside."""
 
 from __future__ import annotations
 
@@ -41,14 +41,17 @@ def save(
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    scalars = {"groups": state["param_groups"], "batches": batches.state_dict(), "progress": asdict(progress), "extra": extra}
+    scalars = {
+        "groups": state["param_groups"], "batches": batches.state_dict(), "progress": asdict(progress), "extra": extra,
+    }  # fmt: skip
 
-    temporary = folder / f".writing-{os.getpid()}"
+    temporary = folder / ".writing"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     save_file(unshared(tensors), temporary / "state.safetensors")
     digest = sha256(temporary / "state.safetensors")
     (temporary / "state.json").write_text(json.dumps({"sha256": digest, **scalars}))
+    (temporary / "sha256").write_text(sha256(temporary / "state.json"))
     for file in temporary.iterdir():
         flush(file)
     os.replace(temporary, target)
@@ -81,9 +84,10 @@ def load(
     """Put everything back where it was, and return `extra`. Raises CheckpointError where the checkpoint is damaged."""
     advice = f"delete {path} to go on from the checkpoint before it, or from the start"
     try:
+        genuine = sha256(path / "state.json") == (path / "sha256").read_text()
         scalars = json.loads((path / "state.json").read_text())
-        if sha256(path / "state.safetensors") != scalars["sha256"]:
-            raise CheckpointError("the checkpoint does not match its checksum", where=str(path), fix=advice)
+        if not genuine or sha256(path / "state.safetensors") != scalars["sha256"]:
+            raise CheckpointError("the checkpoint does not match its checksums", where=str(path), fix=advice)
         tensors = load_file(path / "state.safetensors")
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"the checkpoint cannot be read: {error}", where=str(path), fix=advice) from error

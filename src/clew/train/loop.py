@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -79,7 +79,9 @@ def fit(
             group["lr"] = peak * factor
         model.train()
         total, count, parts = 0.0, 0, {}
+        used = []
         for batch in islice(stream, accumulate):
+            used.append(batch)
             with autocast(device, precision):
                 loss = objective(model, batch.to(device))
             loss.total.backward()
@@ -87,10 +89,11 @@ def fit(
             for name, value in loss.parts.items():
                 parts[name] = parts.get(name, 0.0) + value.item()
             if not math.isfinite(total):
-                raise NonFiniteLoss(f"the loss became {total}", where=name_batch(progress.step + 1, batch), fix=ADVICE)
+                raise NonFiniteLoss(f"the loss became {total}", where=name_rows(progress.step + 1, [batch]), fix=ADVICE)
         norm = scale_gradients(parameters, count, clip_norm)
         if not math.isfinite(norm):
-            raise NonFiniteLoss(f"the gradient norm became {norm}", where=name_batch(progress.step + 1, batch), fix=ADVICE)
+            where = name_rows(progress.step + 1, used)
+            raise NonFiniteLoss(f"the gradient norm became {norm}", where=where, fix=ADVICE)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         progress.step, progress.tokens, progress.epoch = progress.step + 1, progress.tokens + count, batches.epochs_done
@@ -98,7 +101,8 @@ def fit(
         if average is not None:
             average.update(progress.step)
         seconds = time.process_time() - cpu
-        progress.cpu_seconds, progress.wall_seconds = progress.cpu_seconds + seconds, progress.wall_seconds + time.perf_counter() - wall
+        progress.cpu_seconds += seconds
+        progress.wall_seconds += time.perf_counter() - wall
         yield Step(
             progress.step, total / count, {name: value / count for name, value in parts.items()},
             optimizer.param_groups[0]["lr"], norm, count, seconds, progress.share(budget),
@@ -108,9 +112,11 @@ def fit(
 ADVICE = "lower train.optimizer.lr, set train.clip_norm, or look at these rows of the training data"
 
 
-def name_batch(step: int, batch: Any) -> str:
-    rows = getattr(batch, "index", None)
-    return f"step {step}" + (f", data rows {rows.tolist()[:20]}" if rows is not None else "")
+def name_rows(step: int, batches: list[Any]) -> str:
+    """Where a failure happened: the step, and the rows of the batches that may have caused it."""
+    rows = [row for batch in batches if hasattr(batch, "index") for row in batch.index.tolist()]
+    more = f" and {len(rows) - 20} more" if len(rows) > 20 else ""
+    return f"step {step}" + (f", data rows {rows[:20]}{more}" if rows else "")
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:

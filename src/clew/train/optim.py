@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from clew.config import Choice
+from clew.train.budget import embeddings
 
 
 class AdamConfig(Choice):
@@ -29,7 +30,7 @@ class SGDConfig(Choice):
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Two groups: matrices, which decay, and the rest, which does not."""
-    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    tables = {id(table) for table in embeddings(model)}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     decays = [parameter for parameter in trained if parameter.ndim >= 2 and id(parameter) not in tables]
     kept = {id(parameter) for parameter in decays}
