@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
 from clew.inspect.taps import capture
-from clew.nn.recurrent import UNITS, Recurrent
+from clew.nn.recurrent import UNITS, Recurrent, State
 
 SHAPES = {"one": (1, False), "stacked": (3, False), "both ways": (1, True), "stacked, both ways": (2, True)}
 
@@ -23,13 +24,24 @@ def make(unit: str, shape: str, dtype: torch.dtype = torch.float64) -> Recurrent
     return layer
 
 
-def run(layer: Recurrent, by: str, x: Tensor, mask: Tensor | None, with_state: bool) -> list[Tensor]:
+def equation(
+    layer: Recurrent, x: Tensor, mask: Tensor | None = None, state: State | None = None
+) -> tuple[Tensor, State]:
+    return layer.by_layer(x, mask, state, layer.by_equation)
+
+
+PATHS = {"equation": equation, "module": Recurrent.by_module, "chosen": Recurrent.forward}
+
+
+def run(
+    layer: Recurrent, by: Callable[..., tuple[Tensor, State]], x: Tensor, mask: Tensor | None, with_state: bool
+) -> list[Tensor]:
     """Output, last state, and the gradients of a function of all of them: input's, state's and parameters'."""
     rows = layer.fused.num_layers * (2 if layer.fused.bidirectional else 1)
     generator = torch.Generator().manual_seed(1)
     state = tuple(torch.randn(rows, len(x), 7, generator=generator).to(x).requires_grad_() for _ in layer.unit.state)
     x = x.clone().requires_grad_()
-    output, last = getattr(layer, by)(x, mask, state if with_state else None)
+    output, last = by(layer, x, mask, state if with_state else None)
     loss = sum((part * torch.linspace(-1, 1, part.numel()).to(part).view_as(part)).sum() for part in (output, *last))
     wrt = [x, *layer.parameters(), *(state if with_state else ())]
     return [output, *last, *torch.autograd.grad(loss, wrt)]
@@ -44,13 +56,16 @@ def right_padding(lengths: list[int]) -> Tensor:
 @pytest.mark.parametrize("with_state", [False, True], ids=["zeros", "state"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("unit", UNITS)
-def test_equation_equals_engine(unit: str, shape: str, with_state: bool, masked: bool, dtype: torch.dtype) -> None:
+def test_all_paths_are_equal(unit: str, shape: str, with_state: bool, masked: bool, dtype: torch.dtype) -> None:
+    """The equation, torch's module (packed where masked), and the kernels chosen here: values and gradients."""
     layer = make(unit, shape, dtype)
     mask = right_padding([3, 6, 1, 5]) if masked else None
     x = torch.randn(4, 6, 5, dtype=dtype)
-    equation, engine = (run(layer, by, x, mask, with_state) for by in ("by_equation", "by_engine"))
-    for a, b in zip(equation, engine, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5 if dtype == torch.float32 else 1e-12, rtol=1e-5)
+    reference = run(layer, PATHS["equation"], x, mask, with_state)
+    for path, training in (("module", True), ("chosen", True), ("chosen", False)):
+        other = run(layer.train(training), PATHS[path], x, mask, with_state)
+        for a, b in zip(reference, other, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-5 if dtype == torch.float32 else 1e-12, rtol=1e-5)
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -80,14 +95,16 @@ def test_lstm_unit_on_one_number() -> None:
 def test_listening_takes_the_equation_path(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = make(unit, "stacked, both ways", torch.float32)
     x, mask = torch.randn(2, 4, 5), right_padding([4, 2])
-    taken = []
-    equation = layer.by_equation
-    monkeypatch.setattr(layer, "by_equation", lambda *args: taken.append(True) or equation(*args))
+    taken: list[str] = []
+    by_equation = layer.by_equation
+    monkeypatch.setattr(
+        layer, "by_equation", lambda *args, reverse: taken.append(args[-1]) or by_equation(*args, reverse=reverse)
+    )
     fused, _ = layer(x, mask)
     assert not taken
     with capture(layer, "taps.*") as seen:
         output, _ = layer(x, mask)
-    assert taken
+    assert taken == ["l0", "l0_reverse", "l1", "l1_reverse"]
     torch.testing.assert_close(output, fused, atol=1e-5, rtol=1e-5)
     names = [f"taps.{row}.{tap}" for row in ("l0", "l0_reverse", "l1", "l1_reverse") for tap in UNITS[unit].taps]
     assert [name for name in names if name in seen] == names
@@ -96,14 +113,14 @@ def test_listening_takes_the_equation_path(unit: str, monkeypatch: pytest.Monkey
     torch.testing.assert_close(top, output)
 
 
-@pytest.mark.parametrize("by", ["by_equation", "by_engine"])
+@pytest.mark.parametrize("by", PATHS)
 @pytest.mark.parametrize("unit", UNITS)
 def test_padding_changes_nothing(unit: str, by: str) -> None:
     layer = make(unit, "stacked, both ways")
     x = torch.randn(2, 6, 5, dtype=torch.float64)
     mask = right_padding([6, 4])
-    output, last = getattr(layer, by)(x, mask, None)
-    alone, alone_last = getattr(layer, by)(x[1:, :4], None, None)
+    output, last = PATHS[by](layer, x, mask, None)
+    alone, alone_last = PATHS[by](layer, x[1:, :4], None, None)
     torch.testing.assert_close(output[1:, :4], alone)
     assert not output[1, 4:].any()
     for padded, unpadded in zip(last, alone_last, strict=True):
@@ -127,11 +144,13 @@ def test_initial_recurrent_weights_are_orthogonal() -> None:
     assert not layer.fused.bias_ih_l0.any()
 
 
-@pytest.mark.parametrize("by", ["by_equation", "by_engine"])
+@pytest.mark.parametrize("by", PATHS)
 def test_dropout_acts_between_layers_in_training_only(by: str) -> None:
     torch.manual_seed(0)
     layer = Recurrent("lstm", 5, 7, 2, dropout=0.5)
     x = torch.randn(2, 4, 5)
-    assert not torch.equal(getattr(layer, by)(x, None, None)[0], getattr(layer, by)(x, None, None)[0])
-    layer.eval()
-    assert torch.equal(getattr(layer, by)(x, None, None)[0], getattr(layer, by)(x, None, None)[0])
+    for mask in (None, right_padding([4, 2])):
+        layer.train()
+        assert not torch.equal(*(PATHS[by](layer, x, mask, None)[0] for _ in range(2)))
+        layer.eval()
+        assert torch.equal(*(PATHS[by](layer, x, mask, None)[0] for _ in range(2)))
