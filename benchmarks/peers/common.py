@@ -159,7 +159,7 @@ def chunks(sentences: Ids, size: int) -> list[Ids]:
     return [sentences[i : i + size] for i in range(0, len(sentences), size)]
 
 
-def pad(sentences: Ids) -> torch.Tensor:
+def pad(sentences: Ids, pad_id: int = PAD) -> torch.Tensor:
     """Stack id lists into (batch, longest), padded on the right."""
     width = max(map(len, sentences))
-    return torch.tensor([[*ids, *[PAD] * (width - len(ids))] for ids in sentences])
+    return torch.tensor([[*ids, *[pad_id] * (width - len(ids))] for ids in sentences])

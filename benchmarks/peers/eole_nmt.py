@@ -20,9 +20,9 @@ TRANSFORMER = {
     "share_embeddings": True, "share_decoder_embeddings": True, "add_qkvbias": True, "add_ffnbias": True,
 }  # fmt: skip
 LSTM = {
-    "architecture": "custom", "hidden_size": D_MODEL, "embeddings": EMBEDDINGS, "rnn_type": "LSTM",
-    "encoder": {"encoder_type": "brnn", "layers": 1},
-    "decoder": {"decoder_type": "rnn", "layers": 1, "global_attention": "mlp", "bidirectional_encoder": True},
+    "architecture": "custom", "hidden_size": D_MODEL, "embeddings": EMBEDDINGS,
+    "encoder": {"encoder_type": "brnn", "rnn_type": "LSTM", "layers": 1},
+    "decoder": {"decoder_type": "rnn", "rnn_type": "LSTM", "layers": 1, "global_attention": "mlp"},
 }  # fmt: skip
 
 

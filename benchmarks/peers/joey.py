@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from common import (
-    BATCH_TOKENS, CLIP_NORM, D_FF, D_MODEL, DROPOUT, EOS, FORCED_LENGTH, LEARNING_RATE, N_HEADS, N_LAYERS, PAD, SMOOTHING,
+    BATCH_TOKENS, CLIP_NORM, D_FF, D_MODEL, DROPOUT, FORCED_LENGTH, LEARNING_RATE, N_HEADS, N_LAYERS, SMOOTHING,
     Ids, Job, Meter, chunks, measure_decoding, pad, read_job, unsupported,
 )
 from joeynmt.batch import Batch
+from joeynmt.config import parse_global_args
 from joeynmt.model import build_model
 from joeynmt.search import search
 from joeynmt.training import train as run_training
@@ -34,29 +35,25 @@ LSTM = {
 
 
 def configuration(job: Job, model: dict) -> dict:
-    """What its YAML file holds; the vocabulary is the given words after the four special tokens in our order."""
+    """What its YAML file holds; it puts four special tokens before the given words, as we do."""
     for split in ("train", "test"):
         source, target = job.write_text(split)
         source.rename(job.work / f"{split}.src")
         target.rename(job.work / f"{split}.trg")
     vocabulary = job.work / "vocab.txt"
-    vocabulary.write_text("\n".join(["<pad>", "<s>", "</s>", "<unk>", *job.words]) + "\n")
+    vocabulary.write_text("".join(f"{word}\n" for word in job.words))
     side = {"level": "word", "lowercase": False, "voc_file": str(vocabulary), "max_length": 256}
     return {
         "name": "bench", "model_dir": str(job.work / "model"), "use_cuda": False, "random_seed": 1, "num_workers": 0,
         "data": {
             "train": str(job.work / "train"), "dev": str(job.work / "test"), "dataset_type": "plain",
             "src": {"lang": "src", **side}, "trg": {"lang": "trg", **side},
-            "special_symbols": {
-                "unk_token": "<unk>", "unk_id": 3, "pad_token": "<pad>", "pad_id": 0,
-                "bos_token": "<s>", "bos_id": 1, "eos_token": "</s>", "eos_id": 2,
-            },
         },
         "testing": {"beam_size": 1},
         "training": {
             "optimizer": "adam", "adam_betas": [0.9, 0.98], "learning_rate": LEARNING_RATE, "label_smoothing": SMOOTHING,
             "loss": "crossentropy", "normalization": "tokens", "clip_grad_norm": CLIP_NORM, "batch_type": "token",
-            "batch_size": BATCH_TOKENS, "epochs": 1, "shuffle": True, "logging_freq": 1000, "validation_freq": 100000,
+            "batch_size": BATCH_TOKENS, "epochs": 9, "scheduling": "warmupinversesquareroot", "learning_rate_warmup": 400, "shuffle": True, "logging_freq": 1000, "validation_freq": 100000,
         },
         "model": model,
     }  # fmt: skip
@@ -76,21 +73,22 @@ def train(job: Job, model: dict) -> None:
 
 
 def decode(job: Job) -> None:
-    config = configuration(job, TRANSFORMER)
-    vocabularies = build_vocab(config["data"])
-    model = build_model(config["model"], *vocabularies).eval()
-    autocast = {"device_type": "cpu", "dtype": torch.bfloat16, "enabled": job.precision == "bf16"}
+    arguments = parse_global_args(configuration(job, TRANSFORMER), mode="translate")
+    source, target = build_vocab(arguments.data)
+    model = build_model(arguments.model, source, target).eval()
 
     def translate(sentences: Ids, beam: int, batch_size: int) -> Ids:
         outputs: Ids = []
         for rows in chunks(sentences, batch_size):
             batch = Batch(
-                pad([[*ids, EOS] for ids in rows]), torch.tensor([len(ids) + 1 for ids in rows]), None, None, None,
-                torch.arange(len(rows)), torch.device("cpu"), PAD, EOS, is_train=False,
+                pad([[*ids, source.eos_index] for ids in rows], source.pad_index),
+                torch.tensor([len(ids) + 1 for ids in rows]), None, None, None, torch.arange(len(rows)),
+                arguments.device, source.pad_index, source.eos_index, is_train=False,
             )  # fmt: skip
             written, _, _ = search(
-                model, batch, FORCED_LENGTH, beam, 1.0, min_output_length=FORCED_LENGTH, autocast=autocast
-            )
+                model, batch, FORCED_LENGTH, beam, 1.0, min_output_length=FORCED_LENGTH, generate_unk=True,
+                autocast=arguments.autocast,
+            )  # fmt: skip
             outputs += written.tolist()
         return outputs
 
