@@ -1,13 +1,11 @@
 import json
 import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import clew.text
 from clew.config import TokenizerConfig
 from clew.errors import DataError, RecipeError, RunError, VocabularyError
 from clew.text.tokenizer import SPECIALS, Tokenizer
@@ -193,11 +191,6 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         trained("word").save(path)
     assert path.read_text() == before
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_no_torch_in_this_room():
-    for file in Path(clew.text.__file__).parent.glob("*.py"):
-        assert not re.search(r"^\s*(import|from) torch\b", file.read_text(), re.MULTILINE), file
 
 
 def test_report_against_a_count_by_hand():
