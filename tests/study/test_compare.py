@@ -133,3 +133,19 @@ def test_trainings_side_by_side_end_with_the_study(tmp_path, monkeypatch) -> Non
     events.close()
     assert len(started) == 2
     assert all(process.returncode is not None for process in started)
+
+
+@pytest.mark.parametrize(
+    ("failure", "line"),
+    [
+        ("the loss became nan\n  where: step 3\n  fix:   lower it", "the loss became nan"),
+        (
+            "Traceback (most recent call last):\n  File x\nZeroDivisionError: of all things\n",
+            "ZeroDivisionError: of all things",
+        ),
+        ("step 3 …\nerror: no such file\n  where: here\n(exit code 2; all of it in x.log)", "no such file"),
+        ("\n".join(f"line {n}" for n in range(20)) + "\nKilled\n(exit code -9; all of it in x.log)", "Killed"),
+    ],
+)
+def test_one_line_says_why(failure: str, line: str) -> None:
+    assert module.reason(failure) == line

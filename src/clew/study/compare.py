@@ -111,7 +111,12 @@ def _start(run: Planned) -> subprocess.Popen[bytes]:
     command = [*COMMAND, str(run.recipe_file), "--out", str(run.folder), "--resume"]
     with run.log.open("wb") as log:
         return subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, preexec_fn=_end_with_parent
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C reaches the study alone, which then ends each training once
+            preexec_fn=_end_with_parent,
         )
 
 
@@ -125,6 +130,13 @@ def _end_with_parent() -> None:
 def _tail(log: Path, code: int) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return "\n".join([*lines[-20:], f"(exit code {code}; all of it in {log.name})"])
+
+
+def reason(failure: str) -> str:
+    """The one line of a recorded failure that says what it was."""
+    lines = [line.strip() for line in failure.strip().splitlines() if not line.startswith("(exit code")]
+    said = [line.removeprefix("error:").strip() for line in lines if line.startswith("error:")]
+    return said[-1] if said else lines[-1] if "Traceback" in failure or len(lines) > 5 else lines[0]
 
 
 def _last_row(metrics: Path) -> dict[str, Any]:

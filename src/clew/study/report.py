@@ -15,6 +15,7 @@ from clew.inspect.attention import salient
 from clew.metrics import bleu, chrf, paired_bootstrap, parse_links
 from clew.page.single_file import single_file
 from clew.runs.folder import Run
+from clew.study.compare import reason
 from clew.study.plan import Plan
 from clew.study.view import Finished, View, build_view, main_split
 from clew.study.words import markdown, ranked, summarise
@@ -45,7 +46,9 @@ def write_report(folder: Path, *, target: float | None = None) -> View:
     for planned in plan.runs:
         if (run := Run(planned.folder)).finished:
             runs[planned.variant.id][planned.seed] = run
-    failed = {run.variant.id: run.failure.read_text(encoding="utf-8") for run in plan.runs if run.failure.exists()}
+    failed = {
+        run.variant.id: reason(run.failure.read_text(encoding="utf-8")) for run in plan.runs if run.failure.exists()
+    }
     read = {id: [Finished(seed, run.results(), run.metrics()) for seed, run in of.items()] for id, of in runs.items()}
     recipe = plan.variants[0].recipe
     view = build_view(plan, read, failed, build("task", recipe.task).quality, target)

@@ -17,22 +17,36 @@ View = dict[str, Any]
 
 # Metric → how to show it. A task that reports another metric adds its line here.
 METRICS: dict[str, dict[str, Any]] = {
-    "bleu": {"label": "BLEU", "higher_is_better": True, "about": "n-gram precision against the reference, 0-100"},
-    "chrf": {"label": "chrF", "higher_is_better": True, "about": "character n-gram F-score, 0-100"},
+    "bleu": {
+        "label": "BLEU",
+        "higher_is_better": True,
+        "digits": 1,
+        "about": "n-gram precision against the reference, 0-100",
+    },
+    "chrf": {"label": "chrF", "higher_is_better": True, "digits": 1, "about": "character n-gram F-score, 0-100"},
     "perplexity": {
         "label": "Perplexity",
         "higher_is_better": False,
+        "digits": 2,
         "about": "per token; comparable between models of one tokenizer only",
     },
-    "perplexity_word": {
+    "perplexity_per_word": {
         "label": "Perplexity per word",
         "higher_is_better": False,
+        "digits": 1,
         "about": "comparable between tokenizers",
     },
-    "exact": {"label": "Exact", "higher_is_better": True, "unit": "%", "about": "outputs equal to the reference"},
+    "exact": {
+        "label": "Exact",
+        "higher_is_better": True,
+        "digits": 1,
+        "unit": "%",
+        "about": "outputs equal to the reference",
+    },
     "aer": {
         "label": "AER",
         "higher_is_better": False,
+        "digits": 3,
         "about": "alignment error rate of the attention against gold links, 0-1; of a model with several attention "
         "maps, the one that aligns best on validation",
     },
@@ -207,7 +221,8 @@ def _default_target(finished: Mapping[str, Sequence[Finished]], quality: str, hi
             finals.append(sum(last) / len(last))
     if not finals:
         return None
-    return max(finals) * QUALITY_SHARE if higher else min(finals) / QUALITY_SHARE
+    best = max(finals) * QUALITY_SHARE if higher else min(finals) / QUALITY_SHARE
+    return best or None  # nothing was learned: there is nothing to be first to
 
 
 def _seconds_to(rows: Sequence[Mapping[str, Any]], quality: str, target: float, higher: bool) -> float | None:

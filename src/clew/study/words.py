@@ -23,7 +23,7 @@ def summarise(view: View, p_values: Mapping[tuple[str, str], float] | None = Non
         *_cost(ranking),
         *_target(view),
         *_others(view),
-        *(f"{named(m)} failed: {m['failed'].strip().splitlines()[-1]}" for m in view["models"] if m.get("failed")),
+        *(f"{named(m)} failed: {m['failed']}" for m in view["models"] if m.get("failed")),
         _intervals(view),
     ]
 
@@ -40,39 +40,40 @@ def named(model: Model) -> str:
 
 
 def figure(value: float) -> str:
-    """Write a figure at the precision that comparisons need: 0.123, 31.2, 5,120."""
+    """Write a cost or a speed with the digits that matter: 0.123, 3.1, 31, 5,120."""
     size = abs(value)
-    return (
-        f"{value:.3f}"
-        if size < 2
-        else f"{value:.2f}"
-        if size < 10
-        else f"{value:.1f}"
-        if size < 1000
-        else f"{value:,.0f}"
-    )
+    return f"{value:.3f}" if size < 1 else f"{value:.1f}" if size < 10 else f"{value:,.0f}"
 
 
-def with_interval(interval: Mapping[str, Any] | None) -> str:
+def with_interval(interval: Mapping[str, Any] | None, digits: int | None = None) -> str:
+    """Write "mean [low, high]", with so many decimals or as `figure` does."""
     if interval is None:
         return "-"
-    if interval["low"] == interval["high"]:
-        return figure(interval["mean"])
-    return f"{figure(interval['mean'])} [{figure(interval['low'])}, {figure(interval['high'])}]"
+    mean, low, high = (
+        figure(interval[name]) if digits is None else f"{interval[name]:,.{digits}f}"
+        for name in ("mean", "low", "high")
+    )
+    return mean if interval["low"] == interval["high"] else f"{mean} [{low}, {high}]"
+
+
+def result(view: View, model: Model, metric: str) -> str:
+    """Write a model's result for a metric, with its interval."""
+    return with_interval(model["results"].get(metric), view["metrics"][metric]["digits"])
 
 
 def _winner(view: View, ranking: list[Model], p_values: Mapping[tuple[str, str], float]) -> Iterator[str]:
     if not ranking:
         return
-    quality, label = view["quality"], view["metrics"][view["quality"]]["label"]
+    quality = view["quality"]
+    label, digits = view["metrics"][quality]["label"], view["metrics"][quality]["digits"]
     best = ranking[0]
-    first = f"{named(best)} has the best {label}: {with_interval(best['results'][quality])}"
+    first = f"{named(best)} has the best {label}: {result(view, best, quality)}"
     if len(ranking) == 1:
         yield f"{first}."
         return
     second = ranking[1]
     gap = abs(best["results"][quality]["mean"] - second["results"][quality]["mean"])
-    yield f"{first}; next is {named(second)} with {with_interval(second['results'][quality])}, {figure(gap)} behind."
+    yield f"{first}; next is {named(second)} with {result(view, second, quality)}, {gap:.{digits}f} behind."
     yield _evidence(best, second, quality, p_values)
 
 
@@ -116,13 +117,13 @@ def _cost(ranking: list[Model]) -> Iterator[str]:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} CPU-seconds" if seconds < 120 else f"{seconds / 60:.1f} CPU-minutes"
+    return f"{figure(seconds)} CPU-seconds" if seconds < 120 else f"{seconds / 60:.1f} CPU-minutes"
 
 
 def _target(view: View) -> Iterator[str]:
     if view["quality_target"] is None or len(view["models"]) < 2:
         return
-    label = f"a validation {view['metrics'][view['quality']]['label']} of {figure(view['quality_target'])}"
+    label = f"a validation {target_label(view)}"
     times = {named(m): m["cpu_seconds_to_quality"] for m in view["models"] if m["seeds"]}
     reached = {name: seconds for name, seconds in times.items() if seconds is not None}
     never = [name for name, seconds in times.items() if seconds is None]
@@ -134,22 +135,24 @@ def _target(view: View) -> Iterator[str]:
         yield f"No model reached {label} with every seed."
 
 
+def target_label(view: View) -> str:
+    metric = view["metrics"][view["quality"]]
+    return f"{metric['label']} of {view['quality_target']:.{metric['digits']}f}"
+
+
 def _others(view: View) -> Iterator[str]:
     """The other questions that the study was made for: alignment, and combinations never seen in training."""
     aligned = ranked(view, "aer")
     if aligned:
         best, worst = aligned[0], aligned[-1]
-        rest = (
-            f"; the worst is that of {named(worst)}, {with_interval(worst['results']['aer'])}"
-            if worst is not best
-            else ""
-        )
-        yield f"The attention of {named(best)} aligns words best: AER {with_interval(best['results']['aer'])}{rest}."
+        rest = f"; the worst is that of {named(worst)}, {result(view, worst, 'aer')}" if worst is not best else ""
+        yield f"The attention of {named(best)} aligns words best: AER {result(view, best, 'aer')}{rest}."
     for key in (f"combinations_{view['quality']}", "combinations_exact"):
         order = ranked(view, key)
         if len(order) > 1:
             label = view["metrics"][key]["label"]
-            places = ", ".join(f"{named(m)} {figure(m['results'][key]['mean'])}" for m in order)
+            digits = view["metrics"][key]["digits"]
+            places = ", ".join(f"{named(m)} {m['results'][key]['mean']:.{digits}f}" for m in order)
             yield f"{label}: {places}."
 
 
@@ -192,7 +195,7 @@ def _table(view: View) -> Iterator[str]:
     columns = ["model", "parameters", *columns, "train tokens / CPU-s", "decoded sentences / CPU-s", "training CPU-s"]
     target = view["quality_target"]
     if target is not None:
-        columns.append(f"CPU-s to {view['metrics'][view['quality']]['label']} {figure(target)} (validation)")
+        columns.append(f"CPU-s to validation {target_label(view)}")
     yield f"| {' | '.join(columns)} |"
     yield f"|{'---|' * len(columns)}"
     for model in view["models"]:
@@ -200,7 +203,7 @@ def _table(view: View) -> Iterator[str]:
         cells = [
             _cell(model["label"]) + (" (on the frontier)" if model["on_frontier"] else ""),
             f"{model['parameters']:,}" if model["seeds"] else "failed",
-            *(with_interval(model["results"].get(key)) for key in view["metrics"]),
+            *(result(view, model, key) for key in view["metrics"]),
             *(
                 with_interval(model[key])
                 for key in ("train_tokens_per_cpu_second", "decode_sentences_per_cpu_second", "cpu_seconds")
