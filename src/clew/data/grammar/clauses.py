@@ -200,7 +200,7 @@ class Clauses(VerbPhrases):
         if not moved and negation != "nothing" and verb.frame in ("direct", "à", "dative") and random() < 0.22:
             row = self._object_pronoun(verb, subject)
             pronoun = self.word(*(["to"] if verb.frame == "dative" else []), PRONOUNS[row][1])
-            clitic = (PRONOUNS[row][3 if verb.frame == "direct" else 4], tuple(pronoun))
+            clitic = (PRONOUNS[row][3] if verb.frame == "direct" else PRONOUNS[row][4], tuple(pronoun))
             if verb.frame == "direct":
                 agreement = (PRONOUNS[row][7], row > 2)
         adverb = not negation and random() < 0.1
@@ -282,7 +282,7 @@ class Clauses(VerbPhrases):
         if direct:
             return np, (np.en, np.fr)
         preposition = "de" if verb.frame == "de" else "à"
-        particle = group.rest[len(group.rest) - len(verb.particle) :]
+        particle = group.rest[-max(1, len(verb.particle)) :]  # talk *to*, or the whole verb: answer, répondre à
         return np, (np.en, [(preposition, tuple(particle)), *np.fr])
 
     def _adjunct(self, subject: Np, verb: Verb) -> Both:

@@ -79,6 +79,7 @@ IRREGULAR = {
     "savoir": ("sais sais sait savons savez savent", "saur", "su"),
     "recevoir": ("reçois reçois reçoit recevons recevez reçoivent", "recevr", "reçu"),
     "connaître": ("connais connais connaît connaissons connaissez connaissent", "connaîtr", "connu"),
+    "naître": ("nais nais naît naissons naissez naissent", "naîtr", "né"),
     "paraître": ("parais parais paraît paraissons paraissez paraissent", "paraîtr", "paru"),
     "lire": ("lis lis lit lisons lisez lisent", "lir", "lu"),
     "dire": ("dis dis dit disons dites disent", "dir", "dit"),

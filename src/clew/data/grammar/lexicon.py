@@ -3,7 +3,7 @@
 Semantic classes are letters: P person, A animal, F food, D drink, O object, U furniture and parts of a house,
 C clothing, L place, V vehicle, R text, M musical instrument, N nature, I abstract, H proper name; small letters say
 which preposition a place takes (i: in, s: on), and what
-opens (o). The order of a table is the rank of its words in Zipf's law.
+opens (o) or is cooked (k). The order of a table is the rank of its words in Zipf's law.
 """
 
 from __future__ import annotations

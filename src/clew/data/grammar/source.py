@@ -16,7 +16,7 @@ from clew.errors import DataError, RecipeError
 
 SHORTEST, LONGEST = 4, 20  # words of a sentence, either language, final mark included
 KNOWN_FROM = 20_000  # training pairs from which "each word was seen in training" is judged
-PATIENCE = 2_000  # candidates per pair wanted, after which a split is given up
+PATIENCE = 500  # candidates per pair wanted, after which a split is given up
 
 
 class GrammarConfig(Choice):
