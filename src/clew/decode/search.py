@@ -12,7 +12,10 @@ from clew.models.translator import Translator
 
 @dataclass
 class Hypothesis:
-    """Ids without <s> and </s>, and the score: log-probability / length ** length_penalty, </s> counted."""
+    """Ids without <s> and </s>, and the score: log-probability / length ** length_penalty.
+
+    length counts </s> where the search wrote it; a hypothesis that was cut at its longest has none.
+    """
 
     ids: list[int]
     score: float
@@ -41,10 +44,12 @@ def greedy(model: Translator, source: Tensor, mask: Tensor, limits: Limits) -> l
     tokens = torch.full_like(where, limits.bos_id)
     ids: list[list[int]] = [[] for _ in range(len(source))]
     score = torch.zeros(len(source), device=source.device)
+    written = torch.zeros_like(longest)
     for length in range(1, int(longest.max()) + 1):
         logits = model.project(model.step(tokens, cache)).float()  # (rows, V)
         best, tokens = logits.max(dim=-1)
         score[where] += best - logits.logsumexp(dim=-1)
+        written[where] = length
         ended = tokens == limits.eos_id
         for sentence, token, end in zip(where.tolist(), tokens.tolist(), ended.tolist(), strict=True):
             if not end:
@@ -55,8 +60,8 @@ def greedy(model: Translator, source: Tensor, mask: Tensor, limits: Limits) -> l
             if len(where) == 0:
                 break
             cache.keep(going, going)
-    lengths = torch.tensor([len(sentence) + 1 for sentence in ids]) ** limits.length_penalty
-    return [[Hypothesis(*pair)] for pair in zip(ids, (score.cpu() / lengths).tolist(), strict=True)]
+    scores = (score / written**limits.length_penalty).tolist()
+    return [[Hypothesis(*pair)] for pair in zip(ids, scores, strict=True)]
 
 
 @torch.inference_mode()
@@ -76,8 +81,7 @@ def beam_search(model: Translator, source: Tensor, mask: Tensor, limits: Limits,
     tokens = torch.full((sentences * beam,), limits.bos_id, device=device)
     ended: list[list[Hypothesis]] = [[] for _ in range(sentences)]
     for length in range(1, int(longest.max()) + 1):
-        logits = model.project(model.step(tokens, cache)).float()  # (groups·beam, V)
-        value, token, row = best_extensions(logits, live, 2 * beam)  # (groups, 2·beam) each, row = which hypothesis
+        value, token, row = best_extensions(*likeliest(model, model.step(tokens, cache), 2 * beam), live)
         ends = token == limits.eos_id
         ends[:, beam:] = False
         last = longest[where] <= length  # nothing may go on: the first `beam` end as they are
@@ -104,16 +108,43 @@ def beam_search(model: Translator, source: Tensor, mask: Tensor, limits: Limits,
     return [sorted(found, key=lambda hypothesis: -hypothesis.score)[:beam] for found in ended]
 
 
-def best_extensions(logits: Tensor, live: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The n best one-token extensions of each group's hypotheses.
+def best_extensions(log_p: Tensor, token: Tensor, live: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The n best one-token extensions of each group's hypotheses, best first.
 
-    logits (groups·beam, V), live (groups, beam) log-probabilities so far; returns log-probability, token and hypothesis,
-    each (groups, n), best first.
+    log_p, token (groups·beam, n): the n likeliest next tokens of each hypothesis; live (groups, beam): its log-probability
+    so far. Returns log-probability, token and hypothesis, each (groups, n).
     """
-    value, token = logits.topk(n, dim=-1)  # no more than n of one hypothesis can be among the n best
-    value = value - logits.logsumexp(dim=-1, keepdim=True) + live.view(-1, 1)
-    value, index = value.view(len(live), -1).topk(n, dim=-1)
-    return value, token.view(len(live), -1).gather(1, index), index // n
+    groups, n = len(live), log_p.shape[1]
+    value, index = (log_p + live.view(-1, 1)).view(groups, -1).topk(n, dim=-1)
+    return value, token.view(groups, -1).gather(1, index), index // n
+
+
+def likeliest(model: Translator, hidden: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The n likeliest tokens after each of hidden (rows, d): log-probabilities and ids, (rows, n), best first.
+
+    64 rows at a time, so that their logits stay in the processor's cache.
+    """
+    found = []
+    for rows in hidden.split(64):
+        logits = model.project(rows).float()  # (64, V)
+        value, token = top(logits, n)
+        found.append((value - logits.logsumexp(dim=-1, keepdim=True), token))
+    value, token = zip(*found, strict=True)
+    return torch.cat(value), torch.cat(token)
+
+
+def top(logits: Tensor, n: int, width: int = 100) -> tuple[Tensor, Tensor]:
+    """`logits.topk(n)`, faster over a wide vocabulary: the n best lie within the n groups of `width` with the best maxima."""
+    groups = logits.shape[1] // width
+    if groups <= n:
+        return tuple(logits.topk(n, dim=-1))
+    within = torch.arange(width, device=logits.device)
+    body = logits[:, : groups * width].unflatten(1, (groups, width))
+    best = body.amax(dim=-1).topk(n, dim=-1).indices  # (rows, n)
+    rest = torch.arange(groups * width, logits.shape[1], device=logits.device).expand(len(logits), -1)
+    ids = torch.cat([(best[:, :, None] * width + within).flatten(1), rest], dim=1)
+    value, where = logits.gather(1, ids).topk(n, dim=-1)
+    return value, ids.gather(1, where)
 
 
 @torch.inference_mode()
@@ -125,7 +156,8 @@ def all_at_once(model: Translator, source: Tensor, mask: Tensor, limits: Limits)
     found = []
     for ids, log_p, limit in zip(tokens.tolist(), best, longest.tolist(), strict=True):
         end = ids.index(limits.eos_id) if limits.eos_id in ids[:limit] else limit
-        score = log_p[: end + 1].sum().item() / (end + 1) ** limits.length_penalty
+        written = min(end + 1, limit)  # with </s>, where there is one
+        score = log_p[:written].sum().item() / written**limits.length_penalty
         found.append([Hypothesis(ids[:end], score)])
     return found
 
