@@ -47,11 +47,11 @@ function costColumns(data: CompareView): Column[] {
       ...single, key: "to_quality", label: `Time to ${target}`, unit: "CPU time", ranked: true, higherIsBetter: false,
       about: `CPU time of training until ${target} was first reached on validation`, value: (model) => model.cpu_seconds_to_quality,
     },
-    measured(data.models, { key: "cost", label: "Training", unit: "CPU s per run", higherIsBetter: false,
+    measured(data.models, { key: "cost", label: "Training", unit: "CPU s", higherIsBetter: false,
       about: "CPU time of one training" }, (model) => model.cpu_seconds),
-    measured(data.models, { key: "training", label: "Training speed", unit: "tokens per CPU s", higherIsBetter: true,
+    measured(data.models, { key: "training", label: "Training speed", unit: "tokens / CPU s", higherIsBetter: true,
       about: "Target tokens trained on per CPU second" }, (model) => model.train_tokens_per_cpu_second),
-    measured(data.models, { key: "decoding", label: "Decoding", unit: "sentences per CPU s", higherIsBetter: true,
+    measured(data.models, { key: "decoding", label: "Decoding", unit: "sentences / CPU s", higherIsBetter: true,
       about: "Sentences translated per CPU second" }, (model) => model.decode_sentences_per_cpu_second),
     {
       ...single, key: "parameters", label: "Parameters", unit: "", ranked: false, higherIsBetter: false,
@@ -82,7 +82,7 @@ export function standing(column: Column, model: Model, models: Model[]): "best" 
   if (!column.ranked || value == null) return "";
   const sign = column.higherIsBetter ? 1 : -1;
   const rivals = models.filter((rival) => column.value(rival) != null);
-  if (rivals.length < 2) return "";
+  if (new Set(rivals.map(column.value)).size < 2) return "";
   const best = rivals.reduce((a, b) => (sign * column.value(b)! > sign * column.value(a)! ? b : a));
   if (value === column.value(best)) return "best";
   const [ours, theirs] = [column.interval?.(model), column.interval?.(best)];
@@ -92,6 +92,12 @@ export function standing(column: Column, model: Model, models: Model[]): "best" 
 /** The settings in which the models differ: the others go to the notes. */
 export const differing = (models: Model[]): string[] =>
   settingsOf(models).filter((key) => new Set(models.map((model) => model.settings[key])).size > 1);
+
+/** The last part of a setting's key ("score" of "model.attention.score") where that alone tells it from the others. */
+export const shortName = (key: string, keys: string[]): string => {
+  const last = (one: string) => one.split(".").pop()!;
+  return keys.filter((other) => last(other) === last(key)).length > 1 ? key : last(key);
+};
 
 export const shared = (models: Model[]): string[] => settingsOf(models).filter((key) => !differing(models).includes(key));
 

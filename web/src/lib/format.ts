@@ -21,6 +21,10 @@ export function compact(value: number | null | undefined): string {
   return scaled.toLocaleString("en", { maximumSignificantDigits: Math.abs(scaled) >= 1000 ? 4 : 3 }) + suffix;
 }
 
+/** The unit in which an axis of seconds up to `longest` reads best. */
+export const timeUnit = (longest: number): { by: number; name: string } =>
+  longest > 7200 ? { by: 3600, name: "hours" } : longest > 300 ? { by: 60, name: "minutes" } : longest > 1 ? { by: 1, name: "seconds" } : { by: 0.001, name: "milliseconds" };
+
 /** Seconds in the unit a person would say. */
 export function duration(seconds: number | null | undefined): string {
   if (seconds == null) return NONE;

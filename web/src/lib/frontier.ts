@@ -3,7 +3,7 @@ import { targetOf } from "./columns";
 import { compact, duration, isKnown } from "./format";
 
 /** One meaning of cost: smaller is always better. */
-export type Cost = { value: string; label: string; axis: string; of: (model: Model) => Interval | null; say: (value: number) => string };
+export type Cost = { value: string; label: string; axis: string; of: (model: Model) => Interval | null; time: boolean; say: (value: number) => string };
 
 const exactly = (value: number | null): Interval | null => (value == null ? null : { mean: value, low: value, high: value, per_seed: [value] });
 
@@ -16,10 +16,10 @@ function inverse(rate: Interval | null): Interval | null {
 export function costs(data: CompareView): Cost[] {
   const target = targetOf(data);
   const all: Cost[] = [
-    { value: "training", label: "Training", axis: "CPU time of one training", of: (model) => model.cpu_seconds, say: duration },
-    { value: "to_quality", label: `Time to ${target}`, axis: `CPU time until ${target}`, of: (model) => exactly(model.cpu_seconds_to_quality), say: duration },
-    { value: "decoding", label: "Decoding", axis: "CPU time per translated sentence", of: (model) => inverse(model.decode_sentences_per_cpu_second), say: duration },
-    { value: "parameters", label: "Parameters", axis: "parameters", of: (model) => exactly(model.parameters), say: compact },
+    { value: "training", label: "Training", axis: "CPU time of one training", of: (model) => model.cpu_seconds, time: true, say: duration },
+    { value: "to_quality", label: `Time to ${target}`, axis: `CPU time until ${target}`, of: (model) => exactly(model.cpu_seconds_to_quality), time: true, say: duration },
+    { value: "decoding", label: "Decoding", axis: "CPU time per translated sentence", of: (model) => inverse(model.decode_sentences_per_cpu_second), time: true, say: duration },
+    { value: "parameters", label: "Parameters", axis: "parameters", of: (model) => exactly(model.parameters), time: false, say: compact },
   ];
   return all.filter((cost) => spots(data, cost).length > 0);
 }
@@ -57,7 +57,7 @@ export function placeLabels(points: { x: number; y: number; text: string }[], ar
   const dots = points.map((point) => ({ x: point.x - 8, y: point.y - 8, width: 16, height: 16 }));
   points.forEach((point, k) => {
     const size = { width: point.text.length * 7 + 4, height: 16 };
-    const tries: Box[] = [0, -14, 14, -28, 28, -44, 44, -60, 60].flatMap((dy) => [
+    const tries: Box[] = [-13, 0, 14, -28, 28, -44, 44, -60, 60].flatMap((dy) => [
       { x: point.x + 12, y: point.y - 8 + dy, ...size }, { x: point.x - 12 - size.width, y: point.y - 8 + dy, ...size },
     ]);
     tries.push({ x: point.x - size.width / 2, y: point.y - 28, ...size }, { x: point.x - size.width / 2, y: point.y + 12, ...size });
