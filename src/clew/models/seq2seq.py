@@ -13,7 +13,8 @@ from clew.config import Choice, Config
 from clew.data.batches import PairBatch
 from clew.errors import RecipeError
 from clew.models.translator import Memory, TranslatorOutput
-from clew.nn.attention import attend, make_score
+from clew.nn.additive import FusedAdditive
+from clew.nn.attention import Score, attend, make_score
 from clew.nn.embedding import Embedding
 from clew.nn.recurrent import Recurrent, State
 from clew.nn.taps import Tap
@@ -59,7 +60,11 @@ class Attention(nn.Module):
 
     def __init__(self, score: str, d_model: int) -> None:
         super().__init__()
-        self.score = None if score == "none" else make_score(score, d_model, d_model)
+        self.score: Score | None = None
+        if score == "additive":
+            self.score = FusedAdditive(d_model, d_model, d_model)
+        elif score != "none":
+            self.score = make_score(score, d_model, d_model)
         self.combine = nn.Linear(2 * d_model, d_model)
         if self.score is not None:
             self.weights = Tap()
