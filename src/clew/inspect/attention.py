@@ -96,8 +96,8 @@ def align(weights: Any) -> Links:
     if not weights.shape[1]:
         return set()
     largest, source = weights.max(dim=1)
-    nothing = 1 - weights.sum(dim=1)
-    return {(int(s), t) for t, s in enumerate(source) if largest[t] > 0 and largest[t] >= nothing[t]}
+    linked = (largest > 0) & (largest >= 1 - weights.sum(dim=1))
+    return {(s, t) for t, (s, is_linked) in enumerate(zip(source.tolist(), linked.tolist(), strict=True)) if is_linked}
 
 
 def best_map(
