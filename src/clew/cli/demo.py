@@ -1,0 +1,37 @@
+"""`clew demo`: the main job on data that needs no download."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SCORES = ["none", "additive", "cosine", "scaled_dot"]
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison; the same one goes on.")] = Path("runs/demo"),
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings side by side.")] = min(2, os.cpu_count() or 1),
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each.")] = 1,
+    budget: Annotated[str | None, typer.Option(help='Of each training, for instance "5m" (CPU-minutes).')] = None,
+) -> None:
+    """Compare LSTMs without and with attention, and a Transformer, on sentences whose word alignments are known."""
+    from clew.cli.compare import show
+    from clew.recipe_file import load_recipe
+    from clew.study.compare import compare
+    from clew.study.plan import make_plan, parse_budget
+    from clew.study.report import write_report
+
+    with as_file(files("clew.presets") / "demo") as folder:
+        recipes = [load_recipe(folder / f"{name}.toml")[0] for name in ("lstm", "transformer")]
+    limit = parse_budget(budget) if budget else None
+    plan = make_plan(recipes, {"model.attention.score": SCORES}, seeds, out, budget=limit, command="clew demo")
+    failed = show(plan, compare(plan, jobs=jobs))
+    for sentence in write_report(out)["summary"]:
+        typer.echo(f"- {sentence}")
+    typer.echo(f"\nOpen the report in a browser: {out / 'report.html'}")
+    if failed:
+        raise typer.Exit(1)
