@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -288,6 +289,16 @@ def test_every_token_is_aligned_and_in_range(grammar: Grammar) -> None:
             assert pairs == sorted(set(pairs))
             assert {i for i, _ in pairs} == set(range(len(en.split()))), en
             assert {j for _, j in pairs} == set(range(len(fr.split()))), fr
+
+
+def test_the_examples_in_the_documentation_are_fully_aligned() -> None:
+    page = Path(__file__).parents[2] / "docs" / "corpus.md"
+    cells = [[cell.strip().strip("`") for cell in line.split("|")] for line in page.read_text("utf-8").splitlines()]
+    examples = [row[2:5] for row in cells if len(row) == 6 and row[4].startswith("0-0")]
+    assert len(examples) >= 15
+    for en, fr, alignment in examples:
+        assert {i for i, _ in links(alignment)} == set(range(len(en.split()))), en
+        assert {j for _, j in links(alignment)} == set(range(len(fr.split()))), fr
 
 
 def test_nouns_are_aligned_to_their_translations(grammar: Grammar) -> None:

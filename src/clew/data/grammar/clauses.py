@@ -190,6 +190,8 @@ class Clauses(VerbPhrases):
         if subject is None:
             subject = self.noun_phrase(verb.subjects) if light and random() < 0.5 else self.subject(verb.subjects)
         matrix = MATRICES.draw(random) if subject.classes[0] == "P" and not light and random() < 0.12 else None
+        if matrix and matrix.modal and tense not in ("", "present"):
+            matrix = None  # can and must have the present only
         tense = self._tense(verb, tense, matrix)
         negation = NEGATION.draw(random) if random() < (0.12 if light else 0.2) else ""
         if negation == "nothing" and (verb.frame != "direct" or moved or ask or matrix or verb.particle):
@@ -238,17 +240,16 @@ class Clauses(VerbPhrases):
             if choice is not None:
                 return choice.draw(self.random)
 
-    def _tense(self, verb: Verb, tense: str, matrix: Matrix | None) -> str:
-        """A tense that the verb has, and that English shows: not the past of "put"."""
+    def _tense(self, verb: Verb, wanted: str, matrix: Matrix | None) -> str:
+        """The tense wanted (or any), as far as the verb has it, and English shows it: not the past of "cut"."""
         if matrix and matrix.modal:
             return "present"
-        past_is_base = not matrix and verb.en[2] == verb.en[0]
-        while True:
-            chosen = tense or TENSE.draw(self.random)
-            if (chosen == "imperfect" and (matrix or verb.stative)) or (chosen == "past" and past_is_base):
-                tense = ""
-                continue
-            return chosen
+        tense = wanted or TENSE.draw(self.random)
+        if tense == "imperfect" and (matrix or verb.stative):
+            return "past"
+        if tense == "past" and not matrix and verb.en[2] == verb.en[0]:
+            return "imperfect"
+        return tense
 
     def _object_pronoun(self, verb: Verb, subject: Np) -> int:
         """The row of an object pronoun that this verb and subject allow: things are "them", and nobody sees himself."""

@@ -129,7 +129,7 @@ class VerbPhrases(Phrases):
         """The English auxiliary, and which form of the head follows: 0 base, 1 third person, 2 past, 3 -ing."""
         third = person == 2
         if matrix and matrix.modal:
-            cannot = negation == "not" and matrix.en[0] == "can"
+            cannot = negation == "not" and matrix.en[0] == "can" and not asks
             return self.word("cannot" if cannot else matrix.en[0]), 0
         if tense == "future":
             return self.word("will"), 0
