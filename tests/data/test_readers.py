@@ -34,6 +34,11 @@ def test_lines_end_at_newlines_only(tmp_path):
     assert rows["fr"] == ["1", "\ufeff2"]  # a BOM is one at the very beginning only
 
 
+def test_carriage_returns_belong_to_line_ends(tmp_path):
+    path = write(tmp_path / "a.txt", b"a\r\nb\rc\r\r\n\r\nd\r")
+    assert [line.text for line in lines(path, 100)] == ["a", "b\rc\r", "", "d"]
+
+
 def test_unequal_line_counts_name_both(tmp_path):
     paths = pair(tmp_path, "1\n2\n3\n", "1\n")
     with pytest.raises(DataError, match=r"a\.en has 3, .*a\.fr has 1"):
@@ -132,6 +137,11 @@ def test_missing_columns_say_which_there_are(tmp_path):
 def test_csv_quotes_commas_and_line_ends(tmp_path):
     path = write(tmp_path / "t.csv", 'en,fr\r\n"a, ""b""","c\nd"\r\ne,f\r\n')
     assert read([path], ["fr", "en"]).columns == {"fr": ["c\nd", "f"], "en": ['a, "b"', "e"]}
+
+
+def test_long_sound_fields_are_read(tmp_path):
+    path = write(tmp_path / "t.csv", 'en\n"' + "a" * 150_000 + '"\n')  # the csv module's own limit is 131,072
+    assert len(read([path], ["en"], max_characters=150_000)["en"][0]) == 150_000
 
 
 def test_csv_counts_every_line_that_an_open_quote_swallows(tmp_path):

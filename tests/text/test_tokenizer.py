@@ -202,6 +202,9 @@ def test_report_against_a_count_by_hand():
     assert report.tokens_per_word == pytest.approx(8 / 7)
     assert report.whole_words == pytest.approx(4 / 7)
     assert report.unknown == [("dog", 2), ("sat.", 1)]
+    assert tok.report(["cat sat"]).whole_words == 1
+    comma = Tokenizer.train(["a cat, b"], TokenizerConfig(kind="word"))
+    assert comma.report(["a cat, b"]).whole_words == 1 and comma.report(["a cat, b"]).tokens == 4
     assert "62.50%" in str(report) and "dog (2)" in str(report)
 
 
