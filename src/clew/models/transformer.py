@@ -44,7 +44,7 @@ class TransformerConfig(Choice):
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
         if self.positions == "rotary" and self.d_model // self.n_heads % 2:
-            raise ValueError(f"rotary positions turn pairs, and d_model / n_heads is {self.d_model // self.n_heads}: odd")
+            raise ValueError(f"rotary positions turn pairs; d_model / n_heads = {self.d_model // self.n_heads} is odd")
         return self
 
 

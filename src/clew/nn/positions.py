@@ -13,8 +13,8 @@ from clew.errors import DataError
 def sinusoids(length: int, d_model: int) -> Tensor:
     """PE(pos, i) = sin(pos / 10000^(2i/d)), PE(pos, d/2 + i) = cos(the same) (Vaswani et al. 2017, §3.5).
 
-    Returns (length, d_model). The paper interleaves sines and cosines; like its own code (and Marian's) the halves stand side by side here, which
-    is a permutation of the dimensions.
+    Returns (length, d_model). The paper interleaves sines and cosines; like its own code (and Marian's) the halves
+    stand side by side here, which is a permutation of the dimensions.
     """
     frequencies = torch.exp(-math.log(10000.0) * torch.arange(0, d_model, 2) / d_model)  # (d/2,)
     angles = torch.arange(length)[:, None] * frequencies  # (length, d/2)
@@ -73,7 +73,8 @@ def make_positions(kind: str, d_model: int, max_length: int) -> nn.Module:
 def rotate(x: Tensor, start: int = 0) -> Tensor:
     """Rotary encoding (Su et al. 2021, eq. 34): turn each pair of dimensions by pos · 10000^(-2i/d).
 
-    x: (B, heads, T, d_head); the pairs are (i, i + d/2). Dot products of turned queries and keys depend on the distance of their positions alone.
+    x: (B, heads, T, d_head); the pairs are (i, i + d/2). Dot products of turned queries and keys depend on the distance
+    of their positions alone.
     """
     half = x.shape[-1] // 2
     frequencies = torch.exp(-math.log(10000.0) * torch.arange(half, device=x.device) / half)

@@ -40,8 +40,8 @@ def flops_per_token(model: nn.Module) -> float:
     Embeddings are only looked up, except a table that is also the projection: it is multiplied as an untied one is.
     """
     tables = {id(table) for table in embeddings(model)}
-    if hasattr(model, "output_table"):
-        tables -= {id(part) for part in model.output_table()}
+    projection = getattr(model, "output_table", tuple)()
+    tables -= {id(part) for part in projection}
     return 6.0 * sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in tables)
 
 
