@@ -69,6 +69,7 @@ def as_torch(name: str, value: Tensor) -> dict[str, Tensor]:
     return {".".join([ours, *("output" if part == "out_proj" else part for part in leaf)]): value}
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")  # nn.Transformer says so of its own default
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_torch_transformer(norm: str, activation: str) -> None:
