@@ -192,13 +192,13 @@ def test_contraction_keeps_both_alignments() -> None:
 def say(verb: str, subject: str, tense: str, *, ask: str = "", clitic: str = "", negation: str = "") -> tuple[str, str]:
     """A clause without an object noun, in both languages."""
     writer = Clauses(lexicon(), random.Random(0).random)
-    np = writer.pronoun(next(row for row, pronoun in enumerate(PRONOUNS) if pronoun[0] == subject))
+    np = writer.pronoun(next(pronoun for pronoun in PRONOUNS if pronoun.en == subject))
     chosen = next(v for v in writer.lex.verbs if v.fr.infinitive == verb)
     token, number, agreement = None, [], (False, False)
     if clitic:
-        row = next(p for p in PRONOUNS if p[1] == clitic)
+        pronoun = next(p for p in PRONOUNS if p.en_object == clitic)
         number = writer.word(clitic)
-        token, agreement = (row[3], tuple(number)), (row[7], row[6] > 2)
+        token, agreement = (pronoun.direct, tuple(number)), (pronoun.feminine, pronoun.person > 2)
     group = writer.verb_group(
         chosen, np, tense, negation=negation, clitic=token, agreement=agreement, ask="inversion" if ask else ""
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from clew.data.grammar.french import Token, conjugate
 from clew.data.grammar.lexicon import Verb, Weighted
-from clew.data.grammar.phrases import PRONOUN, PRONOUNS, Np
+from clew.data.grammar.phrases import PRONOUN, PRONOUNS, Np, Pronoun
 from clew.data.grammar.verbs import Matrix, VerbGroup, VerbPhrases
 
 Both = tuple[list[int], list[Token]]  # a constituent in English and in French
@@ -91,7 +91,7 @@ class Clauses(VerbPhrases):
         if "P" in classes and random() < 0.72:
             choice = random()
             if choice < 0.34:
-                return self.pronoun(PRONOUNS.index(PRONOUN.draw(random)))
+                return self.pronoun(PRONOUN.draw(random))
             if choice < 0.5:
                 return self.name()
             if choice < 0.56:
@@ -165,10 +165,10 @@ class Clauses(VerbPhrases):
         """with him, for the girl …"""
         words, french = WITH.draw(self.random)
         en = self.word(*words)
-        row = PRONOUNS.index(PRONOUN.draw(self.random))
         if self.random() < 0.35 and french != "comme":
-            number = self.word(PRONOUNS[row][1])
-            return en + number, [(french, tuple(en)), (PRONOUNS[row][5], tuple(number))]
+            pronoun = PRONOUN.draw(self.random)
+            number = self.word(pronoun.en_object)
+            return en + number, [(french, tuple(en)), (pronoun.tonic, tuple(number))]
         np = self.name() if self.random() < 0.3 else self.noun_phrase("P", determiners="plain")
         return en + np.en, [(french, tuple(en)), *np.fr]
 
@@ -200,11 +200,11 @@ class Clauses(VerbPhrases):
         clitic: Token | None = None
         pronoun: list[int] = []
         if not moved and negation != "nothing" and verb.frame in ("direct", "à", "dative") and random() < 0.22:
-            row = self._object_pronoun(verb, subject)
-            pronoun = self.word(*(["to"] if verb.frame == "dative" else []), PRONOUNS[row][1])
-            clitic = (PRONOUNS[row][3] if verb.frame == "direct" else PRONOUNS[row][4], tuple(pronoun))
+            chosen = self._object_pronoun(verb, subject)
+            pronoun = self.word(*(["to"] if verb.frame == "dative" else []), chosen.en_object)
+            clitic = (chosen.direct if verb.frame == "direct" else chosen.dative, tuple(pronoun))
             if verb.frame == "direct":
-                agreement = (PRONOUNS[row][7], row > 2)
+                agreement = (chosen.feminine, chosen.person > 2)
         adverb = not negation and random() < 0.1
         group = self.verb_group(
             verb,
@@ -251,15 +251,13 @@ class Clauses(VerbPhrases):
             return "imperfect"
         return tense
 
-    def _object_pronoun(self, verb: Verb, subject: Np) -> int:
-        """The row of an object pronoun that this verb and subject allow: things are "them", and nobody sees himself."""
+    def _object_pronoun(self, verb: Verb, subject: Np) -> Pronoun:
+        """An object pronoun that this verb and subject allow: things are "them", and I see neither me nor us."""
         if verb.frame == "direct" and "P" not in verb.objects:
-            rows = [5]
-        elif subject.person in (0, 3):
-            rows = [1, 2, 4, 5]
-        else:
-            rows = [row for row in range(6) if PRONOUNS[row][6] != subject.person or subject.person in (2, 5)]
-        return rows[int(self.random() * len(rows))]
+            return PRONOUNS[-1]
+        mine = {0: (0, 3), 3: (0, 3), 4: (4,)}.get(subject.person, ())
+        allowed = [pronoun for pronoun in PRONOUNS if pronoun.person not in mine]
+        return allowed[int(self.random() * len(allowed))]
 
     def _object(self, verb: Verb, negated: bool, pronoun: list[int], group: VerbGroup) -> tuple[Np | None, Both]:
         """What follows the verb."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from zlib import crc32
 
 from clew.data.grammar.french import Token
@@ -48,48 +49,18 @@ OWN = [
 ]
 THIS = _determiner("this", "ce", "cette")
 THESE = _determiner("these", "", "", "ces", "ces")
-NUMBERS = [
-    _any(english, french)
-    for english, french in (
-        pair.split()
-        for pair in [
-            "two deux",
-            "three trois",
-            "four quatre",
-            "five cinq",
-            "six six",
-            "ten dix",
-            "seven sept",
-            "eight huit",
-            "nine neuf",
-            "twelve douze",
-            "twenty vingt",
-            "eleven onze",
-            "thirty trente",
-            "fifteen quinze",
-            "fifty cinquante",
-            "forty quarante",
-            "sixteen seize",
-            "thirteen treize",
-            "fourteen quatorze",
-            "sixty soixante",
-        ]
-    )
-]
+_NUMBERS = """two deux, three trois, four quatre, five cinq, six six, ten dix, seven sept, eight huit, nine neuf,
+twelve douze, twenty vingt, eleven onze, thirty trente, fifteen quinze, fifty cinquante, forty quarante, sixteen seize,
+thirteen treize, fourteen quatorze, sixty soixante"""
+NUMBERS = [_any(*pair.split()) for pair in _NUMBERS.split(",")]
 QUANTITIES = [_any("some", "quelques"), _any("several", "plusieurs"), _any("many", "beaucoup de"), *NUMBERS]
 SINGULAR = Weighted([THE, A, THIS, *OWN, _determiner("every", "chaque", "chaque")], [40, 20, 6, 4, 3, 3, 2, 2, 1, 3])
 INDEFINITE = Weighted([A])
 INDEFINITE_MASS = Weighted([SOME_MASS])
 MASS = Weighted([THE, SOME_MASS, THIS, *OWN], [40, 30, 5, 4, 3, 3, 2, 2, 1])
 PLURAL = Weighted(
-    [
-        THE,
-        THESE,
-        *OWN,
-        _determiner("all the", "", "", "tous:0 les:1", "toutes:0 les:1"),
-        *QUANTITIES,
-    ],
-    [40, 7, 4, 3, 3, 2, 2, 1, 3, 6, 4, 4, *(20 / (rank + 3) / 3 for rank in range(len(NUMBERS)))],
+    [THE, THESE, *OWN, _determiner("all the", "", "", "tous:0 les:1", "toutes:0 les:1"), *QUANTITIES],
+    [40, 7, 4, 3, 3, 2, 2, 1, 3, 6, 4, 4, *(7 / (rank + 3) for rank in range(len(NUMBERS)))],
 )
 INDEFINITE_PLURAL = Weighted(QUANTITIES)
 PLAIN = Weighted([THE, THIS, *OWN], [40, 5, 4, 3, 3, 2, 2, 1])  # also where a negation or a preposition restricts
@@ -103,15 +74,28 @@ DETERMINERS = {
     "indefinite": (INDEFINITE, INDEFINITE_MASS, INDEFINITE_PLURAL),
 }
 
-# English subject, object; French subject, clitic object, dative, reflexive, disjunctive; person index, feminine.
+
+class Pronoun(NamedTuple):
+    """English subject and object; French subject, direct and indirect object, and the form after a preposition."""
+
+    en: str
+    en_object: str
+    fr: str
+    direct: str
+    dative: str
+    tonic: str
+    person: int
+    feminine: bool = False
+
+
 # Conventions that make English decide the French: I and me are masculine; we, you, they and them are masculine plural.
 PRONOUNS = [
-    ("I", "me", "je", "me", "me", "moi", 0, False),
-    ("he", "him", "il", "+le", "lui", "lui", 2, False),
-    ("she", "her", "elle", "+la", "lui", "elle", 2, True),
-    ("we", "us", "nous", "nous", "nous", "nous", 3, False),
-    ("you", "you", "vous", "vous", "vous", "vous", 4, False),
-    ("they", "them", "ils", "+les", "leur", "eux", 5, False),
+    Pronoun("I", "me", "je", "me", "me", "moi", 0),
+    Pronoun("he", "him", "il", "+le", "lui", "lui", 2),
+    Pronoun("she", "her", "elle", "+la", "lui", "elle", 2, True),
+    Pronoun("we", "us", "nous", "nous", "nous", "nous", 3),
+    Pronoun("you", "you", "vous", "vous", "vous", "vous", 4),
+    Pronoun("they", "them", "ils", "+les", "leur", "eux", 5),
 ]
 PRONOUN = Weighted(PRONOUNS, [6, 5, 4, 3, 3, 3])
 HELD_OUT_SHARE = 8  # one pair of words in so many is kept out of training
@@ -124,7 +108,7 @@ def held_out(first: str, second: str) -> bool:
 
 @dataclass(slots=True)
 class Np:
-    """A noun phrase with what agreement needs: gender, number, person; `noun` where it has a head noun."""
+    """A noun phrase with what agreement needs: gender, number, person; the head nouns, where it has any."""
 
     en: list[int]
     fr: list[Token]
@@ -133,11 +117,7 @@ class Np:
     person: int
     classes: str = "P"
     nouns: tuple[Noun, ...] = ()
-    pronoun: int = -1  # row of PRONOUNS
-
-    @property
-    def is_pronoun(self) -> bool:
-        return self.pronoun >= 0
+    is_pronoun: bool = False
 
 
 @dataclass
@@ -162,10 +142,9 @@ class Phrases:
             if held_out(first, noun.fr[0]):
                 self.novel = True
 
-    def pronoun(self, row: int) -> Np:
-        english, _, french, *_, person, is_feminine = PRONOUNS[row]
-        en = self.word(english)
-        return Np(en, [(french, tuple(en))], is_feminine, person > 2, person, "P", (), row)
+    def pronoun(self, chosen: Pronoun) -> Np:
+        en = self.word(chosen.en)
+        return Np(en, [(chosen.fr, tuple(en))], chosen.feminine, chosen.person > 2, chosen.person, is_pronoun=True)
 
     def name(self) -> Np:
         noun = self.lex.nouns_of("H").draw(self.random)

@@ -25,12 +25,12 @@ SAYING = Weighted(
 WHERE = Weighted([("where", "où"), ("why", "pourquoi"), ("when", "quand"), ("how", "comment")])
 LINKS = Weighted(
     [
-        (("and",), (("et", (0,)),)),
-        (("but",), (("mais", (0,)),)),
-        (("because",), (("parce", (0,)), ("que", (0,)))),
-        (("when",), (("quand", (0,)),)),
-        (("while",), (("pendant", (0,)), ("que", (0,)))),
-        (("or",), (("ou", (0,)),)),
+        ("and", "et"),
+        ("but", "mais"),
+        ("because", "parce que"),
+        ("when", "quand"),
+        ("while", "pendant que"),
+        ("or", "ou"),
     ]
 )
 
@@ -96,12 +96,8 @@ class Sentences(Clauses):
         if tense == "future":
             aux, rest = self.word("will"), self.word("be")
         else:
-            forms = (
-                ("am", "are", "is", "are", "are", "are")
-                if tense == "present"
-                else ("was", "were", "was", *["were"] * 3)
-            )
-            aux, rest = self.word(forms[person]), []
+            forms = "am are is are are are" if tense == "present" else "was were was were were were"
+            aux, rest = self.word(forms.split()[person]), []
         negation = NEGATION.draw(random) if random() < 0.15 else ""
         negation = "not" if negation == "nothing" else negation
         middle = self.word(*NEGATIONS[negation][0]) if negation else []
@@ -186,8 +182,8 @@ class Sentences(Clauses):
         tense = "imperfect" if tense == "past" else tense
         there = self.word("there")
         np = self.noun_phrase("AOPVUN", determiners="indefinite", many=self.random() < 0.4)
-        verb = self.word(*{"present": ("are" if np.plural else "is",), "future": ("will", "be")}.get(
-            tense, ("were" if np.plural else "was",)))  # fmt: skip
+        forms = {"present": ("is", "are"), "imperfect": ("was", "were"), "future": ("will be", "will be")}
+        verb = self.word(*forms[tense][np.plural].split())
         avoir = getattr(AVOIR, tense)[2]
         place_en, place_fr = self.place()
         fr = [("il", tuple(there)), ("y", tuple(there)), (avoir, tuple(verb)), *np.fr, *place_fr]
@@ -201,19 +197,15 @@ class Sentences(Clauses):
             first = self.statement(self.clause(None, tense="present", light=True))
             comma = self.word(",")
             second = self.statement(self.clause(None, tense="future", light=True))
-            return word + first[0] + comma + second[0], [
-                ("si", tuple(word)),
-                *first[1],
-                (",", tuple(comma)),
-                *second[1],
-            ]
-        words, french = LINKS.draw(self.random)
-        if words[0] in ("when", "while") and tense == "future":  # English would not say "when he will come"
+            fr = [("si", tuple(word)), *first[1], (",", tuple(comma)), *second[1]]
+            return word + first[0] + comma + second[0], fr
+        english, french = LINKS.draw(self.random)
+        if english in ("when", "while") and tense == "future":  # English would not say "when he will come"
             tense = "present"
         first = self.statement(self.clause(None, tense=tense, light=True))
-        link = self.word(*words)
+        link = self.word(english)
         second = self.statement(self.clause(None, tense=tense, light=True))
-        return first[0] + link + second[0], [*first[1], *((text, tuple(link)) for text, _ in french), *second[1]]
+        return first[0] + link + second[0], [*first[1], *((text, tuple(link)) for text in french.split()), *second[1]]
 
     def reported(self) -> Both:
         """Mary thinks that …"""
@@ -222,11 +214,10 @@ class Sentences(Clauses):
         person, is_past = subject.person, self.random() < 0.3
         number = self.word(verb.en[2] if is_past else verb.en[int(person == 2)])
         that = self.word(*verb.to)
-        forms = verb.fr
         if is_past and not verb.state:
-            said = [(AVOIR.present[person], tuple(number)), (forms.participle, tuple(number))]
+            said = [(AVOIR.present[person], tuple(number)), (verb.fr.participle, tuple(number))]
         else:
-            said = [((forms.imperfect if is_past else forms.present)[person], tuple(number))]
+            said = [((verb.fr.imperfect if is_past else verb.fr.present)[person], tuple(number))]
         inner = self.clause(None, tense="imperfect" if is_past else "", light=True)
         en, fr = self.statement(inner)
         return subject.en + number + that + en, [*subject.fr, *said, ("que", tuple(that)), *fr]

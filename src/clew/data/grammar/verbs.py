@@ -46,7 +46,7 @@ class VerbGroup:
 
 
 class VerbPhrases(Phrases):
-    """Conjugates."""
+    """Verbs with what stands around them."""
 
     def verb_group(
         self,
