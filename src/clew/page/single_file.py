@@ -40,6 +40,7 @@ def single_file(view: str, data: dict[str, Any]) -> str:
         json=Markup(_json_in_html(finite)),
         script=Markup(script),
         style=Markup(_bundled("clew.css").replace("</style", "<\\/style")),
+        licences=_bundled("licences.md"),
         script_hash=f"sha256-{digest}",
     )
 
