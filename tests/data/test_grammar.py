@@ -163,6 +163,15 @@ def test_english_form(form: str, expected: str) -> None:
     assert form == expected
 
 
+def test_one_english_verb_has_one_past_whatever_its_particle() -> None:
+    pasts: dict[str, set[str]] = defaultdict(set)
+    for verb in lexicon().verbs:
+        pasts[verb.en[0]].add(verb.en[2])
+    assert {base: forms for base, forms in pasts.items() if len(forms) > 1} == {}
+    irregular = {"go": "went", "grow": "grew", "lose": "lost", "think": "thought", "teach": "taught", "swim": "swam"}
+    assert all(pasts[base] in ({past}, set()) for base, past in irregular.items())
+
+
 @pytest.mark.parametrize(
     ("written", "spoken"),
     [
