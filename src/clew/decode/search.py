@@ -68,8 +68,9 @@ def greedy(model: Translator, source: Tensor, mask: Tensor, limits: Limits) -> l
 def beam_search(model: Translator, source: Tensor, mask: Tensor, limits: Limits, beam: int) -> list[list[Hypothesis]]:
     """The `beam` best hypotheses found for each sentence, best first.
 
-    At each step every live hypothesis is extended by every token; of a sentence's 2·beam best extensions, those that end
-    (among the first `beam`) are put aside and the first `beam` others live on. A sentence is done when `beam` have ended.
+    At each step every live hypothesis is extended by every token; of a sentence's 2·beam best extensions, those that
+    end (among the first `beam`) are put aside and the first `beam` others live on. A sentence is done when `beam` have
+    ended.
     """
     sentences, device = len(source), source.device
     cache = model.start(model.encode(source, mask), beam)
@@ -81,7 +82,8 @@ def beam_search(model: Translator, source: Tensor, mask: Tensor, limits: Limits,
     tokens = torch.full((sentences * beam,), limits.bos_id, device=device)
     ended: list[list[Hypothesis]] = [[] for _ in range(sentences)]
     for length in range(1, int(longest.max()) + 1):
-        value, token, row = best_extensions(*likeliest(model, model.step(tokens, cache), 2 * beam), live)
+        log_p, token = likeliest(model, model.step(tokens, cache), 2 * beam)
+        value, token, row = best_extensions(log_p, token, live, 2 * beam)
         ends = token == limits.eos_id
         ends[:, beam:] = False
         last = longest[where] <= length  # nothing may go on: the first `beam` end as they are
@@ -92,10 +94,12 @@ def beam_search(model: Translator, source: Tensor, mask: Tensor, limits: Limits,
                     ids.append(int(token[group, rank]))
                 score = value[group, rank].item() / length**limits.length_penalty
                 ended[int(where[group])].append(Hypothesis(ids, score))
-        going = torch.tensor([g for g, s in enumerate(where.tolist()) if not last[g] and len(ended[s]) < beam], device=device)
+        unfinished = [g for g, s in enumerate(where.tolist()) if not last[g] and len(ended[s]) < beam]
+        going = torch.tensor(unfinished, dtype=torch.long, device=device)
         if len(going) == 0:
             break
-        ranks = (token == limits.eos_id)[going].to(torch.int8).argsort(dim=1, stable=True)[:, :beam]  # the first that go on
+        ended_last = (token == limits.eos_id)[going].to(torch.int8).argsort(dim=1, stable=True)
+        ranks = ended_last[:, :beam]  # the first that go on
         live, token, row = (part[going].gather(1, ranks) for part in (value, token, row))
         origin = going[:, None] * beam + row  # (groups, beam) the row that each new hypothesis extends
         tokens = token.flatten()
@@ -108,33 +112,33 @@ def beam_search(model: Translator, source: Tensor, mask: Tensor, limits: Limits,
     return [sorted(found, key=lambda hypothesis: -hypothesis.score)[:beam] for found in ended]
 
 
-def best_extensions(log_p: Tensor, token: Tensor, live: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def best_extensions(log_p: Tensor, token: Tensor, live: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """The n best one-token extensions of each group's hypotheses, best first.
 
-    log_p, token (groups·beam, n): the n likeliest next tokens of each hypothesis; live (groups, beam): its log-probability
-    so far. Returns log-probability, token and hypothesis, each (groups, n).
+    log_p, token (groups·beam, m): the likeliest next tokens of each hypothesis; live (groups, beam): its
+    log-probability so far. Returns log-probability, token and hypothesis, each (groups, n).
     """
-    groups, n = len(live), log_p.shape[1]
+    groups, m = len(live), log_p.shape[1]
     value, index = (log_p + live.view(-1, 1)).view(groups, -1).topk(n, dim=-1)
-    return value, token.view(groups, -1).gather(1, index), index // n
+    return value, token.view(groups, -1).gather(1, index), index // m
 
 
 def likeliest(model: Translator, hidden: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """The n likeliest tokens after each of hidden (rows, d): log-probabilities and ids, (rows, n), best first.
+    """The n likeliest tokens after each of hidden (rows, d), or all: log-probabilities and ids, (rows, n), best first.
 
     64 rows at a time, so that their logits stay in the processor's cache.
     """
     found = []
     for rows in hidden.split(64):
         logits = model.project(rows).float()  # (64, V)
-        value, token = top(logits, n)
+        value, token = top(logits, min(n, logits.shape[1]))
         found.append((value - logits.logsumexp(dim=-1, keepdim=True), token))
     value, token = zip(*found, strict=True)
     return torch.cat(value), torch.cat(token)
 
 
 def top(logits: Tensor, n: int, width: int = 100) -> tuple[Tensor, Tensor]:
-    """`logits.topk(n)`, faster over a wide vocabulary: the n best lie within the n groups of `width` with the best maxima."""
+    """`logits.topk(n)`, faster over many words: the n best lie in the n groups of `width` with the best maxima."""
     groups = logits.shape[1] // width
     if groups <= n:
         return tuple(logits.topk(n, dim=-1))
