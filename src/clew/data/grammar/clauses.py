@@ -222,7 +222,10 @@ class Clauses(VerbPhrases):
         obj: Np | None = None
         tail: Both = ([], [])
         if not moved and negation != "nothing":
-            obj, tail = self._object(verb, bool(negation), pronoun, group)
+            within = bool(negation) and not (
+                matrix and matrix.link
+            )  # n'essaie pas de voir une maison, but ne voit pas de …
+            obj, tail = self._object(verb, within, pronoun, group)
         if not light:
             en, fr = self._adjunct(subject, verb)
             tail = (tail[0] + en, tail[1] + fr)
