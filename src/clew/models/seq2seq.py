@@ -172,7 +172,8 @@ class Seq2Seq(nn.Module):
         if self.config.input_feeding:
             steps = [self.advance(y, cache) for y in x.split(1, dim=1)]
             hidden = torch.cat([h for h, _ in steps], dim=1)
-            weights = None if steps[0][1] is None else torch.cat([w for _, w in steps], dim=1)
+            seen = [weights for _, weights in steps if weights is not None]
+            weights = torch.cat(seen, dim=1) if seen else None
         else:
             hidden, weights = self.advance(x, cache)
         self.attention.show(weights)

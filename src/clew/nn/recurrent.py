@@ -58,7 +58,7 @@ class Unit:
     """A recurrent unit: its equation, torch's engines for it, what it carries, and what it lets others see."""
 
     equation: Callable[..., dict[str, Tensor]]
-    module: type[nn.RNNBase]
+    module: Callable[..., nn.RNNBase]
     kernel: Callable[..., tuple[Tensor, ...]]
     state: tuple[str, ...]
     taps: tuple[str, ...]
