@@ -53,10 +53,10 @@ def write_report(folder: Path, *, target: float | None = None) -> View:
     recipe = plan.variants[0].recipe
     view = build_view(plan, read, failed, build("task", recipe.task).quality, target)
     data = build("data", recipe.data)
-    view["data"] = describe_data(data)
     firsts = {id: next(iter(of.values())) for id, of in runs.items() if of}
-    splits = list(next(iter(firsts.values())).results()["splits"])
-    view["sentences"] = sentences(choose_examples(data, recipe.task, splits), firsts)
+    results = next(iter(firsts.values())).results()
+    view["data"] = describe_data(data, results)
+    view["sentences"] = sentences(choose_examples(data, recipe.task, list(results["splits"])), firsts)
     view["summary"] = summarise(view, p_values(view, firsts, data))
     (folder / "report.json").write_text(json.dumps(view, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     (folder / "report.md").write_text(markdown(view), encoding="utf-8")
@@ -78,11 +78,11 @@ def p_values(view: View, firsts: Mapping[str, Run], data: Any) -> dict[tuple[str
     return {(best[0]["id"], best[1]["id"]): paired_bootstrap(a, b).p_value}
 
 
-def describe_data(data: Any) -> str:
-    """Name a data source, its licence and the rows of its splits."""
-    about = data.about
-    sizes = ", ".join(f"{name} {len(data.split(name)):,}" for name in data.splits)
-    return f"{about['what']} ({sizes} rows; licence: {about['licence']})"
+def describe_data(data: Any, results: Mapping[str, Any]) -> str:
+    """Name a data source, its licence, what was read of it and the sentences of the splits that were measured."""
+    name = getattr(data.config, "name", data.config.kind)
+    measured = ", ".join(f"{split} {figures['sentences']:,} rows" for split, figures in results["splits"].items())
+    return "; ".join([f"{name} (licence: {data.about['licence']})", *results["data"], measured])
 
 
 def choose_examples(data: Any, task: Any, splits: Sequence[str]) -> list[Example]:
