@@ -21,20 +21,25 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
-D_MODEL, D_FF, N_HEADS, N_LAYERS, DROPOUT = 256, 1024, 4, 3, 0.1
+D_MODEL, D_FF, N_HEADS, N_LAYERS = 256, 1024, 4, 3
+DROPOUT, ATTENTION_DROPOUT = (
+    0.1,
+    0.0,
+)  # without dropout of attention weights every toolkit that can takes its fused kernel
 SMOOTHING, CLIP_NORM, LEARNING_RATE = 0.1, 1.0, 5e-4
 BATCH_TOKENS = 4096
 FORCED_LENGTH = 15  # tokens written per sentence: weights are untrained, so every peer must stop at the same place
 BATCH_SIZE, BEAM = 64, 5
 
 Ids = list[list[int]]
+JOBS = ("train", "train-lstm", "train-lstm-feeding", "decode")
 
 
 @dataclass
 class Job:
     """One measurement of one peer."""
 
-    job: str  # train, train-lstm or decode
+    job: str  # one of JOBS
     data: Path  # train.jsonl, test.jsonl, meta.json
     work: Path  # an empty folder for what the peer writes
     precision: str  # fp32, bf16 or int8
@@ -66,7 +71,7 @@ class Job:
 def read_job() -> Job:
     """Parse the adapter's command line and set the number of threads."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--job", choices=("train", "train-lstm", "decode"), required=True)
+    parser.add_argument("--job", choices=JOBS, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--precision", default="fp32")
@@ -74,7 +79,7 @@ def read_job() -> Job:
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--modes", default="greedy,beam,single")
-    parser.add_argument("--sentences", default="greedy=1000,beam=320,single=60")
+    parser.add_argument("--sentences", default="greedy=1000,beam=320,single=50")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
@@ -102,8 +107,8 @@ def unsupported(reason: str) -> None:
 class Meter:
     """Target tokens per CPU-second between two optimizer steps, whichever trainer makes them.
 
-    The adapter calls `count` with the real target tokens (padding left out, </s> included) of every batch that is trained on; torch
-    calls the hook after every optimizer step of whatever optimizer the peer has.
+    The adapter calls `count` with the real target tokens (padding left out, </s> included) of every batch that is
+    trained on; torch calls the hook after every optimizer step of whatever optimizer the peer has.
     """
 
     def __init__(self, job: Job, *packages: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import common
 import ctranslate2
-from common import BATCH_SIZE, EOS, FORCED_LENGTH, Ids, Job, measure_decoding, read_job, unsupported
+from common import Ids, Job, measure_decoding, read_job, unsupported
 from ctranslate2.converters.transformers import MarianMTLoader
 from huggingface import marian
 
@@ -15,8 +16,8 @@ def convert(job: Job) -> str:
     tokens = [str(i) for i in range(job.vocab_size)]
     spec.register_source_vocabulary(tokens)
     spec.register_target_vocabulary(tokens)
-    spec.config.eos_token = spec.config.decoder_start_token = str(EOS)
-    spec.config.unk_token = str(EOS + 1)
+    spec.config.eos_token = spec.config.decoder_start_token = str(common.EOS)
+    spec.config.unk_token = str(common.EOS + 1)
     spec.validate()
     spec.optimize(quantization={"fp32": "float32", "int8": "int8"}[job.precision])
     spec.save(str(job.work))
@@ -31,12 +32,14 @@ def decode(job: Job) -> None:
 
     def translate(sentences: Ids, beam: int, batch_size: int) -> Ids:
         results = []
-        step = len(sentences) if batch_size == BATCH_SIZE else 1  # it makes batches of 64 itself, or one call a sentence
+        step = (
+            len(sentences) if batch_size == common.BATCH_SIZE else 1
+        )  # it makes batches of 64 itself, or one call a sentence
         for start in range(0, len(sentences), step):
-            texts = [[*map(str, ids), str(EOS)] for ids in sentences[start : start + step]]
+            texts = [[*map(str, ids), str(common.EOS)] for ids in sentences[start : start + step]]
             results += translator.translate_batch(
                 texts, beam_size=beam, max_batch_size=batch_size,
-                min_decoding_length=FORCED_LENGTH, max_decoding_length=FORCED_LENGTH,
+                min_decoding_length=common.FORCED_LENGTH, max_decoding_length=common.FORCED_LENGTH,
             )  # fmt: skip
         return [list(map(int, result.hypotheses[0])) for result in results]
 

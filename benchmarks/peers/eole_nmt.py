@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 
-from common import (
-    BATCH_TOKENS, CLIP_NORM, D_FF, D_MODEL, DROPOUT, FORCED_LENGTH, LEARNING_RATE, N_HEADS, N_LAYERS, SMOOTHING,
-    Ids, Job, Meter, measure_decoding, read_job, unsupported,
-)
+import common
+from common import Ids, Job, Meter, measure_decoding, read_job, unsupported
 from eole.bin.run.train import train as run_training
 from eole.config.run import PredictConfig, TrainConfig
 from eole.inference_engine import InferenceEnginePY
 from eole.utils.loss import LossCompute
 
-EMBEDDINGS = {"word_vec_size": D_MODEL}
+EMBEDDINGS = {"word_vec_size": common.D_MODEL}
 TRANSFORMER = {
-    "architecture": "transformer", "hidden_size": D_MODEL, "layers": N_LAYERS, "heads": N_HEADS, "transformer_ff": D_FF,
+    "architecture": "transformer", "hidden_size": common.D_MODEL, "layers": common.N_LAYERS, "heads": common.N_HEADS,
+    "transformer_ff": common.D_FF,
     "embeddings": {**EMBEDDINGS, "position_encoding_type": "SinusoidalInterleaved"},
     "share_embeddings": True, "share_decoder_embeddings": True, "add_qkvbias": True, "add_ffnbias": True,
 }  # fmt: skip
 LSTM = {
-    "architecture": "custom", "hidden_size": D_MODEL, "embeddings": EMBEDDINGS,
+    "architecture": "custom", "hidden_size": common.D_MODEL, "embeddings": EMBEDDINGS,
     "encoder": {"encoder_type": "brnn", "rnn_type": "LSTM", "layers": 1},
     "decoder": {"decoder_type": "rnn", "rnn_type": "LSTM", "layers": 1, "global_attention": "mlp"},
 }  # fmt: skip
@@ -37,9 +36,12 @@ def recipe(job: Job, model: dict, **training: object) -> TrainConfig:
         src_vocab_size=job.vocab_size, tgt_vocab_size=job.vocab_size, seed=1, report_every=1000, model=model,
         training={
             "model_path": str(job.work / "model"), "world_size": 0, "gpu_ranks": [], "num_workers": 0,
-            "compute_dtype": job.precision, "dropout": [DROPOUT], "attention_dropout": [DROPOUT],
-            "label_smoothing": SMOOTHING, "optim": "adam", "adam_beta2": 0.98, "learning_rate": LEARNING_RATE,
-            "max_grad_norm": CLIP_NORM, "batch_type": "tokens", "batch_size": BATCH_TOKENS, "batch_size_multiple": 1,
+            "compute_dtype": job.precision, "dropout": [common.DROPOUT],
+            "attention_dropout": [common.ATTENTION_DROPOUT],
+            "label_smoothing": common.SMOOTHING, "optim": "adam", "adam_beta2": 0.98,
+            "learning_rate": common.LEARNING_RATE,
+            "max_grad_norm": common.CLIP_NORM, "batch_type": "tokens", "batch_size": common.BATCH_TOKENS,
+            "batch_size_multiple": 1,
             "normalization": "tokens", "bucket_size": 32768, "param_init_method": "xavier_uniform", **training,
         },
     )  # fmt: skip
@@ -49,7 +51,7 @@ def train(job: Job, model: dict) -> None:
     meter = Meter(job, "eole")
     compute = LossCompute.forward
 
-    def counted(self: LossCompute, batch: dict, *args, **kwargs):  # noqa: ANN202
+    def counted(self: LossCompute, batch: dict, *args, **kwargs):
         gold = batch["tgt"][:, 1:]
         meter.count(gold.ne(self.padding_idx).sum(), gold.numel())
         return compute(self, batch, *args, **kwargs)
@@ -67,7 +69,8 @@ def decode(job: Job) -> None:
         if (beam, batch_size) not in engines:
             config = PredictConfig(
                 model_path=[str(job.work / "model")], src=os.devnull, output=os.devnull, beam_size=beam,
-                batch_size=batch_size, min_length=FORCED_LENGTH, max_length=FORCED_LENGTH, max_length_ratio=0,
+                batch_size=batch_size, min_length=common.FORCED_LENGTH, max_length=common.FORCED_LENGTH,
+                max_length_ratio=0,
                 compute_dtype=precision, world_size=0, gpu_ranks=[],
             )  # fmt: skip
             engines[beam, batch_size] = InferenceEnginePY(config)
@@ -81,6 +84,8 @@ if __name__ == "__main__":
     job = read_job()
     if job.precision == "int8" and job.job != "decode":
         unsupported("training in fp32 or bf16 only")
+    if job.job == "train-lstm-feeding":
+        unsupported("its recurrent decoder has no input feeding")
     os.chdir(job.work)
     if job.job == "decode":
         decode(job)

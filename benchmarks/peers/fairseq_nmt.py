@@ -6,19 +6,18 @@ import dataclasses
 import sys
 from argparse import Namespace
 
+import common
 import torch
-from common import (
-    BATCH_TOKENS, CLIP_NORM, D_FF, D_MODEL, DROPOUT, FORCED_LENGTH, LEARNING_RATE, N_HEADS, N_LAYERS, SMOOTHING,
-    Ids, Job, Meter, chunks, measure_decoding, read_job, unsupported,
-)
+from common import Ids, Job, Meter, chunks, measure_decoding, read_job, unsupported
 
-# fairseq 0.12 and the hydra it needs use dataclasses as default values, which Python 3.11 refuses unless they are hashable.
+# fairseq 0.12 and the hydra it needs have dataclasses as default values; Python 3.11 refuses those not hashable.
 plain_dataclass = dataclasses.dataclass
 dataclasses.dataclass = lambda cls=None, /, **options: plain_dataclass(cls, **{"unsafe_hash": True, **options})
 from fairseq import options, tasks, utils  # noqa: E402
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion  # noqa: E402
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf  # noqa: E402
-from fairseq_cli import preprocess, train as fairseq_train  # noqa: E402
+from fairseq_cli import preprocess  # noqa: E402
+from fairseq_cli import train as fairseq_train  # noqa: E402
 
 dataclasses.dataclass = plain_dataclass
 
@@ -39,14 +38,19 @@ def prepare(job: Job) -> list[str]:
     preprocess.cli_main()
     sides = [
         f"--{side}-{name}={value}" for side in ("encoder", "decoder") for name, value in
-        {"layers": N_LAYERS, "embed-dim": D_MODEL, "ffn-embed-dim": D_FF, "attention-heads": N_HEADS}.items()
+        {"layers": common.N_LAYERS, "embed-dim": common.D_MODEL, "ffn-embed-dim": common.D_FF,
+        "attention-heads": common.N_HEADS}.items()
     ]  # fmt: skip
     return [
-        str(job.work / "bin"), "--arch", "transformer", *sides, "--encoder-normalize-before", "--decoder-normalize-before",
-        "--share-all-embeddings", "--dropout", str(DROPOUT), "--attention-dropout", str(DROPOUT),
-        "--criterion", "label_smoothed_cross_entropy", "--label-smoothing", str(SMOOTHING), "--optimizer", "adam",
-        "--adam-betas", "(0.9, 0.98)", "--lr", str(LEARNING_RATE), "--clip-norm", str(CLIP_NORM),
-        "--max-tokens", str(BATCH_TOKENS), "--max-update", str(job.warmup + job.steps + 1), "--num-workers", "0", "--cpu",
+        str(job.work / "bin"), "--arch", "transformer", *sides, "--encoder-normalize-before",
+        "--decoder-normalize-before",
+        "--share-all-embeddings", "--dropout", str(common.DROPOUT), "--attention-dropout",
+        str(common.ATTENTION_DROPOUT),
+        "--criterion", "label_smoothed_cross_entropy", "--label-smoothing", str(common.SMOOTHING), "--optimizer",
+        "adam",
+        "--adam-betas", "(0.9, 0.98)", "--lr", str(common.LEARNING_RATE), "--clip-norm", str(common.CLIP_NORM),
+        "--max-tokens", str(common.BATCH_TOKENS), "--max-update", str(job.warmup + job.steps + 1), "--num-workers",
+        "0", "--cpu",
         "--no-save", "--disable-validation", "--no-progress-bar", "--seed", "1",
         *(["--bf16"] if job.precision == "bf16" else []),
     ]  # fmt: skip
@@ -56,7 +60,7 @@ def train(job: Job) -> None:
     meter = Meter(job, "fairseq")
     compute = LabelSmoothedCrossEntropyCriterion.forward
 
-    def counted(self, model, sample, reduce=True):  # noqa: ANN001, ANN202
+    def counted(self, model, sample, reduce=True):
         meter.count(sample["ntokens"], sample["target"].numel())
         return compute(self, model, sample, reduce)
 
@@ -79,11 +83,14 @@ def decode(job: Job) -> None:
     @torch.inference_mode()
     def translate(sentences: Ids, beam: int, batch_size: int) -> Ids:
         # max_len_b does not count </s>, which is forced in one more step
-        lengths = {"min_len": FORCED_LENGTH - 1, "max_len_a": 0, "max_len_b": FORCED_LENGTH - 1}
+        lengths = {"min_len": common.FORCED_LENGTH - 1, "max_len_a": 0, "max_len_b": common.FORCED_LENGTH - 1}
         generator = task.build_generator([model], Namespace(beam=beam, **lengths))
         outputs: Ids = []
         for batch in chunks(sentences, batch_size):
-            tokens = [task.source_dictionary.encode_line(" ".join(map(str, ids)), add_if_not_exist=False).long() for ids in batch]
+            tokens = [
+                task.source_dictionary.encode_line(" ".join(map(str, ids)), add_if_not_exist=False).long()
+                for ids in batch
+            ]
             data = task.build_dataset_for_inference(tokens, [len(t) for t in tokens])
             sample = data.collater([data[i] for i in range(len(data))])
             found = task.inference_step(generator, [model], utils.move_to_cpu(sample))
@@ -95,6 +102,6 @@ def decode(job: Job) -> None:
 
 if __name__ == "__main__":
     job = read_job()
-    if job.job == "train-lstm" or job.precision == "int8":
+    if job.job.startswith("train-lstm") or job.precision == "int8":
         unsupported("a Transformer in fp32 or bf16; its LSTM has no additive attention")
     {"train": train, "decode": decode}[job.job](job)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import common
 import torch
-from common import (
-    BATCH_TOKENS, CLIP_NORM, D_FF, D_MODEL, DROPOUT, FORCED_LENGTH, LEARNING_RATE, N_HEADS, N_LAYERS, SMOOTHING,
-    Ids, Job, Meter, chunks, measure_decoding, pad, read_job, unsupported,
-)
+from common import Ids, Job, Meter, chunks, measure_decoding, pad, read_job, unsupported
 from joeynmt.batch import Batch
 from joeynmt.config import parse_global_args
 from joeynmt.model import build_model
@@ -14,21 +12,23 @@ from joeynmt.search import search
 from joeynmt.training import train as run_training
 from joeynmt.vocabulary import build_vocab
 
-EMBEDDINGS = {"embedding_dim": D_MODEL, "scale": True, "dropout": 0.0}
+EMBEDDINGS = {"embedding_dim": common.D_MODEL, "scale": True, "dropout": 0.0}
 LAYERS = {
-    "type": "transformer", "num_layers": N_LAYERS, "num_heads": N_HEADS, "hidden_size": D_MODEL, "ff_size": D_FF,
-    "dropout": DROPOUT, "layer_norm": "pre", "activation": "relu",
+    "type": "transformer", "num_layers": common.N_LAYERS, "num_heads": common.N_HEADS, "hidden_size": common.D_MODEL,
+    "ff_size": common.D_FF,
+    "dropout": common.DROPOUT, "layer_norm": "pre", "activation": "relu",
 }  # fmt: skip
 TRANSFORMER = {
-    "initializer": "xavier_uniform", "embed_initializer": "xavier_uniform", "tied_embeddings": True, "tied_softmax": True,
+    "initializer": "xavier_uniform", "embed_initializer": "xavier_uniform", "tied_embeddings": True,
+    "tied_softmax": True,
     "encoder": {**LAYERS, "embeddings": EMBEDDINGS}, "decoder": {**LAYERS, "embeddings": EMBEDDINGS},
 }  # fmt: skip
-RNN = {"type": "recurrent", "rnn_type": "lstm", "hidden_size": D_MODEL, "num_layers": 1, "dropout": DROPOUT}
+RNN = {"type": "recurrent", "rnn_type": "lstm", "num_layers": 1, "dropout": common.DROPOUT, "embeddings": EMBEDDINGS}
 LSTM = {
     "initializer": "xavier_uniform", "embed_initializer": "normal", "tied_embeddings": True, "tied_softmax": False,
-    "encoder": {**RNN, "embeddings": EMBEDDINGS, "bidirectional": True},
+    "encoder": {**RNN, "hidden_size": common.D_MODEL // 2, "bidirectional": True},
     "decoder": {
-        **RNN, "embeddings": EMBEDDINGS, "attention": "bahdanau", "input_feeding": True, "hidden_dropout": DROPOUT,
+        **RNN, "hidden_size": common.D_MODEL, "attention": "bahdanau", "hidden_dropout": common.DROPOUT,
         "init_hidden": "bridge",
     },
 }  # fmt: skip
@@ -51,9 +51,12 @@ def configuration(job: Job, model: dict) -> dict:
         },
         "testing": {"beam_size": 1},
         "training": {
-            "optimizer": "adam", "adam_betas": [0.9, 0.98], "learning_rate": LEARNING_RATE, "label_smoothing": SMOOTHING,
-            "loss": "crossentropy", "normalization": "tokens", "clip_grad_norm": CLIP_NORM, "batch_type": "token",
-            "batch_size": BATCH_TOKENS, "epochs": 9, "scheduling": "warmupinversesquareroot", "learning_rate_warmup": 400, "shuffle": True, "logging_freq": 1000, "validation_freq": 100000,
+            "optimizer": "adam", "adam_betas": [0.9, 0.98], "learning_rate": common.LEARNING_RATE,
+            "label_smoothing": common.SMOOTHING,
+            "loss": "crossentropy", "normalization": "tokens", "clip_grad_norm": common.CLIP_NORM,
+            "batch_type": "token",
+            "batch_size": common.BATCH_TOKENS, "epochs": 9, "scheduling": "warmupinversesquareroot",
+            "learning_rate_warmup": 400, "shuffle": True, "logging_freq": 1000, "validation_freq": 100000,
         },
         "model": model,
     }  # fmt: skip
@@ -86,7 +89,8 @@ def decode(job: Job) -> None:
                 arguments.device, source.pad_index, source.eos_index, is_train=False,
             )  # fmt: skip
             written, _, _ = search(
-                model, batch, FORCED_LENGTH, beam, 1.0, min_output_length=FORCED_LENGTH, generate_unk=True,
+                model, batch, common.FORCED_LENGTH, beam, 1.0, min_output_length=common.FORCED_LENGTH,
+                generate_unk=True,
                 autocast=arguments.autocast,
             )  # fmt: skip
             outputs += written.tolist()
@@ -101,4 +105,5 @@ if __name__ == "__main__":
         unsupported("its 16-bit mode needs a GPU")
     if job.job == "decode":
         decode(job)
-    train(job, LSTM if job.job == "train-lstm" else TRANSFORMER)
+    LSTM["decoder"]["input_feeding"] = job.job == "train-lstm-feeding"
+    train(job, TRANSFORMER if job.job == "train" else LSTM)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import common
 import yaml
-from common import (
-    BATCH_TOKENS, CLIP_NORM, D_FF, D_MODEL, DROPOUT, FORCED_LENGTH, LEARNING_RATE, N_HEADS, N_LAYERS, SMOOTHING,
-    Ids, Job, Meter, measure_decoding, read_job, unsupported,
-)
+from common import Ids, Job, Meter, measure_decoding, read_job, unsupported
 from onmt.bin.train import train as run_training
 from onmt.inference_engine import InferenceEnginePY
 from onmt.opts import train_opts, translate_opts
@@ -17,9 +15,9 @@ from onmt.utils.loss import LossCompute
 from onmt.utils.parse import ArgumentParser
 
 TRANSFORMER = {
-    "encoder_type": "transformer", "decoder_type": "transformer", "position_encoding": True, "layers": N_LAYERS,
-    "heads": N_HEADS, "transformer_ff": D_FF, "share_decoder_embeddings": True, "share_embeddings": True,
-    "attention_dropout": [DROPOUT], "param_init": 0, "param_init_glorot": True, "add_qkvbias": True,
+    "encoder_type": "transformer", "decoder_type": "transformer", "position_encoding": True, "layers": common.N_LAYERS,
+    "heads": common.N_HEADS, "transformer_ff": common.D_FF, "share_decoder_embeddings": True, "share_embeddings": True,
+    "attention_dropout": [common.ATTENTION_DROPOUT], "param_init": 0, "param_init_glorot": True, "add_qkvbias": True,
 }  # fmt: skip
 LSTM = {
     "encoder_type": "brnn", "decoder_type": "rnn", "rnn_type": "LSTM", "layers": 1, "global_attention": "mlp",
@@ -36,9 +34,10 @@ def options(job: Job, settings: dict) -> object:
         "data": {"corpus_1": {"path_src": str(source), "path_tgt": str(target)}},
         "src_vocab": str(vocabulary), "tgt_vocab": str(vocabulary), "share_vocab": True,
         "src_vocab_size": job.vocab_size, "tgt_vocab_size": job.vocab_size, "save_model": str(job.work / "model"),
-        "hidden_size": D_MODEL, "word_vec_size": D_MODEL, "dropout": [DROPOUT], "label_smoothing": SMOOTHING,
-        "optim": "adam", "adam_beta2": 0.98, "learning_rate": LEARNING_RATE, "max_grad_norm": CLIP_NORM,
-        "batch_type": "tokens", "batch_size": BATCH_TOKENS, "batch_size_multiple": 1, "normalization": "tokens",
+        "hidden_size": common.D_MODEL, "word_vec_size": common.D_MODEL, "dropout": [common.DROPOUT],
+        "label_smoothing": common.SMOOTHING,
+        "optim": "adam", "adam_beta2": 0.98, "learning_rate": common.LEARNING_RATE, "max_grad_norm": common.CLIP_NORM,
+        "batch_type": "tokens", "batch_size": common.BATCH_TOKENS, "batch_size_multiple": 1, "normalization": "tokens",
         "bucket_size": 32768, "num_workers": 0, "seed": 1, "report_every": 1000, **settings,
     }  # fmt: skip
     path = job.work / "recipe.yaml"
@@ -52,7 +51,7 @@ def train(job: Job, architecture: dict) -> None:
     meter = Meter(job, "OpenNMT-py")
     compute = LossCompute.forward
 
-    def counted(self: LossCompute, batch: dict, *args, **kwargs):  # noqa: ANN202
+    def counted(self: LossCompute, batch: dict, *args, **kwargs):
         gold = batch["tgt"][:, 1:]
         meter.count(gold.ne(self.padding_idx).sum(), gold.numel())
         return compute(self, batch, *args, **kwargs)
@@ -69,7 +68,7 @@ def decode(job: Job) -> None:
     engines: dict[tuple[int, int], InferenceEnginePY] = {}
 
     def engine(beam: int, batch_size: int) -> InferenceEnginePY:
-        lengths = ["-min_length", str(FORCED_LENGTH), "-max_length", str(FORCED_LENGTH)]
+        lengths = ["-min_length", str(common.FORCED_LENGTH), "-max_length", str(common.FORCED_LENGTH)]
         sizes = ["-beam_size", str(beam), "-batch_size", str(batch_size), "-output", os.devnull, "-src", os.devnull]
         opt = parser.parse_args(["-model", str(job.work / "model_step_1.pt"), *lengths, *sizes])
         ArgumentParser.validate_translate_opts(opt)
@@ -95,4 +94,5 @@ if __name__ == "__main__":
     Path("tmp").mkdir(exist_ok=True)
     if job.job == "decode":
         decode(job)
-    train(job, LSTM if job.job == "train-lstm" else TRANSFORMER)
+    feeding = {"input_feed": int(job.job == "train-lstm-feeding")}
+    train(job, TRANSFORMER if job.job == "train" else LSTM | feeding)
