@@ -1,4 +1,4 @@
-"""The usual PyTorch tutorial: bidirectional GRU, Bahdanau attention, a Python loop over words, 128 sentences a batch."""
+"""The usual PyTorch tutorial: a bidirectional GRU, Bahdanau attention, a loop over words, 128 sentences a batch."""
 
 from __future__ import annotations
 
