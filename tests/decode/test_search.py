@@ -16,6 +16,7 @@ from clew.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from clew.models.transformer import Transformer, TransformerConfig
 
 BOS, EOS, V = 1, 2, 9
+LONGEST = 8
 SOURCES = [[4, 5, 6], [7], [8, 3, 8, 4, 5], [6, 6], [3, 7, 4, 4, 4, 8]]
 TINY = {"d_model": 8, "d_ff": 8, "n_heads": 2, "n_encoder_layers": 1, "n_decoder_layers": 2}
 
@@ -38,12 +39,13 @@ def seq2seq(seed: int = 0, towards_end: float = 1.0, **settings: Any) -> Any:
     return scattered(Seq2Seq(Seq2SeqConfig(d_embedding=6, d_model=8, **settings), V, V), seed, towards_end)
 
 
+# Seeds with which the sentences end at many different times (see the test of that).
 MODELS = {
-    "transformer": transformer,
-    "rotary, post-norm": lambda **k: transformer(positions="rotary", norm="post", **k),
-    "lstm": seq2seq,
-    "gru, fed": lambda **k: seq2seq(unit="gru", input_feeding=True, **k),
-    "rnn, no attention": lambda **k: seq2seq(unit="rnn", attention={"score": "none"}, **k),
+    "transformer": lambda: transformer(19, 2.0),
+    "rotary, post-norm": lambda: transformer(3, 2.0, positions="rotary", norm="post"),
+    "lstm": lambda: seq2seq(16, 0.0),
+    "gru, fed": lambda: seq2seq(16, 0.0, unit="gru", input_feeding=True),
+    "rnn, no attention": lambda: seq2seq(0, 1.0, unit="rnn", attention={"score": "none"}),
 }
 
 
@@ -58,7 +60,7 @@ def batch_of(sources: list[list[int]], targets: list[list[int]] | None = None) -
 
 
 def limits(**settings: Any) -> Limits:
-    return Limits(BOS, EOS, **{"max_length": 12} | settings)
+    return Limits(BOS, EOS, **{"max_length": LONGEST} | settings)
 
 
 @torch.no_grad()
@@ -109,7 +111,7 @@ def test_greedy_equals_the_naive_loop(model: Any) -> None:
     batch = batch_of(SOURCES)
     found = greedy(model, batch.source, batch.source_mask, limits())
     for source, hypotheses in zip(SOURCES, found, strict=True):
-        assert_same(hypotheses, [naive_greedy(model, source, 12, 1.0)])
+        assert_same(hypotheses, [naive_greedy(model, source, LONGEST, 1.0)])
 
 
 @pytest.mark.parametrize(("beam", "alpha"), [(2, 1.0), (3, 0.0), (4, 0.6)])
@@ -117,27 +119,23 @@ def test_beam_equals_the_naive_search(model: Any, beam: int, alpha: float) -> No
     batch = batch_of(SOURCES)
     found = beam_search(model, batch.source, batch.source_mask, limits(length_penalty=alpha), beam)
     for source, hypotheses in zip(SOURCES, found, strict=True):
-        assert_same(hypotheses, naive_beam(model, source, 12, alpha, beam))
+        assert_same(hypotheses, naive_beam(model, source, LONGEST, alpha, beam))
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_many_weights_end_at_many_times(seed: int) -> None:
-    """Sentences leave the batch one after another; what remains goes on undisturbed."""
-    model = transformer(seed, towards_end=0.5)
+def test_sentences_end_at_many_times(model: Any) -> None:
+    """Else the tests here would not see a batch that shrinks while it is decoded."""
     batch = batch_of(SOURCES)
-    lengths = set()
+    lengths = []
     for beam in (1, 3):
         found = search(model, batch.source, batch.source_mask, limits(), beam)
-        for source, hypotheses in zip(SOURCES, found, strict=True):
-            naive = [naive_greedy(model, source, 12, 1.0)] if beam == 1 else naive_beam(model, source, 12, 1.0, beam)
-            assert_same(hypotheses, naive)
-            lengths |= {len(h.ids) for h in hypotheses}
-    assert len(lengths) >= 3
+        lengths.append({len(each[0].ids) for each in found})
+    assert min(map(len, lengths)) >= 2
+    assert max(map(len, lengths)) >= 3
 
 
 def test_a_beam_of_one_is_greedy(model: Any) -> None:
     batch = batch_of(SOURCES)
-    for cut in (3, 12):
+    for cut in (3, LONGEST):
         one = beam_search(model, batch.source, batch.source_mask, limits(max_length=cut), 1)
         for beam, naive in zip(
             one, greedy(model, batch.source, batch.source_mask, limits(max_length=cut)), strict=True
@@ -208,7 +206,7 @@ def test_limits_end_every_sentence() -> None:
 def test_more_hypotheses_than_words() -> None:
     model, batch = transformer(), batch_of(SOURCES[:1])
     (found,) = beam_search(model, batch.source, batch.source_mask, limits(), 2 * V)
-    assert_same(found, naive_beam(model, SOURCES[0], 12, 1.0, 2 * V))
+    assert_same(found, naive_beam(model, SOURCES[0], LONGEST, 1.0, 2 * V))
 
 
 @pytest.mark.parametrize("size", [5, 100, 199, 450, 2003])
