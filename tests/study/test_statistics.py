@@ -31,20 +31,20 @@ def test_interval_over_seeds() -> None:
     interval = over_seeds([30.0, 31.0, 32.0])
     assert interval.mean == 31
     assert interval.high - 31 == pytest.approx(4.302653 / 3**0.5)
-    assert interval.per_seed == (30.0, 31.0, 32.0)
-    assert over_seeds([5.0]) == Interval(5, 5, 5, (5.0,))
+    assert interval.per_seed == [30.0, 31.0, 32.0]
+    assert over_seeds([5.0]) == Interval(5, 5, 5, [5.0])
 
 
 def test_interval_of_scores_takes_seeds_first_and_the_bootstrap_for_one() -> None:
     scores = [{"value": 30.0, "low": 29.0, "high": 31.5}, {"value": 32.0, "low": 31.0, "high": 33.0}]
     assert of_scores(scores) == over_seeds([30.0, 32.0])
-    assert of_scores(scores[:1]) == Interval(30, 29, 31.5, (30.0,))
-    assert of_scores([{"value": 3.0, "low": None, "high": None}]) == Interval(3, 3, 3, (3.0,))
+    assert of_scores(scores[:1]) == Interval(30, 29, 31.5, [30.0])
+    assert of_scores([{"value": 3.0, "low": None, "high": None}]) == Interval(3, 3, 3, [3.0])
 
 
 def test_intervals_overlap() -> None:
-    assert Interval(1, 0, 2, ()).overlaps(Interval(3, 2, 4, ()))
-    assert not Interval(1, 0, 2, ()).overlaps(Interval(3, 2.1, 4, ()))
+    assert Interval(1, 0, 2, []).overlaps(Interval(3, 2, 4, []))
+    assert not Interval(1, 0, 2, []).overlaps(Interval(3, 2.1, 4, []))
 
 
 def test_welch_by_hand() -> None:

@@ -16,7 +16,7 @@ class Interval:
     mean: float
     low: float
     high: float
-    per_seed: tuple[float, ...]
+    per_seed: list[float]
 
     def overlaps(self, other: Interval) -> bool:
         return self.low <= other.high and other.low <= self.high
@@ -26,7 +26,7 @@ def over_seeds(values: Sequence[float]) -> Interval:
     """Mean ± t(0.975, n-1) · s / √n of the seeds' values; one value alone has no width."""
     mean, n = fmean(values), len(values)
     half = t_quantile(0.975, n - 1) * stdev(values) / math.sqrt(n) if n > 1 else 0.0
-    return Interval(mean, mean - half, mean + half, tuple(values))
+    return Interval(mean, mean - half, mean + half, list(values))
 
 
 def of_scores(scores: Sequence[dict[str, Any]]) -> Interval:
@@ -39,7 +39,7 @@ def of_scores(scores: Sequence[dict[str, Any]]) -> Interval:
     if len(values) > 1:
         return over_seeds(values)
     low, high = scores[0].get("low"), scores[0].get("high")
-    return Interval(values[0], values[0] if low is None else low, values[0] if high is None else high, tuple(values))
+    return Interval(values[0], values[0] if low is None else low, values[0] if high is None else high, list(values))
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> float:
