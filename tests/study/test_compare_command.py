@@ -56,6 +56,23 @@ def test_a_failed_variant_is_exit_code_1_with_a_report(run, tmp_path) -> None:
     assert (tmp_path / "out/report.html").exists()
 
 
+def test_settings_are_for_all_and_the_folder_has_a_default(run, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gru.toml").write_text(dump_recipe(recipe("gru")))
+    (tmp_path / "rnn.toml").write_text(dump_recipe(recipe("rnn")))
+    result = CliRunner().invoke(app, ["compare", "gru.toml", "rnn.toml", "seed=4", "model.d_model=32"])
+    assert result.exit_code == 0, result.output
+    for name in ("gru", "rnn"):
+        trained = Run(tmp_path / "runs/compare-gru-rnn" / name / "seed-4").recipe
+        assert (trained.name, trained.model.d_model) == (name, 32)
+
+
+def test_all_failed_is_exit_code_1(run) -> None:
+    result = run("--vary", "model.attention.score=cosine", about="cosine fails")
+    assert result.exit_code == 1
+    assert "every training failed" in result.stderr
+
+
 @pytest.mark.parametrize("arguments", [("--vary", "model.sore=1,2"), ("--budget", "ten"), ("--vary", "dot")])
 def test_wrong_requests_are_exit_code_2(run, arguments: tuple[str, str]) -> None:
     result = run(*arguments)

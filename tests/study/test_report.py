@@ -138,7 +138,7 @@ def test_markdown_has_the_table_and_the_translations(study, tmp_path) -> None:
     assert "| additive (on the frontier) | 12,345 | 30.3 [28.8, 31.8] |" in text
     assert "## w0 w1 w2 w3 w4" in text
     assert "| reference | W0 W1 W2 W3 W4 |" in text
-    assert "BLEU: nrefs:1|tok:13a" in text
+    assert "BLEU: n-gram precision against the reference, 0-100 (nrefs:1|tok:13a)" in text
     rows = [line for line in text.splitlines() if line.startswith("| none") or line.startswith("| model")]
     assert rows[0].count("|") == rows[1].count("|")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clew.errors import RecipeError
+from clew.errors import ClewError, RecipeError
 
 if TYPE_CHECKING:
     from clew.study.compare import Event
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def compare(
-    recipes: Annotated[list[Path], typer.Argument(metavar="RECIPE…", help="One recipe or several (TOML).")],
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="RECIPE… [KEY=VALUE…]", help="One recipe or several; then settings for all.")
+    ],
     vary: Annotated[
         list[str] | None, typer.Option(metavar="KEY=A,B,…", help="Settings to try; repeat for a grid.")
     ] = None,
@@ -26,9 +28,9 @@ def compare(
     budget: Annotated[
         str | None, typer.Option(help='Of each training: "10m" (CPU-minutes), "2000steps", "5Mtokens", "3epochs".')
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison; the same one goes on.")] = Path(
-        "compare"
-    ),
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder; runs/compare-NAME by default. Name it again to go on.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings side by side.")] = 1,
     target: Annotated[
         float | None, typer.Option(help="Validation quality to time; by default 90% of the best model's.")
@@ -41,22 +43,31 @@ def compare(
     from clew.study.plan import make_plan, parse_budget
     from clew.study.report import write_report
 
+    paths = [argument for argument in arguments if "=" not in argument or Path(argument).exists()]
+    if not paths:
+        raise RecipeError("no recipe was named", where="command line", fix="clew compare RECIPE… [KEY=VALUE…]")
+    overrides = [argument for argument in arguments if argument not in paths]
+    recipes = [load_recipe(path, overrides)[0] for path in paths]
     plan = make_plan(
-        [load_recipe(path)[0] for path in recipes],
+        recipes,
         dict(parse_vary(text) for text in vary or []),
         seeds,
-        out,
+        out or Path("runs") / f"compare-{'-'.join(recipe.name for recipe in recipes)}",
         budget=parse_budget(budget) if budget else None,
         command=shlex.join(["clew", *sys.argv[1:]]),
     )
     failed = show(plan, run_study(plan, jobs=jobs))
-    view = write_report(out, target=target)
+    if failed == len(plan.runs):
+        raise ClewError(
+            "every training failed", where=str(plan.folder), fix="mend what is said above, and run it again"
+        )
+    view = write_report(plan.folder, target=target)
     if as_json:
         typer.echo(json.dumps(view, ensure_ascii=False))
     else:
         for sentence in view["summary"]:
             typer.echo(f"- {sentence}")
-        typer.echo(f"\nreport: {out / 'report.html'}")
+        typer.echo(f"\nreport: {plan.folder / 'report.html'}")
     if failed:
         raise typer.Exit(1)
 

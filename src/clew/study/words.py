@@ -212,7 +212,7 @@ def _table(view: View) -> Iterator[str]:
         ]
         yield f"| {' | '.join(cells)} |"
     yield ""
-    yield from (f"{m['label']}: {m['signature']}" + "  " for m in view["metrics"].values() if m.get("signature"))
+    yield from (f"{m['label']}: {m['about']} ({m['signature']})  " for m in view["metrics"].values())
     yield ""
 
 
