@@ -181,5 +181,5 @@ class Recipe(Config):
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: _choice("model")
     objective: _choice("objective")
-    train: TrainConfig = TrainConfig()
+    train: TrainConfig = Field(default_factory=TrainConfig)
     decode: DecodeConfig = DecodeConfig()

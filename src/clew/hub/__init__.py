@@ -1,0 +1,1 @@
+"""Other programs' formats: names of tensors there, and how ours become them."""

@@ -1,0 +1,50 @@
+"""A run written for CTranslate2 translates there as it does here."""
+
+import pytest
+import torch
+
+from clew.config import TokenizerConfig
+from clew.data.batches import pad
+from clew.decode.search import Limits, search
+from clew.errors import RecipeError
+from clew.hub.ctranslate2 import export
+from clew.models.encoder_translator import EncoderTranslator, EncoderTranslatorConfig
+from clew.models.transformer import Transformer, TransformerConfig
+from clew.text.pair import Tokenizers
+from clew.text.tokenizer import Tokenizer
+
+ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
+
+
+@pytest.fixture(scope="module")
+def tokenizers():
+    tokenizer = Tokenizer.train([f"word{i}" for i in range(60)], TokenizerConfig(kind="word", vocab_size=64))
+    return Tokenizers(tokenizer, tokenizer)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("beam", [1, 4])
+def test_same_hypotheses_and_scores(tmp_path, tokenizers, norm, beam):
+    torch.manual_seed(0)
+    size = len(tokenizers.source)
+    model = Transformer(TransformerConfig(norm=norm, d_model=32, d_ff=64, activation="gelu"), size, size).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)  # far from the uniform distribution, so that a mistake shows
+    export(model, tokenizers, tmp_path)
+    words = [tokenizers.source.inner.id_to_token(i) for i in range(size)]
+    ids = [[4 + (7 * i + 5 * j) % (size - 4) for j in range(3 + i)] for i in range(6)]
+    source = pad([[*row, 2] for row in ids], 0)
+    ours = search(model, source, source != 0, Limits(1, 2, 10), beam)
+    theirs = ctranslate2.Translator(str(tmp_path), intra_threads=1).translate_batch(
+        [[words[i] for i in row] + ["</s>"] for row in ids],
+        beam_size=beam, length_penalty=1, max_decoding_length=10, min_decoding_length=0, return_scores=True,
+    )  # fmt: skip
+    for (best, *_), result in zip(ours, theirs, strict=True):
+        assert [words[i] for i in best.ids] == result.hypotheses[0]
+        assert best.score == pytest.approx(result.scores[0], abs=1e-3)
+
+
+def test_refuses_what_it_has_no_form_for(tmp_path, tokenizers):
+    model = EncoderTranslator(EncoderTranslatorConfig(d_model=8, d_ff=8, n_heads=2), 64, 64)
+    with pytest.raises(RecipeError, match="no form for EncoderTranslator"):
+        export(model, tokenizers, tmp_path)
