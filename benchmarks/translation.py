@@ -3,8 +3,8 @@
     python benchmarks/translation.py                      # every peer installed in the folder $CLEW_PEERS
     python benchmarks/translation.py --jobs train --only clew,plain,fairseq --rounds 5
 
-Each measurement is a process of its own, with the peer's own Python; every round runs all of them in a new random
-order, so that what else the machine does falls on all alike. README.md says how to install the peers.
+Each measurement is a process of its own, with the peer's own Python; every round runs each job's peers in a new
+random order, so that what else the machine does falls on all alike. README.md says how to install the peers.
 """
 
 from __future__ import annotations
@@ -216,7 +216,9 @@ def hardware() -> str:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", default=",".join(TITLES), help="of: " + ", ".join(TITLES))
+    parser.add_argument(
+        "--jobs", type=lambda text: text.split(","), default=list(TITLES), help="of: " + ", ".join(TITLES)
+    )
     parser.add_argument("--only", default=",".join(PEERS), help="peers, of: " + ", ".join(PEERS))
     parser.add_argument("--precisions", default="fp32,bf16,int8")
     parser.add_argument("--rounds", type=int, default=3)
@@ -240,7 +242,7 @@ def main() -> None:
     absent = [PEERS[name].title for name, python in pythons.items() if python is None]
     measured = [
         Measured(job, name, precision)
-        for job in args.jobs.split(",")
+        for job in args.jobs
         for name, python in pythons.items()
         if python
         for precision in PEERS[name].jobs.get(job, ())
@@ -251,12 +253,12 @@ def main() -> None:
         for number_of_round in range(args.rounds):
             order = [one for one in measured if not one.failed]
             random.Random(number_of_round).shuffle(order)
-            for one in order:
+            for one in sorted(order, key=lambda one: args.jobs.index(one.job)):  # what is compared runs close together
                 start = time.perf_counter()
                 one.failed = measure(str(pythons[one.peer]), PEERS[one.peer], one, Path(folder), args)
                 label = f"round {number_of_round + 1}: {one.job}, {PEERS[one.peer].title} {one.precision}"
                 print(f"{label} ({time.perf_counter() - start:.0f} s) {one.failed}", file=sys.stderr, flush=True)
-            write(args, about, absent, measured)
+                write(args, about, absent, measured)
     print(write(args, about, absent, measured))
 
 
@@ -265,14 +267,14 @@ def list_versions(found: dict[str, str]) -> str:
 
 
 def write(args: argparse.Namespace, about: str, absent: list[str], measured: list[Measured]) -> str:
-    """Write the JSON and give the Markdown; called after every round, so that a run cut short leaves its figures."""
+    """Write the JSON and give the Markdown; called after every measurement, so that a run cut short leaves its figures."""
     targets, seen = asked(measured)
     versions = {PEERS[one.peer].title: one.rounds[0]["versions"] for one in measured if one.rounds}
     parts = [
         f"{about}; {args.threads} thread(s), {args.rounds} rounds, {args.warmup} + {args.steps} steps; {hardware()}.",
         "Versions: " + "; ".join(f"{name}: {list_versions(found)}" for name, found in versions.items()) + ".",
         "Not installed: " + (", ".join(absent) or "none") + ".",
-        *(table(job, measured) for job in args.jobs.split(",")),
+        *(table(job, measured) for job in args.jobs),
         targets,
     ]
     data = {
