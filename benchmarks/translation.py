@@ -267,7 +267,7 @@ def list_versions(found: dict[str, str]) -> str:
 
 
 def write(args: argparse.Namespace, about: str, absent: list[str], measured: list[Measured]) -> str:
-    """Write the JSON and give the Markdown; called after every measurement, so that a run cut short leaves its figures."""
+    """Write the JSON and give the Markdown; called after every measurement, so that a run cut short leaves figures."""
     targets, seen = asked(measured)
     versions = {PEERS[one.peer].title: one.rounds[0]["versions"] for one in measured if one.rounds}
     parts = [
