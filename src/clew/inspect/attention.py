@@ -86,18 +86,17 @@ def salient(weights: Any) -> list[int]:
     return weights.argmax(dim=1).tolist() if weights.shape[1] else []
 
 
-def align(weights: Any) -> Links:
+def align(weights: Any, *, least: float = 0.0) -> Links:
     """Read word attention (target words, source words) as links (source, target): each target word's largest weight.
 
-    A target word that gives more to what is no word (see `merge_subwords`: its row then sums to less than 1) than to
-    any one word is aligned to nothing.
+    As in Garg et al. (2019), what is given to no word (</s>) does not compete: a word is aligned to nothing only where
+    its largest weight is not above `least`.
     """
     weights = torch.as_tensor(weights)
     if not weights.shape[1]:
         return set()
-    largest, source = weights.max(dim=1)
-    linked = (largest > 0) & (largest >= 1 - weights.sum(dim=1))
-    return {(s, t) for t, (s, is_linked) in enumerate(zip(source.tolist(), linked.tolist(), strict=True)) if is_linked}
+    largest, source = (found.tolist() for found in weights.max(dim=1))
+    return {(s, t) for t, (s, weight) in enumerate(zip(source, largest, strict=True)) if weight > least}
 
 
 def best_map(
