@@ -90,7 +90,8 @@ PROGRAM = """
     folder, text = Path(folder), Path(recipe).read_text()
     folder.mkdir(exist_ok=True)
     with (folder / "metrics.jsonl").open("a") as file:
-        print(json.dumps({"step": 7, "loss": 1.25}), file=file)
+        row = {"step": 7, "loss": 1.25, "epoch": 4, "tokens": 9, "cpu_seconds": 2, "wall_seconds": 3}
+        print(json.dumps(row), file=file)
         print('{"step": 8, "lo', end="", file=file)
     if 'score = "cosine"' in text:
         sys.exit("no cosine today")
@@ -117,7 +118,7 @@ def test_side_by_side(tmp_path, monkeypatch) -> None:
         "cosine": "failed",
     }
     assert "no cosine today\n(exit code 1" in ends["cosine"].error
-    assert ("running", 7, 1.25) in {(event.state, event.step, event.loss) for event in events}
+    assert ("running", 7, 1.25, 0.4) in {(event.state, event.step, event.loss, event.done) for event in events}
 
 
 def test_trainings_side_by_side_end_with_the_study(tmp_path, monkeypatch) -> None:

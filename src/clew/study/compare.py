@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from clew.errors import ClewError
 from clew.study.plan import Plan, Planned
+from clew.train.budget import Progress
 
 Train = Callable[..., Iterator[Any]]
 """`train(recipe, folder, resume=True)`: yields a Moment per optimizer step; goes on, or ends at once if finished."""
@@ -93,7 +94,7 @@ def _side_by_side(runs: Sequence[Planned], jobs: int) -> Iterator[Event]:
             time.sleep(POLL_SECONDS)
             for number, (run, process) in list(active.items()):
                 if process.poll() is None:
-                    yield Event(run, number, len(runs), "running", **_last_row(run.folder / "metrics.jsonl"))
+                    yield Event(run, number, len(runs), "running", **_standing(run))
                     continue
                 del active[number]
                 if process.returncode == 0:
@@ -139,8 +140,9 @@ def reason(failure: str) -> str:
     return said[-1] if said else lines[-1] if "Traceback" in failure or len(lines) > 5 else lines[0]
 
 
-def _last_row(metrics: Path) -> dict[str, Any]:
-    """Step and loss of the last whole line that has both."""
+def _standing(run: Planned) -> dict[str, Any]:
+    """Step, loss and share of the budget used, from the last whole line of the run's metrics that has a loss."""
+    metrics = run.folder / "metrics.jsonl"
     try:
         with metrics.open("rb") as file:
             file.seek(max(0, metrics.stat().st_size - 4096))
@@ -150,7 +152,8 @@ def _last_row(metrics: Path) -> dict[str, Any]:
     for line in reversed(lines):
         try:
             row = json.loads(line)
-            return {"step": row["step"], "loss": row["loss"]}
+            used = Progress(**{name: row[name] for name in ("step", "epoch", "tokens", "cpu_seconds", "wall_seconds")})
+            return {"step": row["step"], "loss": row["loss"], "done": used.share(run.recipe.train.budget)}
         except (ValueError, KeyError, TypeError):  # a line cut short, or a validation
             continue
     return {}
