@@ -183,7 +183,7 @@ def test_a_loss_that_is_not_finite(bad: str, accumulate: int) -> None:
         model, objective, batches, sgd(model), CONSTANT, BudgetConfig(steps=9),
         progress=progress, average=average, accumulate=accumulate,
     )  # fmt: skip
-    with pytest.raises(NonFiniteLoss, match="became (inf|nan)") as caught:
+    with pytest.raises(NonFiniteLoss, match=r"became (inf|nan)") as caught:
         for _ in steps:
             seen, means = weights(model), [weight.clone() for weight in average.weights]
     first = fourth if bad == "loss" else fourth + 1 - accumulate
