@@ -35,20 +35,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
         d_hidden = torch.empty_like(hidden)
         d_weight = torch.zeros_like(weight, dtype=wide)
         d_bias = torch.zeros_like(bias, dtype=wide)
+        buffer = hidden.new_empty(min(ROWS_AT_ONCE, len(hidden)), len(weight), dtype=wide)
         for h, y, d_h in zip(
             hidden.split(ROWS_AT_ONCE), target.split(ROWS_AT_ONCE), d_hidden.split(ROWS_AT_ONCE), strict=True
         ):
-            logits = torch.addmm(bias, h, weight.t()).to(wide)  # (rows, V)
-            log_z = logits.logsumexp(dim=-1, keepdim=True)
-            chunk_nll = (log_z - logits.gather(1, y[:, None])).sum()
+            logits = buffer[: len(h)]  # (rows, V); one buffer, written over and over: it stays in the cache
+            torch.mm(h, weight.t(), out=logits) if hidden.dtype == wide else logits.copy_(h @ weight.t())
+            logits += bias
+            gold, mean = logits.gather(1, y[:, None]), logits.mean(dim=-1, keepdim=True)
+            top = logits.amax(dim=-1, keepdim=True)
+            p = logits.sub_(top).exp_()
+            z = p.sum(dim=-1, keepdim=True)
+            log_z = z.log() + top
+            chunk_nll = (log_z - gold).sum()
             nll += chunk_nll
-            total += (1 - smoothing) * chunk_nll
-            if smoothing:
-                total += smoothing * (log_z.squeeze(1) - logits.mean(dim=-1)).sum()
+            total += (1 - smoothing) * chunk_nll + smoothing * (log_z - mean).sum()
             if needs_gradient:
-                d_logits = logits.sub_(log_z).exp_()
-                if smoothing:
-                    d_logits -= smoothing / d_logits.shape[1]
+                d_logits = p.div_(z).sub_(smoothing / len(weight))
                 d_logits.scatter_add_(1, y[:, None], d_logits.new_full((len(y), 1), smoothing - 1))
                 d_bias += d_logits.sum(dim=0)
                 d_logits = d_logits.to(weight.dtype)
