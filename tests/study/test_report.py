@@ -177,3 +177,11 @@ def test_unknown_metrics_are_named(tmp_path) -> None:
     results = {"splits": {"test": {"blue": {"value": 1.0}}}, "hardware": ""}
     with pytest.raises(ClewError, match='no metric is known as "blue"'):
         build_view(plan, {plan.variants[0].id: [Finished(1, results, [])]}, {}, "bleu")
+
+
+def test_without_gold_alignments_the_last_layer_but_one_is_shown() -> None:
+    layers = [f"layers.{n}{head}" for n in range(4) for head in ("", "[0]", "[1]")]
+    assert report._likeliest(layers) == "layers.2"
+    assert report._likeliest(layers[:6]) == "layers.1"
+    assert report._likeliest(["attention.weights"]) == "attention.weights"
+    assert report._likeliest([]) is None

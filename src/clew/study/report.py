@@ -148,9 +148,12 @@ def _output(prediction: Any, best: str | None) -> dict[str, Any]:
 
 
 def _likeliest(names: Sequence[str]) -> str | None:
-    """Without gold alignments: the mean of the last layer but one, which aligns best as a rule (Garg et al. 2019)."""
+    """Without gold alignments: the mean of the last layer but one, which aligns best as a rule (Garg et al. 2019).
+
+    Of one or two layers, the last.
+    """
     layers = [name for name in names if not name.endswith("]")]
-    return layers[max(0, len(layers) - 2)] if layers else None
+    return layers[-2] if len(layers) > 2 else layers[-1] if layers else None
 
 
 def _rounded(weights: Any) -> list[list[float]]:
