@@ -85,7 +85,6 @@ def beam_search(model: Translator, source: Tensor, mask: Tensor, limits: Limits,
         log_p, token = likeliest(model, model.step(tokens, cache), 2 * beam)
         value, token, row = best_extensions(log_p, token, live, 2 * beam)
         ends = token == limits.eos_id
-        ends[:, beam:] = False
         last = longest[where] <= length  # nothing may go on: the first `beam` end as they are
         for group, rank in (ends | last[:, None])[:, :beam].nonzero().tolist():
             if value[group, rank].isfinite():
