@@ -13,7 +13,9 @@ SCORES = ["none", "additive", "cosine", "scaled_dot"]
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison; the same one goes on.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the comparison; the same one goes on.")] = Path(
+        "runs/demo"
+    ),
     jobs: Annotated[int, typer.Option(min=1, help="Trainings side by side.")] = min(2, os.cpu_count() or 1),
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each.")] = 1,
     budget: Annotated[str | None, typer.Option(help='Of each training, for instance "5m" (CPU-minutes).')] = None,

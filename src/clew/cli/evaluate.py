@@ -11,7 +11,9 @@ import typer
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE…", help="Settings to change: decode.beam=1, data.…")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE…", help="Settings to change: decode.beam=1, data.…")
+    ] = None,
     split: Annotated[str, typer.Option(help="Which split of the data.")] = "test",
     as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
 ) -> None:
@@ -33,4 +35,7 @@ def evaluate(
         return
     typer.echo(str(rows.report))
     for name, figure in figures.items():
-        typer.echo(f"{name:>30}  " + (f"{score(figure)}  {figure['signature']}" if isinstance(figure, dict) else f"{figure:.4g}"))
+        typer.echo(
+            f"{name:>30}  "
+            + (f"{score(figure)}  {figure['signature']}" if isinstance(figure, dict) else f"{figure:.4g}")
+        )

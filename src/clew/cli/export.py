@@ -17,7 +17,9 @@ def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     to: Annotated[Target, typer.Option(help="The program to write for.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write; RUN/PROGRAM by default.")] = None,
-    quantization: Annotated[str | None, typer.Option(help="How that program stores weights: int8, int16, float16, …")] = None,
+    quantization: Annotated[
+        str | None, typer.Option(help="How that program stores weights: int8, int16, float16, …")
+    ] = None,
 ) -> None:
     """Write a run for another program: CTranslate2, a C++ engine for translators."""
     from clew.hub.ctranslate2 import export as write

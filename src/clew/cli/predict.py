@@ -15,7 +15,9 @@ from clew.errors import DataError
 
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    text: Annotated[str, typer.Argument(metavar="TEXT|FILE|-", help="A text, a file of one text a line, or - for stdin.")] = "-",
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT|FILE|-", help="A text, a file of one text a line, or - for stdin.")
+    ] = "-",
     beam: Annotated[int | None, typer.Option(min=1, help="1 is greedy; the recipe's by default.")] = None,
     n_best: Annotated[int, typer.Option(min=1, help="Print so many hypotheses of each, with scores.")] = 1,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or int8.")] = None,
@@ -37,9 +39,15 @@ def predict(
         best = [(found.text, found.score), *found.alternatives][:n_best]
         if as_json:
             maps = {name: weights.tolist() for name, weights in found.attention}
-            more = {"source_tokens": found.source_tokens, "target_tokens": found.target_tokens, "attention": maps} if attention else {}
+            more = (
+                {"source_tokens": found.source_tokens, "target_tokens": found.target_tokens, "attention": maps}
+                if attention
+                else {}
+            )
             hypotheses = [{"text": text, "score": score} for text, score in best]
-            typer.echo(json.dumps({"text": found.text, "score": found.score, "n_best": hypotheses, **more}, ensure_ascii=False))
+            typer.echo(
+                json.dumps({"text": found.text, "score": found.score, "n_best": hypotheses, **more}, ensure_ascii=False)
+            )
         elif n_best == 1:
             typer.echo(found.text)
         else:
@@ -48,7 +56,7 @@ def predict(
 
 
 def lines(text: str) -> Iterator[str]:
-    """The texts to predict, read as they are asked for. Raises DataError with the line number where one is not UTF-8."""
+    """The texts to predict, read as they are asked for. Raises DataError naming the line that is not UTF-8."""
     if text != "-" and not Path(text).is_file():
         yield text
         return
@@ -57,4 +65,6 @@ def lines(text: str) -> Iterator[str]:
             try:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
-                raise DataError("this line is not UTF-8", where=f"{text}:{number}", fix="convert it with iconv") from error
+                raise DataError(
+                    "this line is not UTF-8", where=f"{text}:{number}", fix="convert it with iconv"
+                ) from error

@@ -21,7 +21,8 @@ PACKED = {".gz", ".xz", ".bz2"}
 
 def train(
     arguments: Annotated[
-        list[str], typer.Argument(metavar="RECIPE|FILES… [KEY=VALUE…]", help="A recipe, or your own files; then settings.")
+        list[str],
+        typer.Argument(metavar="RECIPE|FILES… [KEY=VALUE…]", help="A recipe, or your own files; then settings."),
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the folder.")] = False,
@@ -48,7 +49,7 @@ def own_files(paths: list[str]) -> list[str]:
     if len(paths) not in (1, 2):
         raise RecipeError(
             f"{len(paths)} files were given", where="command line",
-            fix="give one recipe (.toml), two text files of parallel lines, or one table (.tsv, .csv, .jsonl, .parquet)",
+            fix="give one recipe (.toml), two text files of parallel lines, or one table (.tsv, .csv, .jsonl, …)",
         )  # fmt: skip
     suffixes = [[s for s in Path(path).suffixes if s not in PACKED] for path in paths]
     if len(paths) == 1 and not (suffixes[0] and suffixes[0][-1] in TABLES):
@@ -92,7 +93,9 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
                 numbers = "  ".join(f"{key} {value:.4g}" for key, value in figures.items())
                 progress.console.print(f"step {moment.step.number:,}  {numbers}", highlight=False)
                 for sample in moment.validation["samples"][:1]:
-                    progress.console.print(f"  {sample['source']}\n  → {sample['output']}", markup=False, highlight=False)
+                    progress.console.print(
+                        f"  {sample['source']}\n  → {sample['output']}", markup=False, highlight=False
+                    )
             progress.update(bar, description=f"{recipe.name}: measuring")
             training.finish()
     results = Run.open(folder).results()
@@ -100,8 +103,11 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
         typer.echo(json.dumps(results, ensure_ascii=False))
         return
     for split, figures in results["splits"].items():
-        typer.echo(f"{split}: " + "  ".join(f"{name} {score(value)}" for name, value in figures.items() if isinstance(value, dict)))
-    typer.echo(f"run: {folder}\nnext: clew predict {folder} \"a sentence\"")
+        typer.echo(
+            f"{split}: "
+            + "  ".join(f"{name} {score(value)}" for name, value in figures.items() if isinstance(value, dict))
+        )
+    typer.echo(f'run: {folder}\nnext: clew predict {folder} "a sentence"')
 
 
 def score(figure: dict[str, Any]) -> str:
@@ -113,4 +119,5 @@ def describe(moment: Moment) -> str:
     """What the bar says: step, loss, speed, gradient norm."""
     step, progress = moment.step, moment.progress
     speed = progress.tokens / max(progress.wall_seconds, 1e-9)
-    return f"step {step.number:,}  loss {step.loss:.3f}  {speed:,.0f} tokens/s  |g| {step.grad_norm:.2f}  epoch {progress.epoch:.1f}"
+    where = f"step {step.number:,}  epoch {progress.epoch:.1f}"
+    return f"{where}  loss {step.loss:.3f}  {speed:,.0f} tokens/s  |g| {step.grad_norm:.2f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ class Int8Linear(nn.Module):
         return torch.ops.quantized.linear_dynamic(x, self.packed, self.reduce_range)
 
 
-def engine(model: nn.Module, precision: str) -> nn.Module:
+def engine(model: Any, precision: str) -> Any:
     """The model in evaluation mode: itself for fp32, a converted copy for bf16 or int8 (on a CPU)."""
     model.eval()
     if precision == "fp32":
@@ -42,5 +43,6 @@ def engine(model: nn.Module, precision: str) -> nn.Module:
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
                 setattr(parent, name, Int8Linear(child.weight, child.bias))
-    fast.__dict__["project"] = Int8Linear(*model.output_table())  # the table itself stays: embeddings are looked up in it
+    # Beside the table, which stays as it is: embeddings are looked up in it.
+    fast.__dict__["project"] = Int8Linear(*model.output_table())
     return fast

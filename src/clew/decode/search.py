@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from clew.models.encoder_translator import EncoderTranslator
 from clew.models.translator import Translator
 
 
@@ -132,15 +134,15 @@ def likeliest(model: Translator, hidden: Tensor, n: int) -> tuple[Tensor, Tensor
         logits = model.project(rows).float()  # (64, V)
         value, token = top(logits, min(n, logits.shape[1]))
         found.append((value - logits.logsumexp(dim=-1, keepdim=True), token))
-    value, token = zip(*found, strict=True)
-    return torch.cat(value), torch.cat(token)
+    return torch.cat([value for value, _ in found]), torch.cat([token for _, token in found])
 
 
 def top(logits: Tensor, n: int, width: int = 100) -> tuple[Tensor, Tensor]:
     """`logits.topk(n)`, faster over many words: the n best lie in the n groups of `width` with the best maxima."""
     groups = logits.shape[1] // width
     if groups <= n:
-        return tuple(logits.topk(n, dim=-1))
+        value, token = logits.topk(n, dim=-1)
+        return value, token
     within = torch.arange(width, device=logits.device)
     body = logits[:, : groups * width].unflatten(1, (groups, width))
     best = body.amax(dim=-1).topk(n, dim=-1).indices  # (rows, n)
@@ -151,7 +153,7 @@ def top(logits: Tensor, n: int, width: int = 100) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def all_at_once(model: Translator, source: Tensor, mask: Tensor, limits: Limits) -> list[list[Hypothesis]]:
+def all_at_once(model: EncoderTranslator, source: Tensor, mask: Tensor, limits: Limits) -> list[list[Hypothesis]]:
     """The likeliest token at every position of a model that writes them all in parallel, cut at the first </s>."""
     longest = limits.of(mask)
     logits = model.project(model.write(source, mask, int(longest.max()))).float()  # (batch, T, V)
@@ -165,7 +167,7 @@ def all_at_once(model: Translator, source: Tensor, mask: Tensor, limits: Limits)
     return found
 
 
-def search(model: Translator, source: Tensor, mask: Tensor, limits: Limits, beam: int) -> list[list[Hypothesis]]:
+def search(model: Any, source: Tensor, mask: Tensor, limits: Limits, beam: int) -> list[list[Hypothesis]]:
     """The search that suits the model and the beam: for each sentence its hypotheses, best first."""
     if model.parallel:
         return all_at_once(model, source, mask, limits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,7 +28,9 @@ def export(model: nn.Module, tokenizers: Tokenizers, folder: Path, *, quantizati
     try:
         from ctranslate2.specs import common_spec, transformer_spec
     except ImportError as error:
-        raise MissingExtra("exporting to CTranslate2 needs its package", fix="pip install 'clew[ctranslate2]'") from error
+        raise MissingExtra(
+            "exporting to CTranslate2 needs its package", fix="pip install 'clew[ctranslate2]'"
+        ) from error
     if not isinstance(model, Transformer) or model.config.positions != "sinusoidal":
         raise RecipeError(
             f"CTranslate2 has no form for {type(model).__name__}",
@@ -46,14 +48,14 @@ def export(model: nn.Module, tokenizers: Tokenizers, folder: Path, *, quantizati
     for part, stack in ((spec.encoder, model.encoder), (spec.decoder, model.decoder)):
         part.position_encodings.encodings = array(table)
         if config.norm == "pre":
-            norm(part.layer_norm, stack.norm)
+            norm(part.layer_norm, cast(nn.LayerNorm, stack.norm))
     spec.encoder.embeddings[0].weight = array(model.source_embedding.weight)
     spec.decoder.embeddings.weight = array(model.target_embedding.weight)
     linear(spec.decoder.projection, *model.output_table())
     for target, layer in zip(spec.encoder.layer, model.encoder.layers, strict=True):
-        encoder_layer(target, layer)
+        encoder_layer(target, cast(EncoderLayer, layer))
     for target, layer in zip(spec.decoder.layer, model.decoder.layers, strict=True):
-        decoder_layer(target, layer)
+        decoder_layer(target, cast(DecoderLayer, layer))
     spec.register_source_vocabulary(vocabulary(tokenizers.source.inner))
     spec.register_target_vocabulary(vocabulary(tokenizers.target.inner))
     spec.validate()

@@ -8,7 +8,7 @@ from types import TracebackType
 
 
 class Events:
-    """Scalars for TensorBoard. `written` says whether they are: the package is an extra (`pip install clew[tensorboard]`)."""
+    """Scalars for TensorBoard; `written` says whether they are: its package is an extra, `clew[tensorboard]`."""
 
     def __init__(self, folder: Path) -> None:
         self.written = importlib.util.find_spec("tensorboard") is not None
@@ -25,6 +25,8 @@ class Events:
     def __enter__(self) -> Events:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.written:
             self.writer.close()

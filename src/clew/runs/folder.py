@@ -21,8 +21,8 @@ from clew.train.checkpoint import unshared
 class Run:
     """One run, at `path`:
 
-    recipe.toml (filled in), config.json + model.safetensors + tokenizer.json, README.md (the model card), metrics.jsonl,
-    results.json (once finished), events/ (TensorBoard), checkpoints/, samples/.
+    recipe.toml (filled in), config.json + model.safetensors + tokenizer.json, README.md (the model card),
+    metrics.jsonl, results.json (once finished), outputs/, events/ (TensorBoard), checkpoints/, samples/.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -134,7 +134,7 @@ def write(file: Path, text: str) -> None:
 
 
 def device_of(name: str) -> str:
-    """"auto" is the accelerator where there is one."""
+    """ "auto" is the accelerator where there is one."""
     if name != "auto":
         return name
     return "cuda" if torch.cuda.is_available() else "cpu"

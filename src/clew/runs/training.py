@@ -61,14 +61,16 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Iterat
 def open_training(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Training | None:
     """Make a run of `recipe` in `folder` ready to go; None where it has finished already.
 
-    With `resume`, it will go on from the newest checkpoint there (or start, where there is none yet). On SIGTERM or SIGINT
-    the state is saved before KeyboardInterrupt is raised.
+    With `resume`, it will go on from the newest checkpoint there (or start, where there is none yet). On SIGTERM or
+    SIGINT the state is saved before KeyboardInterrupt is raised.
     Raises RunError where the folder holds a run and `resume` is off, CheckpointError where its recipe is another.
     """
     run = Run(folder)
     if (run.path / "recipe.toml").exists():
         if not resume:
-            raise RunError("this folder already holds a run", where=str(folder), fix="add --resume, or choose another --out")
+            raise RunError(
+                "this folder already holds a run", where=str(folder), fix="add --resume, or choose another --out"
+            )
         check_same(run.recipe, recipe, folder)
         if run.finished:
             return None
@@ -110,7 +112,9 @@ class Training:
         self.progress, self.standing = Progress(), Standing()
         self.report = [str(rows.report), str(self.valid.report)]
         if self.batches.n_left_out:
-            self.report.append(f"{self.batches.n_left_out:,} training pairs over {settings.max_length} tokens were left out")
+            self.report.append(
+                f"{self.batches.n_left_out:,} training pairs over {settings.max_length} tokens were left out"
+            )
 
     def go(self) -> Iterator[Moment]:
         settings = self.recipe.train
@@ -118,7 +122,7 @@ class Training:
         if newest is not None:
             self.standing = Standing(**checkpoint.load(newest, **self.state()))
         self.run.forget_after(self.progress.step)
-        model = torch.compile(self.model, dynamic=True) if settings.compile else self.model
+        model: Any = torch.compile(self.model, dynamic=True) if settings.compile else self.model
         steps = fit(
             model, build("objective", self.recipe.objective), self.batches, self.optimizer,
             build("schedule", settings.schedule), settings.budget, progress=self.progress, average=self.average,
@@ -163,7 +167,7 @@ class Training:
                 self.model, self.tokenizers, self.valid, self.recipe.decode, self.recipe.train.evaluate_examples
             )
             quality = figures[self.task.quality]
-            if quality > self.standing.best:
+            if quality >= self.standing.best:  # while nothing is right yet (0 and 0), the newer weights
                 self.standing = Standing(quality, self.progress.step)
                 self.run.save_model(self.model)
             else:
@@ -171,7 +175,9 @@ class Training:
         return figures
 
     def log(self, step: Step, validation: dict[str, Any] | None, events: Events) -> None:
-        where = {name: getattr(self.progress, name) for name in ("step", "tokens", "epoch", "cpu_seconds", "wall_seconds")}
+        where = {
+            name: getattr(self.progress, name) for name in ("step", "tokens", "epoch", "cpu_seconds", "wall_seconds")
+        }
         if validation:
             figures = {name: value for name, value in validation.items() if name != "samples"}
             self.run.log({**where, "valid": figures})
@@ -179,7 +185,13 @@ class Training:
             events.add("valid", figures, step.number)
         if validation or step.number % LOG_EVERY == 0 or step.number == 1:
             speed = step.count / step.cpu_seconds
-            figures = {"loss": step.loss, **step.parts, "lr": step.lr, "grad_norm": step.grad_norm, "tokens_per_cpu_second": speed}
+            figures = {
+                "loss": step.loss,
+                **step.parts,
+                "lr": step.lr,
+                "grad_norm": step.grad_norm,
+                "tokens_per_cpu_second": speed,
+            }
             self.run.log({**where, **figures})
             events.add("train", figures, step.number)
 

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
 from clew.data.batches import PairBatch, PairLoader, Pairs, pad
@@ -23,13 +23,16 @@ from clew.objectives.translation import Translation, TranslationConfig
 from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
 
+Model = Any
+"""An nn.Module that offers what `clew.models.translator.Translator` lists: Python has no type for both at once."""
+
 
 @dataclass
 class Prediction:
     """One translated text: the best hypothesis, the others found, and, where asked for, what it looked at.
 
-    attention: (name, weights (target tokens, source tokens)) of every map; the first is the one to show. The token lists
-    end in </s>. salient: for each target token the source token that it looks at most.
+    attention: (name, weights (target tokens, source tokens)) of every map; the first is the one to show. The token
+    lists end in </s>. salient: for each target token the source token that it looks at most.
     """
 
     text: str
@@ -66,7 +69,9 @@ class Translate:
         for name in (self.config.source, self.config.target):
             if name not in rows.columns:
                 have = ", ".join(rows.columns)
-                raise DataError(f'no column "{name}" in {rows.report.source}', where="task", fix=f"columns there: {have}")
+                raise DataError(
+                    f'no column "{name}" in {rows.report.source}', where="task", fix=f"columns there: {have}"
+                )
         return rows[self.config.source], rows[self.config.target]
 
     def tokenizers(self, rows: Rows, config: TokenizerConfig) -> Tokenizers:
@@ -88,16 +93,24 @@ class Translate:
             pairs, batch_tokens=train.batch_tokens, max_length=train.max_length, seed=seed, **tokenizers.ids
         )
         if not len(loader.rows):
-            raise DataError(f"all {len(pairs)} pairs are longer than {train.max_length} tokens", fix="raise train.max_length")
+            raise DataError(
+                f"all {len(pairs)} pairs are longer than {train.max_length} tokens", fix="raise train.max_length"
+            )
         return loader
 
-    def model(self, config: Choice, tokenizers: Tokenizers) -> nn.Module:
+    def model(self, config: Choice, tokenizers: Tokenizers) -> Model:
         return build("model", config, len(tokenizers.source), len(tokenizers.target), tokenizers.target.pad_id)
 
     # How to predict.
 
     def predict(
-        self, model: nn.Module, tokenizers: Tokenizers, texts: Iterable[str], decode: DecodeConfig, *, attention: bool = False
+        self,
+        model: Model,
+        tokenizers: Tokenizers,
+        texts: Iterable[str],
+        decode: DecodeConfig,
+        *,
+        attention: bool = False,
     ) -> Iterator[Prediction]:
         """Translate texts one after another, in their order; any number of them, some thousands in memory at a time."""
         stream = iter(texts)
@@ -108,12 +121,14 @@ class Translate:
             found: list[Prediction] = [Prediction("", 0.0)] * len(ids)
             for start in range(0, len(order), decode.batch_size):
                 rows = order[start : start + decode.batch_size]
-                for row, hypotheses in zip(rows, self.search(fast, tokenizers, [ids[i] for i in rows], decode), strict=True):
+                for row, hypotheses in zip(
+                    rows, self.search(fast, tokenizers, [ids[i] for i in rows], decode), strict=True
+                ):
                     found[row] = self.prediction(model, tokenizers, ids[row], hypotheses, attention)
             yield from found
 
     def search(
-        self, model: nn.Module, tokenizers: Tokenizers, ids: list[list[int]], decode: DecodeConfig
+        self, model: Model, tokenizers: Tokenizers, ids: list[list[int]], decode: DecodeConfig
     ) -> list[list[Hypothesis]]:
         """The hypotheses for encoded sources, as one batch."""
         device = next(model.parameters()).device
@@ -125,7 +140,7 @@ class Translate:
         return search(model, source, mask, limits, decode.beam)
 
     def prediction(
-        self, model: nn.Module, tokenizers: Tokenizers, source: list[int], hypotheses: list[Hypothesis], attention: bool
+        self, model: Model, tokenizers: Tokenizers, source: list[int], hypotheses: list[Hypothesis], attention: bool
     ) -> Prediction:
         texts = tokenizers.target.decode([hypothesis.ids for hypothesis in hypotheses])
         scored = [(text, hypothesis.score) for text, hypothesis in zip(texts, hypotheses, strict=True)]
@@ -138,19 +153,21 @@ class Translate:
             out.salient = salient(out.attention[0][1]) if out.attention else []
         return out
 
-    def maps(self, model: nn.Module, tokenizers: Tokenizers, pairs: Pairs) -> list[dict[str, Tensor]]:
+    def maps(self, model: Model, tokenizers: Tokenizers, pairs: Pairs) -> list[dict[str, Tensor]]:
         """Attention of each pair, target given: name → (target tokens, source tokens), </s> included on both sides."""
         out = []
         for batch in sequential(pairs, tokenizers, 64):
             maps = attention_maps(model, batch.to(next(model.parameters()).device))
-            for row, (source, target) in enumerate(zip(batch.source_mask.sum(1), batch.target_mask.sum(1), strict=True)):
+            for row, (source, target) in enumerate(
+                zip(batch.source_mask.sum(1), batch.target_mask.sum(1), strict=True)
+            ):
                 out.append(sentence_maps(maps, row, int(target), int(source)))
         return out
 
     # Which metrics.
 
     @torch.no_grad()
-    def likelihood(self, model: nn.Module, tokenizers: Tokenizers, pairs: Pairs) -> list[tuple[float, int]]:
+    def likelihood(self, model: Model, tokenizers: Tokenizers, pairs: Pairs) -> list[tuple[float, int]]:
         """Negative log-likelihood (nats) of the given targets and their tokens, </s> included, batch by batch."""
         objective, out = Translation(TranslationConfig(label_smoothing=0.0)), []
         model.eval()
@@ -159,8 +176,10 @@ class Translate:
             out.append((loss.total.item(), loss.count))
         return out
 
-    def validate(self, model: nn.Module, tokenizers: Tokenizers, rows: Rows, decode: DecodeConfig, n: int) -> dict[str, Any]:
-        """Loss and perplexity on all rows, BLEU and chrF of greedy outputs on n of them (spread evenly), and samples."""
+    def validate(
+        self, model: Model, tokenizers: Tokenizers, rows: Rows, decode: DecodeConfig, n: int
+    ) -> dict[str, Any]:
+        """Loss and perplexity on all rows; BLEU and chrF of greedy outputs on n of them, spread evenly; samples."""
         likelihood = self.likelihood(model, tokenizers, self.pairs(rows, tokenizers))
         total, count = (sum(column) for column in zip(*likelihood, strict=True))
         chosen = range(0, len(rows), max(1, len(rows) // n))[:n]
@@ -173,12 +192,19 @@ class Translate:
             "bleu": bleu(outputs, target).value,
             "chrf": chrf(outputs, target).value,
             "samples": [
-                {"source": s, "reference": t, "output": o} for s, t, o in list(zip(source, target, outputs, strict=True))[:8]
+                {"source": s, "reference": t, "output": o}
+                for s, t, o in list(zip(source, target, outputs, strict=True))[:8]
             ],
         }
 
     def evaluate(
-        self, model: nn.Module, tokenizers: Tokenizers, rows: Rows, decode: DecodeConfig, *, choose_on: Rows | None = None
+        self,
+        model: Model,
+        tokenizers: Tokenizers,
+        rows: Rows,
+        decode: DecodeConfig,
+        *,
+        choose_on: Rows | None = None,
     ) -> dict[str, Any]:
         """Every metric on all rows, with 95% bootstrap intervals, and decoding speed.
 
@@ -211,14 +237,17 @@ class Translate:
         return out
 
     def word_maps(
-        self, model: nn.Module, tokenizers: Tokenizers, rows: Rows
+        self, model: Model, tokenizers: Tokenizers, rows: Rows
     ) -> tuple[list[dict[str, Tensor]], list[Links], list[Links]]:
         """Attention between words, and the gold links, sure and possible."""
         source, target = self.columns(rows)
         links = [parse_links(text) for text in rows[self.config.alignment]]
         maps = self.maps(model, tokenizers, self.pairs(rows, tokenizers))
         merged = [
-            {name: merge_subwords(w, tokenizers.target.word_ids(t), tokenizers.source.word_ids(s)) for name, w in each.items()}
+            {
+                name: merge_subwords(w, tokenizers.target.word_ids(t), tokenizers.source.word_ids(s))
+                for name, w in each.items()
+            }
             for each, s, t in zip(maps, source, target, strict=True)
         ]
         return merged, [sure for sure, _ in links], [possible for _, possible in links]
@@ -228,4 +257,3 @@ def sequential(pairs: Pairs, tokenizers: Tokenizers, size: int) -> Iterator[Pair
     """All pairs in order, `size` at a time."""
     for start in range(0, len(pairs), size):
         yield pairs.batch(range(start, min(start + size, len(pairs))), **tokenizers.ids)
-

@@ -40,7 +40,7 @@ def flops_per_token(model: nn.Module) -> float:
     Embeddings are only looked up, except a table that is also the projection: it is multiplied as an untied one is.
     """
     tables = {id(table) for table in embeddings(model)}
-    projection = getattr(model, "output_table", tuple)()
+    projection: tuple[nn.Parameter, ...] = getattr(model, "output_table", tuple)()
     tables -= {id(part) for part in projection}
     return 6.0 * sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in tables)
 

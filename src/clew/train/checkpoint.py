@@ -94,8 +94,8 @@ def load(
     model.load_state_dict(part(tensors, "model."))
     states: dict[int, dict[str, Tensor]] = {}
     for name, value in part(tensors, "optimizer.").items():
-        index, _, entry = name.partition(".")
-        states.setdefault(int(index), {})[entry] = value
+        number, _, entry = name.partition(".")
+        states.setdefault(int(number), {})[entry] = value
     optimizer.load_state_dict({"state": states, "param_groups": scalars["groups"]})
     if average is not None:
         for index, weight in enumerate(average.weights):
@@ -104,8 +104,7 @@ def load(
     if "random.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random.cuda"])
     batches.load_state_dict(scalars["batches"])
-    for name, value in scalars["progress"].items():
-        setattr(progress, name, value)
+    vars(progress).update(scalars["progress"])
     return scalars["extra"]
 
 

@@ -78,7 +78,8 @@ def fit(
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * factor
         model.train()
-        total, count, parts = 0.0, 0, {}
+        total, count = 0.0, 0
+        parts: dict[str, float] = {}
         used = []
         for batch in islice(stream, accumulate):
             used.append(batch)

@@ -66,24 +66,32 @@ class Linear(Schedule):
         return 1.0 - done
 
 
+class CosineConfig(ScheduleConfig):
+    kind: str = "cosine"
+    floor: float = Field(0.0, ge=0, le=1)
+
+
 class Cosine(Schedule):
     """Half a cosine from 1 to `floor`."""
 
-    class Config(ScheduleConfig):
-        kind: str = "cosine"
-        floor: float = Field(0.0, ge=0, le=1)
+    Config = CosineConfig
+    config: CosineConfig
 
     def decay(self, step: int, done: float) -> float:
         return self.config.floor + (1 - self.config.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
+class OneCycleConfig(ScheduleConfig):
+    kind: str = "one_cycle"
+    rise: float = Field(0.3, gt=0, lt=1)
+    start: float = Field(0.04, ge=0, le=1)  # factor at the very beginning
+
+
 class OneCycle(Schedule):
     """Up by a cosine over the first `rise` of the budget, down by a cosine over the rest (Smith and Topin 2018)."""
 
-    class Config(ScheduleConfig):
-        kind: str = "one_cycle"
-        rise: float = Field(0.3, gt=0, lt=1)
-        start: float = Field(0.04, ge=0, le=1)  # factor at the very beginning
+    Config = OneCycleConfig
+    config: OneCycleConfig
 
     def decay(self, step: int, done: float) -> float:
         rise, start = self.config.rise, self.config.start
