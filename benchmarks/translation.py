@@ -60,7 +60,7 @@ PEERS = {
     "huggingface": Peer("transformers Marian", "huggingface", "huggingface", {TRAIN: BOTH, DECODE: BOTH}),
     "fairseq": Peer("fairseq", "fairseq_nmt", "fairseq", {TRAIN: BOTH, DECODE: BOTH}),
     "opennmt": Peer("OpenNMT-py", "opennmt", "opennmt", dict.fromkeys((TRAIN, LSTM, FEEDING, DECODE), ("fp32",))),
-    "eole": Peer("Eole", "eole_nmt", "eole", {TRAIN: BOTH, LSTM: ("fp32",), DECODE: (*BOTH, "int8")}),
+    "eole": Peer("Eole", "eole_nmt", "eole", {TRAIN: BOTH, LSTM: ("fp32",), DECODE: BOTH}),
     "joey": Peer("JoeyNMT", "joey", "joeynmt", dict.fromkeys((TRAIN, LSTM, FEEDING, DECODE), ("fp32",))),
     "ctranslate2": Peer("CTranslate2", "ctranslate", "huggingface", {DECODE: ("fp32", "int8")}),
 }

@@ -82,8 +82,8 @@ def decode(job: Job) -> None:
 
 if __name__ == "__main__":
     job = read_job()
-    if job.precision == "int8" and job.job != "decode":
-        unsupported("training in fp32 or bf16 only")
+    if job.precision == "int8":
+        unsupported("its int8 prediction fails on a CPU in 0.6.4")
     if job.job == "train-lstm-feeding":
         unsupported("its recurrent decoder has no input feeding")
     os.chdir(job.work)
