@@ -3,68 +3,124 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from clew.errors import DataError
+from clew.errors import DataError, RecipeError
 
 
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     text: Annotated[
-        str, typer.Argument(metavar="TEXT|FILE|-", help="A text, a file of one text a line, or - for stdin.")
+        str,
+        typer.Argument(metavar="TEXT|FILE|-", help="A text, a file of one text a line (or .gz, .xz), or - for stdin."),
     ] = "-",
     beam: Annotated[int | None, typer.Option(min=1, help="1 is greedy; the recipe's by default.")] = None,
-    n_best: Annotated[int, typer.Option(min=1, help="Print so many hypotheses of each, with scores.")] = 1,
+    n_best: Annotated[
+        int, typer.Option(min=1, help="Print so many hypotheses of each: line number, score, text; tabs between.")
+    ] = 1,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or int8.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Texts decoded at once.")] = None,
     attention: Annotated[bool, typer.Option(help="With --json: the attention maps too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per text.")] = False,
 ) -> None:
     """Run a trained model on a text, a file or standard input; one line out for each line in, in the same order."""
-    from clew.config import DecodeConfig
     from clew.runs import Run
+    from clew.runs.folder import device_of
 
+    if attention and not as_json:
+        raise RecipeError("attention maps have no plain-text form", where="--attention", fix="add --json")
     opened = Run.open(run)
-    changes = {"beam": beam, "precision": precision, "batch_size": batch_size}
-    settings = opened.recipe.decode.model_dump() | {key: value for key, value in changes.items() if value is not None}
-    settings["beam"] = max(settings["beam"], n_best)
-    decode = DecodeConfig.model_validate(settings)
-    predictions = opened.task.predict(opened.model(), opened.tokenizers(), lines(text), decode, attention=attention)
-    for found in predictions:
-        best = [(found.text, found.score), *found.alternatives][:n_best]
+    recipe, task, tokenizers = opened.recipe, opened.task, opened.tokenizers()
+    model = opened.model(device_of(recipe.train.device))
+    decode = settings(recipe.decode, n_best, {"beam": beam, "precision": precision, "batch_size": batch_size})
+    texts = lines(text)
+    # At a terminal each line is answered as it is typed.
+    groups = ([line] for line in texts) if text == "-" and sys.stdin.isatty() else [texts]
+    found = (p for group in groups for p in task.predict(model, tokenizers, group, decode, attention=attention))
+    for number, prediction in enumerate(watched(found, text), start=1):
+        best = [(prediction.text, prediction.score), *prediction.alternatives][:n_best]
         if as_json:
-            maps = {name: weights.tolist() for name, weights in found.attention}
-            more = (
-                {"source_tokens": found.source_tokens, "target_tokens": found.target_tokens, "attention": maps}
-                if attention
-                else {}
-            )
-            hypotheses = [{"text": text, "score": score} for text, score in best]
-            typer.echo(
-                json.dumps({"text": found.text, "score": found.score, "n_best": hypotheses, **more}, ensure_ascii=False)
-            )
+            typer.echo(json.dumps(document(prediction, best, attention), ensure_ascii=False))
         elif n_best == 1:
-            typer.echo(found.text)
+            typer.echo(prediction.text)
         else:
             for hypothesis, score in best:
-                typer.echo(f"{score:.4f}\t{hypothesis}")
+                typer.echo(f"{number}\t{score:.4f}\t{hypothesis}")
+
+
+def settings(decode: Any, n_best: int, changes: dict[str, Any]) -> Any:
+    """The recipe's decoding with what the command line changes; a beam as wide as the hypotheses asked for."""
+    from pydantic import ValidationError
+
+    from clew.config import DecodeConfig
+
+    values = decode.model_dump() | {key: value for key, value in changes.items() if value is not None}
+    values["beam"] = max(values["beam"], n_best)
+    try:
+        return DecodeConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise RecipeError(
+            f"{key} = {first['input']!r}: {first['msg']}", where=f"--{key.replace('_', '-')}", fix="see --help"
+        ) from error
+
+
+def document(prediction: Any, best: list[tuple[str, float]], attention: bool) -> dict[str, Any]:
+    """What --json prints for one text."""
+    out: dict[str, Any] = {
+        "text": prediction.text, "score": prediction.score,
+        "n_best": [{"text": text, "score": score} for text, score in best],
+    }  # fmt: skip
+    if attention:
+        out["source_tokens"], out["target_tokens"] = prediction.source_tokens, prediction.target_tokens
+        out["attention"] = {name: weights.tolist() for name, weights in prediction.attention}
+    return out
+
+
+def watched(predictions: Iterable[Any], text: str) -> Iterator[Any]:
+    """The same, with a bar on standard error for a file, where someone watches and the output goes elsewhere."""
+    if not os.path.isfile(text) or not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from predictions
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    total = sum(1 for _ in lines(text))
+    with Progress(console=Console(stderr=True), redirect_stdout=False) as progress:
+        yield from progress.track(predictions, total=total, description=Path(text).name)
 
 
 def lines(text: str) -> Iterator[str]:
-    """The texts to predict, read as they are asked for. Raises DataError naming the line that is not UTF-8."""
-    if text != "-" and not Path(text).is_file():
-        yield text
+    """The texts to predict, read as they are asked for. Raises DataError naming a line that is not UTF-8."""
+    from clew.data.readers import OPENERS
+
+    if text != "-" and not os.path.isfile(text):
+        yield sentence(text)
         return
-    with sys.stdin.buffer if text == "-" else Path(text).open("rb") as stream:
+    opener = OPENERS.get(Path(text).suffix, open)
+    with sys.stdin.buffer if text == "-" else opener(text, "rb") as stream:
         for number, line in enumerate(stream, start=1):
             try:
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
-                raise DataError(
-                    "this line is not UTF-8", where=f"{text}:{number}", fix="convert it with iconv"
-                ) from error
+                place = f"{'standard input' if text == '-' else text}:{number}"
+                raise DataError("this line is not UTF-8", where=place, fix="convert it with iconv") from error
+
+
+def sentence(text: str) -> str:
+    """A text given on the command line. Raises DataError where it was meant to be a file."""
+    looks_like_a_path = len(text.split()) == 1 and (os.sep in text or Path(text).suffix[1:].isalpha())
+    if looks_like_a_path:
+        raise DataError(
+            "there is no such file",
+            where=text,
+            fix=f"to run the model on this very text: echo '{text}' | clew predict RUN -",
+        )
+    return text

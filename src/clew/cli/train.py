@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,26 +17,32 @@ if TYPE_CHECKING:
     from clew.config import Recipe
     from clew.runs.training import Moment, Training
 
-TABLES = {".tsv", ".csv", ".jsonl", ".parquet"}
-PACKED = {".gz", ".xz", ".bz2"}
-
 
 def train(
     arguments: Annotated[
         list[str],
-        typer.Argument(metavar="RECIPE|FILES… [KEY=VALUE…]", help="A recipe, or your own files; then settings."),
+        typer.Argument(
+            metavar="RECIPE|FILES…|RUN [KEY=VALUE…]",
+            help="A recipe, your own files, or a run to go on with; then settings.",
+        ),
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per validation, and the results.")] = False,
 ) -> None:
-    """Train what a recipe describes, or a translator on your own files: two of parallel lines, or one table."""
+    """Train what a recipe describes, or a translator on your own files: two of parallel lines, or one table.
+
+    `clew train RUN --resume` goes on with a run by its own recipe; under a larger budget, also where it had finished.
+    """
     from clew.recipe_file import load_recipe
     from clew.runs.training import open_training
 
-    paths = [argument for argument in arguments if "=" not in argument or Path(argument).exists()]
+    paths = [argument for argument in arguments if "=" not in argument or os.path.exists(argument)]
     overrides = [argument for argument in arguments if argument not in paths]
-    if len(paths) == 1 and paths[0].endswith(".toml"):
+    if len(paths) == 1 and (own := Path(paths[0]) / "recipe.toml").is_file():
+        recipe, _ = load_recipe(own, overrides)
+        out = out or Path(paths[0])
+    elif len(paths) == 1 and paths[0].endswith(".toml"):
         recipe, _ = load_recipe(paths[0], overrides)
     else:
         with as_file(files("clew.presets") / "translate.toml") as preset:
@@ -45,21 +53,29 @@ def train(
 
 
 def own_files(paths: list[str]) -> list[str]:
-    """The overrides that turn the preset into a recipe for these files."""
+    """The overrides that turn the preset into a recipe for these files. Raises RecipeError for the wrong ones."""
+    from clew.data.readers import OPENERS, existing, kind_of
+
     if len(paths) not in (1, 2):
         raise RecipeError(
             f"{len(paths)} files were given", where="command line",
             fix="give one recipe (.toml), two text files of parallel lines, or one table (.tsv, .csv, .jsonl, …)",
         )  # fmt: skip
-    suffixes = [[s for s in Path(path).suffixes if s not in PACKED] for path in paths]
-    if len(paths) == 1 and not (suffixes[0] and suffixes[0][-1] in TABLES):
+    tables = [path for path in paths if kind_of(existing(path)) != "text"]
+    if len(paths) == 1 and not tables:
         raise RecipeError(
-            f"{paths[0]} is neither a recipe nor a table", where="command line",
+            f"{paths[0]} is neither a recipe, a run nor a table", where="command line",
             fix="a recipe ends in .toml, a table in .tsv, .csv, .jsonl or .parquet; parallel text is two files",
+        )  # fmt: skip
+    if len(paths) == 2 and tables:
+        raise RecipeError(
+            f"{tables[0]} is a table, which is given alone", where="command line",
+            fix="give one table, or two text files; more tables of the same columns: data.valid=[…], data.test=[…]",
         )  # fmt: skip
     names = ["source", "target"]
     if len(paths) == 2:
-        endings = [each[-1].removeprefix(".") if each else "" for each in suffixes]
+        suffixes = [[each for each in Path(path).suffixes if each not in OPENERS] for path in paths]
+        endings = [each[-1][1:] if each else "" for each in suffixes]
         if len(set(endings)) == 2 and all(ending.isalpha() and ending != "txt" for ending in endings):
             names = endings  # pairs.de and pairs.en name their own columns
     stem = Path(paths[0]).name.split(".")[0]
@@ -76,12 +92,16 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
 
     from clew.runs import Run
 
-    console = Console(stderr=True)
-    if training is not None:
+    console = Console(stderr=True, soft_wrap=True)
+    if training is None:
+        console.print("this run has finished; with a larger train.budget it would go on", highlight=False)
+    else:
         for line in [*training.report, training.describe()]:
             console.print(line, markup=False, highlight=False)
         columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")]
-        with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
+        columns += [TimeElapsedColumn(), TimeRemainingColumn()]
+        # rich would send what is meant for a file to the terminal, where standard output and error part ways.
+        with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
             bar = progress.add_task(recipe.name, total=1.0)
             for moment in training.go():
                 progress.update(bar, completed=min(1.0, moment.step.done), description=describe(moment))

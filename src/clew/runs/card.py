@@ -7,9 +7,9 @@ from typing import Any
 from clew.runs.folder import Run, write
 
 
-def write_card(run: Run) -> None:
-    """Write README.md of a finished run."""
-    recipe, results = run.recipe, run.results()
+def write_card(run: Run, results: dict[str, Any]) -> None:
+    """Write README.md of a run, with its final figures."""
+    recipe = run.recipe
     lines = [
         f"# {recipe.name}",
         "",

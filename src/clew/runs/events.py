@@ -8,19 +8,27 @@ from types import TracebackType
 
 
 class Events:
-    """Scalars for TensorBoard; `written` says whether they are: its package is an extra, `clew[tensorboard]`."""
+    """Scalars for TensorBoard, from the step after `step` on: what a killed run wrote beyond it is taken back.
 
-    def __init__(self, folder: Path) -> None:
+    `written` says whether there are any: the package is an extra, `clew[tensorboard]`.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
         self.written = importlib.util.find_spec("tensorboard") is not None
         if self.written:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(folder))
+            self.writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def add(self, group: str, figures: dict[str, float], step: int) -> None:
         if self.written:
             for name, value in figures.items():
                 self.writer.add_scalar(f"{group}/{name}", value, step)
+
+    def flush(self) -> None:
+        """Write what is still in memory: done before each checkpoint, so that a killed run misses none before it."""
+        if self.written:
+            self.writer.flush()
 
     def __enter__(self) -> Events:
         return self

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from clew import __version__
 from clew.config import Recipe, build
 from clew.errors import RunError
 from clew.recipe_file import dump_recipe, load_recipe
@@ -32,7 +36,7 @@ class Run:
     def open(cls, path: str | Path) -> Run:
         """A run that exists. Raises RunError where there is none."""
         run = cls(path)
-        if not (run.path / "recipe.toml").is_file():
+        if not run.started:
             raise RunError("there is no run here", where=str(path), fix="give the folder that `clew train` wrote")
         return run
 
@@ -49,31 +53,52 @@ class Run:
         return build("task", self.recipe.task)
 
     @property
+    def started(self) -> bool:
+        return (self.path / "recipe.toml").is_file()
+
+    @property
     def finished(self) -> bool:
         return (self.path / "results.json").is_file()
 
+    @property
+    def go_on(self) -> str:
+        """What to do about a run that has not finished."""
+        return f"finish it: clew train {self.path} --resume"
+
     def start(self, recipe: Recipe, tokenizers: Tokenizers) -> None:
-        """Write what is known before the first step."""
+        """Write what is known before the first step; recipe.toml, which makes the folder a run, comes last."""
         self.path.mkdir(parents=True, exist_ok=True)
         tokenizers.save(self.path)
+        config = {
+            "clew_version": __version__,
+            "task": recipe.task.model_dump(mode="json"),
+            "model": recipe.model.model_dump(mode="json"),
+            "source_vocab_size": len(tokenizers.source),
+            "target_vocab_size": len(tokenizers.target),
+            **tokenizers.ids,
+        }
+        write(self.path / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write(self.path / "recipe.toml", dump_recipe(recipe))
 
     def tokenizers(self) -> Tokenizers:
         return Tokenizers.load(self.path)
 
     def save_model(self, model: nn.Module, file: str = "model.safetensors") -> None:
-        """Write the weights, whole or not at all, and the sizes that rebuild the model."""
+        """Write the weights, whole or not at all."""
         temporary = self.path / f".{file}.{os.getpid()}"
         save_file(unshared(model.state_dict()), temporary)
         os.replace(temporary, self.path / file)
 
     def model(self, device: str = "cpu") -> nn.Module:
-        """The trained model, in evaluation mode. Raises RunError where training has not saved one yet."""
+        """The trained model, in evaluation mode. Raises RunError where there is none yet, or a damaged one."""
         file = self.path / "model.safetensors"
         if not file.is_file():
-            raise RunError("this run has no model yet", where=str(self.path), fix="finish it: clew train --resume")
+            raise RunError("this run has no model yet", where=str(self.path), fix=self.go_on)
         model = self.task.model(self.recipe.model, self.tokenizers())
-        model.load_state_dict(load_file(file))
+        try:
+            model.load_state_dict(load_file(file))
+        except (SafetensorError, RuntimeError) as error:
+            raise RunError(f"these weights cannot be read: {error}", where=str(file), fix="train it again") from error
         return model.to(device).eval()
 
     def log(self, row: dict[str, Any]) -> None:
@@ -82,8 +107,9 @@ class Run:
             stream.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
+        """Every line of metrics.jsonl."""
         file = self.path / "metrics.jsonl"
-        lines = file.read_text().splitlines() if file.is_file() else []
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
         return [json.loads(line) for line in lines]
 
     def forget_after(self, step: int) -> None:
@@ -92,7 +118,7 @@ class Run:
         if not file.is_file():
             return
         kept = []
-        for line in file.read_text().splitlines():
+        for line in file.read_text(encoding="utf-8").splitlines():
             try:
                 row = json.loads(line)
             except ValueError:
@@ -116,14 +142,31 @@ class Run:
     def outputs(self, split: str) -> list[str]:
         return (self.path / "outputs" / f"{split}.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
+    def unfinish(self) -> None:
+        """Take the results back: training goes on."""
+        (self.path / "results.json").unlink(missing_ok=True)
+
     def finish(self, results: dict[str, Any]) -> None:
+        """Write the final figures, which make the run a finished one: the last thing that a training writes."""
         write(self.path / "results.json", json.dumps(results, indent=1, ensure_ascii=False))
 
     def results(self) -> dict[str, Any]:
         """The final figures. Raises RunError where the run has not finished."""
         if not self.finished:
-            raise RunError("this run has not finished", where=str(self.path), fix="finish it: clew train --resume")
-        return json.loads((self.path / "results.json").read_text())
+            raise RunError("this run has not finished", where=str(self.path), fix=self.go_on)
+        return json.loads((self.path / "results.json").read_text(encoding="utf-8"))
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """A run that cannot be written (disk full, no permission) is a RunError."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"cannot write the run: {error}", where=str(folder),
+            fix="make room there, or choose another --out; what was saved is whole: --resume goes on from it",
+        ) from error  # fmt: skip
 
 
 def write(file: Path, text: str) -> None:

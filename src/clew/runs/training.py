@@ -19,7 +19,7 @@ from clew.config import Recipe, build
 from clew.errors import CheckpointError, RunError
 from clew.runs.card import write_card
 from clew.runs.events import Events
-from clew.runs.folder import Run, device_of
+from clew.runs.folder import Run, device_of, writing
 from clew.text.pair import Tokenizers
 from clew.train import checkpoint
 from clew.train.average import Average
@@ -61,18 +61,21 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Iterat
 def open_training(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Training | None:
     """Make a run of `recipe` in `folder` ready to go; None where it has finished already.
 
-    With `resume`, it will go on from the newest checkpoint there (or start, where there is none yet). On SIGTERM or
-    SIGINT the state is saved before KeyboardInterrupt is raised.
-    Raises RunError where the folder holds a run and `resume` is off, CheckpointError where its recipe is another.
+    With `resume`, it will go on from the newest checkpoint there (or start, where there is none yet); a finished run
+    goes on where the recipe's budget is another. On SIGTERM or SIGINT the state is saved before KeyboardInterrupt is
+    raised. Raises RunError where the folder holds a run and `resume` is off, or cannot be written, CheckpointError
+    where its recipe is another.
     """
     run = Run(folder)
-    if (run.path / "recipe.toml").exists():
+    if run.started:
         if not resume:
             raise RunError(
-                "this folder already holds a run", where=str(folder), fix="add --resume, or choose another --out"
-            )
-        check_same(run.recipe, recipe, folder)
-        if run.finished:
+                "this folder already holds a run", where=str(folder),
+                fix="add --resume to go on with it, or choose another --out",
+            )  # fmt: skip
+        old = run.recipe
+        check_same(old, recipe, folder)
+        if run.finished and old == recipe:
             return None
     return Training(recipe, run)
 
@@ -81,12 +84,21 @@ def check_same(old: Recipe, new: Recipe, folder: str | Path) -> None:
     """A run may be resumed with another budget, and nothing else."""
     left, right = old.model_dump(mode="json"), new.model_dump(mode="json")
     left["train"].pop("budget"), right["train"].pop("budget")
-    if left != right:
-        differing = [key for key in right if left.get(key) != right[key]]
+    if differing := list(differences(left, right)):
         raise CheckpointError(
-            f"this run was started from another recipe: [{'], ['.join(differing)}] differ",
-            where=str(folder), fix="resume with the recipe in the folder, or choose another --out",
+            f"this run was started from another recipe, with another {', '.join(differing)}",
+            where=str(folder), fix=f"go on with its own (clew train {folder} --resume), or choose another --out",
         )  # fmt: skip
+
+
+def differences(left: dict[str, Any], right: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted keys whose values differ, or that one side lacks."""
+    for key in left | right:
+        a, b = left.get(key), right.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield prefix + key
 
 
 class Training:
@@ -102,9 +114,7 @@ class Training:
         self.data = build("data", recipe.data)
         rows = self.data.split("train")
         self.valid = self.data.split("valid")
-        started = (run.path / "recipe.toml").exists()
-        self.tokenizers: Tokenizers = run.tokenizers() if started else self.task.tokenizers(rows, recipe.tokenizer)
-        run.start(recipe, self.tokenizers)
+        self.tokenizers: Tokenizers = run.tokenizers() if run.started else self.task.tokenizers(rows, recipe.tokenizer)
         self.model: nn.Module = self.task.model(recipe.model, self.tokenizers).to(device_of(settings.device))
         self.batches = self.task.batches(rows, self.tokenizers, settings, recipe.seed)
         self.optimizer = build("optimizer", settings.optimizer)(self.model)
@@ -115,33 +125,40 @@ class Training:
             self.report.append(
                 f"{self.batches.n_left_out:,} training pairs over {settings.max_length} tokens were left out"
             )
+        with writing(run.path):  # last: a recipe that cannot be trained leaves no run behind
+            run.start(recipe, self.tokenizers)
 
     def go(self) -> Iterator[Moment]:
+        """Train to the end of the budget, yielding after every step. A run that had finished is unfinished again."""
         settings = self.recipe.train
         newest = checkpoint.latest(self.run.checkpoints)
         if newest is not None:
             self.standing = Standing(**checkpoint.load(newest, **self.state()))
-        self.run.forget_after(self.progress.step)
+        with writing(self.run.path):
+            self.run.unfinish()
+            self.run.forget_after(self.progress.step)
         model: Any = torch.compile(self.model, dynamic=True) if settings.compile else self.model
         steps = fit(
             model, build("objective", self.recipe.objective), self.batches, self.optimizer,
             build("schedule", settings.schedule), settings.budget, progress=self.progress, average=self.average,
             accumulate=settings.accumulate, clip_norm=settings.clip_norm, precision=settings.precision,
         )  # fmt: skip
-        with Events(self.run.path / "events") as events, asked_to_stop() as asked:
-            while not self.stopped_early:
+        folder, save_every = self.run.path, settings.save_every
+        with writing(folder), Events(folder / "events", self.progress.step) as events, asked_to_stop() as asked:
+            while not asked and not self.stopped_early:
                 epoch = self.progress.epoch
                 step = next(steps, None)
                 if step is None:
                     break
                 validation = self.validate() if self.due(step, epoch) else None
                 self.log(step, validation, events)
-                save_every = settings.save_every
                 if validation or asked or (save_every and step.number % save_every == 0):
+                    events.flush()
                     self.save()
                 yield Moment(step, self.progress, validation)
-                if asked:
-                    raise KeyboardInterrupt
+            if asked:
+                self.save()
+                raise KeyboardInterrupt
 
     def describe(self) -> str:
         """One line: the model, its size, what it goes on from."""
@@ -213,10 +230,10 @@ class Training:
         for name in splits:
             rows = self.data.split(name)
             measured[name] = self.task.evaluate(model, self.tokenizers, rows, self.recipe.decode, choose_on=self.valid)
-            self.run.save_outputs(name, measured[name].pop("outputs"))
         progress = self.progress
-        self.run.finish({
-            "splits": measured,
+        results = {
+            "splits": {name: {key: figure for key, figure in figures.items() if key != "outputs"}
+                       for name, figures in measured.items()},
             "best": asdict(self.standing),
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             **asdict(progress),
@@ -224,8 +241,12 @@ class Training:
             "data": self.report,
             "hardware": hardware(),
             "torch": torch.__version__,
-        })  # fmt: skip
-        write_card(self.run)
+        }  # fmt: skip
+        with writing(self.run.path):
+            for name, figures in measured.items():
+                self.run.save_outputs(name, figures["outputs"])
+            write_card(self.run, results)
+            self.run.finish(results)
 
 
 def hardware() -> str:

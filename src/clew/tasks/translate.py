@@ -112,13 +112,16 @@ class Translate:
         *,
         attention: bool = False,
     ) -> Iterator[Prediction]:
-        """Translate texts one after another, in their order; any number of them, some thousands in memory at a time."""
+        """Translate texts one after another, in their order; any number of them, 64 batches in memory at a time.
+
+        A text of nothing but white space has an empty translation with score 0.
+        """
         stream = iter(texts)
         fast = engine(model, decode.precision)
         while chunk := list(islice(stream, 64 * decode.batch_size)):
             ids = tokenizers.source.encode(chunk)
-            order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-            found: list[Prediction] = [Prediction("", 0.0)] * len(ids)
+            order = sorted((i for i in range(len(ids)) if ids[i]), key=lambda i: len(ids[i]))
+            found = [Prediction("", 0.0) for _ in ids]
             for start in range(0, len(order), decode.batch_size):
                 rows = order[start : start + decode.batch_size]
                 for row, hypotheses in zip(
@@ -143,7 +146,8 @@ class Translate:
         self, model: Model, tokenizers: Tokenizers, source: list[int], hypotheses: list[Hypothesis], attention: bool
     ) -> Prediction:
         texts = tokenizers.target.decode([hypothesis.ids for hypothesis in hypotheses])
-        scored = [(text, hypothesis.score) for text, hypothesis in zip(texts, hypotheses, strict=True)]
+        # On one line: a byte-level vocabulary can spell a line end.
+        scored = [(" ".join(text.split()), found.score) for text, found in zip(texts, hypotheses, strict=True)]
         out = Prediction(*scored[0], alternatives=scored[1:])
         if attention:
             target = hypotheses[0].ids

@@ -1,0 +1,179 @@
+"""Kill trainings at random moments, resume them, and compare what they leave with an uninterrupted run's, bit by bit.
+
+Each trial starts a small training in a fresh folder, sends SIGKILL at a moment drawn uniformly over the duration of the
+uninterrupted run (reading data, training, validating, writing a checkpoint, measuring), resumes, and compares weights,
+checkpoint (optimizer, moving average, random state), metrics, results and outputs; only times may differ. Trials take
+turns between an LSTM with attention and a Transformer. Importing torch costs more than such a training: trials are
+forks of this process, which has imported everything but computed nothing, so that no thread pool exists yet.
+
+    python benchmarks/resume.py [--kills 50] [--seed 1]
+
+Exits with 1 unless every trial is identical.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the library warns about forks otherwise
+
+import torch._dynamo  # imported once here, not in each fork (an optimizer imports it when it is made)
+import torch.utils.tensorboard  # noqa: F401
+
+from clew.config import Recipe
+from clew.runs import Run
+from clew.runs.training import train
+
+TIMES = {
+    "cpu_seconds", "wall_seconds", "tokens_per_cpu_second", "train_tokens_per_cpu_second",
+    "decode_sentences_per_cpu_second",
+}  # fmt: skip
+MODELS: dict[str, dict[str, Any]] = {
+    "seq2seq": {"d_embedding": 24, "d_model": 24, "dropout": 0.2},
+    "transformer": {
+        "d_model": 24, "d_ff": 48, "n_heads": 2, "n_encoder_layers": 1, "n_decoder_layers": 1, "dropout": 0.2,
+    },
+}  # fmt: skip
+
+
+def recipe(kind: str) -> Recipe:
+    """A small training in which everything that has a state takes part: dropout, Adam, the average, two epochs."""
+    return Recipe.model_validate({
+        "name": f"resume-{kind}",
+        "task": {"kind": "translate", "source": "en", "target": "fr"},
+        "data": {"kind": "grammar", "size": 1000, "valid": 40, "test": 30, "combinations": 10},
+        "tokenizer": {"kind": "bpe", "vocab_size": 400},
+        "model": {"kind": kind, **MODELS[kind]},
+        "objective": {"kind": "translation"},
+        "train": {
+            "threads": 1, "device": "cpu", "batch_tokens": 768, "average": 0.9, "patience": 5, "save_every": 3,
+            "evaluate_every": 10, "evaluate_examples": 8, "budget": {"steps": 60},
+            "optimizer": {"kind": "adam", "lr": 0.01}, "schedule": {"kind": "inverse_sqrt", "warmup": 10},
+        },
+        "decode": {"beam": 2, "max_length": 20},
+    })  # fmt: skip
+
+
+def fingerprint(folder: Path) -> dict[str, Any]:
+    """What a finished run left, times left out: equal fingerprints are equal trainings, to the bit."""
+    run = Run(folder)
+    files = ["model.safetensors", *sorted(f"outputs/{file.name}" for file in (folder / "outputs").iterdir())]
+    newest = sorted(run.checkpoints.iterdir())[-1]
+    files.append(str((newest / "state.safetensors").relative_to(folder)))
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+    return {**hashes, "metrics": timeless(run.metrics()), "results": timeless(run.results())}
+
+
+def timeless(figures: Any) -> Any:
+    """The same without whatever is a time or a speed."""
+    if isinstance(figures, dict):
+        return {key: timeless(value) for key, value in figures.items() if key not in TIMES}
+    return [timeless(value) for value in figures] if isinstance(figures, list) else figures
+
+
+def fork(work: Callable[[], None]) -> int:
+    """Run `work` in a child process; returns its id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def to_the_end(chosen: Recipe, folder: Path, *, resume: bool) -> None:
+    """Train in a child process and wait for it."""
+
+    def work() -> None:
+        for _ in train(chosen, folder, resume=resume):
+            pass
+
+    _, status = os.waitpid(fork(work), 0)
+    if status:
+        sys.exit(f"a training failed in {folder} (status {status})")
+
+
+def until_killed(chosen: Recipe, folder: Path, after: float) -> bool:
+    """Train in a child process and kill it after so many seconds; False where it had finished by then."""
+
+    def work() -> None:
+        for _ in train(chosen, folder):
+            pass
+
+    child = fork(work)
+    time.sleep(after)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def reached(folder: Path) -> str:
+    """Where a killed run stood."""
+    run = Run(folder)
+    if not run.started:
+        return "before the first step"
+    if not run.checkpoints.is_dir() or not list(run.checkpoints.glob("step-*")):
+        return "before the first checkpoint"
+    newest = sorted(run.checkpoints.glob("step-*"))[-1].name
+    return "in the final measurement" if newest == "step-00000060" else "between the first checkpoint and the last"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    options = parser.parse_args()
+    moments = random.Random(options.seed)
+    stages: Counter[str] = Counter()
+    identical, kills = 0, 0
+    with tempfile.TemporaryDirectory() as place:
+        recipes = [recipe(kind) for kind in MODELS]
+        wanted, seconds = [], []
+        for chosen in recipes:
+            start = time.perf_counter()
+            to_the_end(chosen, Path(place) / chosen.name, resume=False)
+            seconds.append(time.perf_counter() - start)
+            wanted.append(fingerprint(Path(place) / chosen.name))
+        while kills < options.kills:
+            which = kills % len(recipes)
+            folder, after = Path(place) / f"trial-{time.monotonic_ns()}", moments.uniform(0, seconds[which])
+            if not until_killed(recipes[which], folder, after):
+                continue  # it had finished: draw another moment
+            kills += 1
+            stages[reached(folder)] += 1
+            to_the_end(recipes[which], folder, resume=Run(folder).started)
+            found = fingerprint(folder)
+            different = [name for name in wanted[which] | found if wanted[which].get(name) != found.get(name)]
+            identical += not different
+            if different:
+                print(f"{recipes[which].name} killed after {after:.3f} s: other {', '.join(different)}")
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu = sum(usage.ru_utime + usage.ru_stime for usage in used)
+    print(
+        json.dumps(
+            {"killed": stages, "seconds_uninterrupted": [round(s, 2) for s in seconds], "cpu_seconds": round(cpu)}
+        )
+    )
+    print(f"{identical} of {options.kills} identical")
+    sys.exit(identical < options.kills)
+
+
+if __name__ == "__main__":
+    main()
