@@ -58,7 +58,7 @@ PEERS = {
     "annotated": Peer("Annotated-Transformer style", "annotated", "", {TRAIN: ("fp32",), DECODE: ("fp32",)}),
     "tutorial": Peer("PyTorch-tutorial style GRU", "tutorial", "", {LSTM: ("fp32",)}),
     "huggingface": Peer("transformers Marian", "huggingface", "huggingface", {TRAIN: BOTH, DECODE: BOTH}),
-    "fairseq": Peer("fairseq", "fairseq_nmt", "fairseq", {TRAIN: BOTH, DECODE: BOTH}),
+    "fairseq": Peer("fairseq", "fairseq_nmt", "fairseq", {TRAIN: ("fp32",), DECODE: BOTH}),
     "opennmt": Peer("OpenNMT-py", "opennmt", "opennmt", dict.fromkeys((TRAIN, LSTM, FEEDING, DECODE), ("fp32",))),
     "eole": Peer("Eole", "eole_nmt", "eole", {TRAIN: BOTH, LSTM: ("fp32",), DECODE: BOTH}),
     "joey": Peer("JoeyNMT", "joey", "joeynmt", dict.fromkeys((TRAIN, LSTM, FEEDING, DECODE), ("fp32",))),
@@ -167,8 +167,9 @@ def table(job: str, measured: list[Measured]) -> str:
         for one in mine:
             values, name = one.values(figure), f"{PEERS[one.peer].title} {one.precision}"
             if not values:
-                if one.failed:
-                    rows.append((0.0, f"| {name} | none: {one.failed} |" + " |" * (len(head) - 2)))
+                lengths = one.values(f"{figure}_length")
+                reason = one.failed or (f"wrote {lengths[0]:.1f} tokens a sentence, not 15" if lengths else "has none")
+                rows.append((0.0, f"| {name} | none: {reason} |" + " |" * (len(head) - 2)))
                 continue
             middle = median(values)
             cells = [name, number(middle), f"{number(min(values))}–{number(max(values))}"]
