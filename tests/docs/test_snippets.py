@@ -34,7 +34,9 @@ def commands(page: Path) -> list[list[str]]:
     return [arguments for arguments in found if not arguments[0].startswith("-")]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text("utf-8")], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```python" in page.read_text("utf-8")], ids=lambda p: p.stem
+)
 def test_python_runs(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     torch.set_num_threads(1)
@@ -54,13 +56,17 @@ def test_commands_exist(page: Path) -> None:
         if not arguments:
             continue  # the text speaks of the command
         context = cli.load(name).make_context(name, list(arguments))
-        given = context.params.get("arguments") or [context.params.get("file"), *(context.params.get("overrides") or [])]
+        given = context.params.get("arguments") or [
+            context.params.get("file"),
+            *(context.params.get("overrides") or []),
+        ]
         recipes = [HOME / str(each) for each in given if str(each).endswith(".toml")]
         settings = [str(each) for each in given if "=" in str(each)]
         varied = [parse_vary(text) for text in context.params.get("vary") or []]
-        settings += [f"{key}={values[-1]}" for key, values in varied]
+        each_value = [f"{key}={value}" for key, values in varied for value in values]
         for recipe in recipes:
-            load_recipe(recipe, settings)
+            for change in each_value or ["seed=1"]:
+                load_recipe(recipe, [*settings, change])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
