@@ -1,6 +1,6 @@
 """Kill trainings at random moments, resume them, and compare what they leave with an uninterrupted run's, bit by bit.
 
-Each trial starts a small training in a fresh folder, sends SIGKILL at a moment drawn uniformly over the duration of the
+Each trial starts a small training in a fresh folder, sends SIGKILL at a moment drawn uniformly over the CPU time of the
 uninterrupted run (reading data, training, validating, writing a checkpoint, measuring), resumes, and compares weights,
 checkpoint (optimizer, moving average, random state), metrics, results and outputs; only times may differ. Trials take
 turns between an LSTM with attention and a Transformer. Importing torch costs more than such a training: trials are
@@ -98,27 +98,34 @@ def fork(work: Callable[[], None]) -> int:
         os._exit(1)
 
 
-def to_the_end(chosen: Recipe, folder: Path, *, resume: bool) -> None:
-    """Train in a child process and wait for it."""
+def to_the_end(chosen: Recipe, folder: Path, *, resume: bool) -> float:
+    """Train in a child process, wait for it, and return its CPU time (s)."""
 
     def work() -> None:
         for _ in train(chosen, folder, resume=resume):
             pass
 
-    _, status = os.waitpid(fork(work), 0)
+    _, status, usage = os.wait4(fork(work), 0)
     if status:
         sys.exit(f"a training failed in {folder} (status {status})")
+    return usage.ru_utime + usage.ru_stime
 
 
 def until_killed(chosen: Recipe, folder: Path, after: float) -> bool:
-    """Train in a child process and kill it after so many seconds; False where it had finished by then."""
+    """Train in a child process and kill it after so many CPU-seconds; False where it had finished by then."""
 
     def work() -> None:
         for _ in train(chosen, folder):
             pass
 
     child = fork(work)
-    time.sleep(after)
+    ticks = os.sysconf("SC_CLK_TCK")
+    while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        time.sleep(0.001)
+        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+        if (int(fields[11]) + int(fields[12])) / ticks >= after:  # user and system time
+            break
+    time.sleep(random.uniform(0, 1 / ticks))  # the clock above ticks a hundred times a second
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
@@ -147,9 +154,7 @@ def main() -> None:
         recipes = [recipe(kind) for kind in MODELS]
         wanted, seconds = [], []
         for chosen in recipes:
-            start = time.perf_counter()
-            to_the_end(chosen, Path(place) / chosen.name, resume=False)
-            seconds.append(time.perf_counter() - start)
+            seconds.append(to_the_end(chosen, Path(place) / chosen.name, resume=False))
             wanted.append(fingerprint(Path(place) / chosen.name))
         while kills < options.kills:
             which = kills % len(recipes)
@@ -163,12 +168,12 @@ def main() -> None:
             different = [name for name in wanted[which] | found if wanted[which].get(name) != found.get(name)]
             identical += not different
             if different:
-                print(f"{recipes[which].name} killed after {after:.3f} s: other {', '.join(different)}")
+                print(f"{recipes[which].name} killed after {after:.2f} CPU-seconds: other {', '.join(different)}")
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(usage.ru_utime + usage.ru_stime for usage in used)
     print(
         json.dumps(
-            {"killed": stages, "seconds_uninterrupted": [round(s, 2) for s in seconds], "cpu_seconds": round(cpu)}
+            {"killed": stages, "cpu_seconds_uninterrupted": [round(s, 2) for s in seconds], "cpu_seconds": round(cpu)}
         )
     )
     print(f"{identical} of {options.kills} identical")
