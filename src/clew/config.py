@@ -123,6 +123,7 @@ class TokenizerConfig(Config):
     vocab_size: int = Field(8000, ge=8)
     min_count: int = Field(1, ge=1)
     lowercase: bool = False
+    punctuation: bool = True  # punctuation marks are tokens of their own; false: only spaces part words
     joint: bool = True  # one vocabulary for source and target
     max_examples: int | None = None  # train the tokenizer on at most so many rows
 
@@ -136,6 +137,12 @@ class BudgetConfig(Config):
     cpu_minutes: float | None = Field(None, gt=0)
     wall_minutes: float | None = Field(None, gt=0)
     flops: float | None = Field(None, gt=0)  # 6 × non-embedding parameters × tokens
+
+    @model_validator(mode="after")
+    def ends(self) -> BudgetConfig:
+        if all(limit is None for limit in self.model_dump().values()):
+            raise ValueError("training would never end: set a limit (steps, epochs, tokens, cpu_minutes, …)")
+        return self
 
 
 class TrainConfig(Config):
@@ -154,7 +161,7 @@ class TrainConfig(Config):
     evaluate_every: int | None = None  # optimizer steps; None: once an epoch
     evaluate_examples: int = 500  # at most so many validation examples are decoded at each validation
     save_every: int | None = None  # optimizer steps; None: at each validation
-    keep: int = 1  # checkpoints kept
+    keep: int = Field(1, ge=1)  # checkpoints kept
     patience: int | None = None  # validations without improvement before stopping
     device: str = "auto"
     threads: int | None = None

@@ -16,7 +16,7 @@ from clew.data.batches import PairBatch, PairLoader, Pairs, pad
 from clew.data.rows import Rows
 from clew.decode.engine import engine
 from clew.decode.search import Hypothesis, Limits, search
-from clew.errors import DataError
+from clew.errors import DataError, RecipeError
 from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
 from clew.objectives.translation import Translation, TranslationConfig
@@ -99,6 +99,11 @@ class Translate:
         return loader
 
     def model(self, config: Choice, tokenizers: Tokenizers) -> Model:
+        if not tokenizers.joint and getattr(config, "share_embeddings", False):
+            raise RecipeError(
+                "two vocabularies cannot share an embedding",
+                where="model.share_embeddings", fix="set tokenizer.joint=true or model.share_embeddings=false",
+            )  # fmt: skip
         return build("model", config, len(tokenizers.source), len(tokenizers.target), tokenizers.target.pad_id)
 
     # How to predict.
@@ -139,7 +144,8 @@ class Translate:
         source = pad([[*row, eos] for row in ids], tokenizers.target.pad_id).to(device)
         lengths = torch.tensor([len(row) + 1 for row in ids], device=device)
         mask = torch.arange(source.shape[1], device=device) < lengths[:, None]
-        limits = Limits(bos, eos, decode.max_length, decode.length_penalty)
+        positions = getattr(model.config, "max_length", decode.max_length + 1)  # [CLS] or <s> takes one
+        limits = Limits(bos, eos, min(decode.max_length, positions - 1), decode.length_penalty)
         return search(model, source, mask, limits, decode.beam)
 
     def prediction(

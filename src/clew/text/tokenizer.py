@@ -2,7 +2,7 @@
 
 All five share one frame (the `tokenizers` library): normalise white space → split into pre-tokens → model → decoder.
 Except for byte_bpe and wordpiece a word carries its preceding space as a leading "▁", so that joining the pieces
-gives the text back; punctuation stands alone, so that "dog." and "dog" share a token.
+gives the text back; punctuation stands alone, so that "dog." and "dog" share a token (unless the recipe says otherwise).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from clew.errors import DataError, RecipeError, RunError, VocabularyError
 from clew.text.report import VocabularyReport, vocabulary_report
 
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")  # in this order: their ids are 0, 1, 2, 3
+
+MARK = r"▁?[\p{P}$+<=>^`|~]"  # a punctuation mark, with the space before it where there is one
 
 
 class Tokenizer:
@@ -149,13 +151,12 @@ def _untrained(config: TokenizerConfig) -> tuple[hf.Tokenizer, trainers.Trainer]
     size, count = config.vocab_size, config.min_count
     common: dict[str, Any] = {"vocab_size": size, "special_tokens": list(SPECIALS), "show_progress": False}
     letters: dict[str, Any] = {"limit_alphabet": size - len(SPECIALS)}  # or a large alphabet would overrun vocab_size
+    marks = [pre_tokenizers.Split(Regex(MARK), "isolated")] if config.punctuation else []
     spaced = (  # ▁ for spaces, punctuation alone
-        pre_tokenizers.Sequence(
-            [pre_tokenizers.Metaspace(prepend_scheme="always"), pre_tokenizers.Punctuation("isolated")]
-        ),
+        pre_tokenizers.Sequence([pre_tokenizers.Metaspace(prepend_scheme="always"), *marks]),
         decoders.Metaspace(prepend_scheme="always"),
     )
-    bare = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation("isolated")])
+    bare = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), *marks])
     by_byte = (pre_tokenizers.ByteLevel(add_prefix_space=True), decoders.ByteLevel())
     unk = SPECIALS[3]
     model: models.Model
