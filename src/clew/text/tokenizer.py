@@ -2,7 +2,7 @@
 
 All five share one frame (the `tokenizers` library): normalise white space → split into pre-tokens → model → decoder.
 Except for byte_bpe and wordpiece a word carries its preceding space as a leading "▁", so that joining the pieces
-gives the text back; punctuation stands alone, so that "dog." and "dog" share a token (unless the recipe says otherwise).
+gives the text back; punctuation stands alone, so that "dog." and "dog" share a token (`tokenizer.punctuation`).
 """
 
 from __future__ import annotations
