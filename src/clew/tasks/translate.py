@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
 from clew.data.batches import PairBatch, PairLoader, Pairs, pad
@@ -19,7 +20,6 @@ from clew.decode.search import Hypothesis, Limits, search
 from clew.errors import DataError, RecipeError
 from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
-from clew.objectives.translation import Translation, TranslationConfig
 from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
 
@@ -178,12 +178,16 @@ class Translate:
 
     @torch.no_grad()
     def likelihood(self, model: Model, tokenizers: Tokenizers, pairs: Pairs) -> list[tuple[float, int]]:
-        """Negative log-likelihood (nats) of the given targets and their tokens, </s> included, batch by batch."""
-        objective, out = Translation(TranslationConfig(label_smoothing=0.0)), []
+        """Negative log-likelihood (nats) of each given target, and its number of tokens, </s> included."""
+        out: list[tuple[float, int]] = []
         model.eval()
         for batch in sequential(pairs, tokenizers, 64):
-            loss = objective(model, batch.to(next(model.parameters()).device))
-            out.append((loss.total.item(), loss.count))
+            batch = batch.to(next(model.parameters()).device)
+            hidden, target = model(batch).hidden[batch.target_mask], batch.target_out[batch.target_mask]  # (tokens, …)
+            parts = zip(hidden.split(512), target.split(512), strict=True)  # few logits in memory at a time
+            nll = torch.cat([cross_entropy(model.project(h).float(), y, reduction="none") for h, y in parts])
+            sentences = nll.double().split(batch.target_mask.sum(1).tolist())
+            out += [(sentence.sum().item(), len(sentence)) for sentence in sentences]
         return out
 
     def validate(
@@ -228,13 +232,13 @@ class Translate:
         pairs = self.pairs(rows, tokenizers)
         likelihood = self.likelihood(model, tokenizers, pairs)
         nll, tokens = [pair[0] for pair in likelihood], [pair[1] for pair in likelihood]
-        words = sum(len(text.split()) + 1 for text in target)
+        words = [len(text.split()) + 1 for text in target]
         out: dict[str, Any] = {
             "sentences": len(rows),
             "bleu": bleu(outputs, target).as_dict(),
             "chrf": chrf(outputs, target).as_dict(),
             "perplexity": perplexity(nll, tokens).as_dict(),
-            "perplexity_per_word": perplexity(sum(nll), words, per="word").as_dict(),
+            "perplexity_per_word": perplexity(nll, words, per="word").as_dict(),
             "decode_sentences_per_cpu_second": len(rows) / cpu,
             "outputs": outputs,
         }
