@@ -168,7 +168,8 @@ def table(job: str, measured: list[Measured]) -> str:
             values, name = one.values(figure), f"{PEERS[one.peer].title} {one.precision}"
             if not values:
                 lengths = one.values(f"{figure}_length")
-                reason = one.failed or (f"wrote {lengths[0]:.1f} tokens a sentence, not 15" if lengths else "has none")
+                wrote = f"wrote {lengths[0]:.1f} tokens a sentence, not 15" if lengths else "no such search"
+                reason = one.failed or wrote
                 rows.append((0.0, f"| {name} | none: {reason} |" + " |" * (len(head) - 2)))
                 continue
             middle = median(values)
