@@ -122,31 +122,29 @@ class Translate:
         A text of nothing but white space has an empty translation with score 0.
         """
         stream = iter(texts)
-        fast = engine(model, decode.precision)
+        fast, device = engine(model, decode.precision), next(model.parameters()).device
         while chunk := list(islice(stream, 64 * decode.batch_size)):
             ids = tokenizers.source.encode(chunk)
             order = sorted((i for i in range(len(ids)) if ids[i]), key=lambda i: len(ids[i]))
             found = [Prediction("", 0.0) for _ in ids]
             for start in range(0, len(order), decode.batch_size):
                 rows = order[start : start + decode.batch_size]
-                for row, hypotheses in zip(
-                    rows, self.search(fast, tokenizers, [ids[i] for i in rows], decode), strict=True
-                ):
+                searched = self.search(fast, tokenizers, [ids[i] for i in rows], decode, device)
+                for row, hypotheses in zip(rows, searched, strict=True):
                     found[row] = self.prediction(model, tokenizers, ids[row], hypotheses, attention)
             yield from found
 
     def search(
-        self, model: Model, tokenizers: Tokenizers, ids: list[list[int]], decode: DecodeConfig
+        self, engine: Any, tokenizers: Tokenizers, ids: list[list[int]], decode: DecodeConfig, device: torch.device
     ) -> list[list[Hypothesis]]:
-        """The hypotheses for encoded sources, as one batch."""
-        device = next(model.parameters()).device
+        """The hypotheses for encoded sources, as one batch. `engine`: the model, or what decodes like it."""
         eos, bos = tokenizers.target.eos_id, tokenizers.target.bos_id
         source = pad([[*row, eos] for row in ids], tokenizers.target.pad_id).to(device)
         lengths = torch.tensor([len(row) + 1 for row in ids], device=device)
         mask = torch.arange(source.shape[1], device=device) < lengths[:, None]
-        positions = getattr(model.config, "max_length", decode.max_length + 1)  # [CLS] or <s> takes one
+        positions = getattr(engine.config, "max_length", decode.max_length + 1)  # [CLS] or <s> takes one
         limits = Limits(bos, eos, min(decode.max_length, positions - 1), decode.length_penalty)
-        return search(model, source, mask, limits, decode.beam)
+        return search(engine, source, mask, limits, decode.beam)
 
     def prediction(
         self, model: Model, tokenizers: Tokenizers, source: list[int], hypotheses: list[Hypothesis], attention: bool
