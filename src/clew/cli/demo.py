@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from clew.errors import ClewError
+
 SCORES = ["none", "additive", "cosine", "scaled_dot"]
 
 
@@ -32,6 +34,8 @@ def demo(
     limit = parse_budget(budget) if budget else None
     plan = make_plan(recipes, {"model.attention.score": SCORES}, seeds, out, budget=limit, command="clew demo")
     failed = show(plan, compare(plan, jobs=jobs))
+    if failed == len(plan.runs):
+        raise ClewError("every training failed", where=str(out), fix="mend what is said above, and run it again")
     for sentence in write_report(out)["summary"]:
         typer.echo(f"- {sentence}")
     typer.echo(f"\nOpen the report in a browser: {out / 'report.html'}")
