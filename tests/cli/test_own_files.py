@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -246,6 +247,25 @@ def test_a_bar_for_who_watches(run: Path, tmp_path: Path, monkeypatch: pytest.Mo
         predict(run, text, None, 1, None, None, False, False)
         assert out.getvalue() == ("chien\nchat\n" if watched else "chien\n")
         assert ("in.txt" in err.getvalue() and "100%" in err.getvalue()) == watched
+
+
+def test_a_line_typed_is_answered_before_the_next(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, answered = io.StringIO(), []
+
+    class Keyboard(Terminal):
+        @property
+        def buffer(self) -> contextlib.nullcontext[Iterator[bytes]]:
+            return contextlib.nullcontext(self.typed())
+
+        def typed(self) -> Iterator[bytes]:
+            for line in (b"dog\n", b"\n", b"cat\n"):
+                yield line
+                answered.append(out.getvalue())
+
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stdin", Keyboard())
+    predict(run, "-", None, 1, None, None, False, False)
+    assert answered == ["chien\n", "chien\n\n", "chien\n\nchat\n"]
 
 
 def test_json_of_training_goes_to_the_output(place: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

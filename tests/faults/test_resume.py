@@ -90,6 +90,7 @@ def newest(folder: Path) -> str:
     return path.name
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads CPU times from /proc")
 def test_killed_at_random_moments() -> None:
     """The benchmark, with fewer kills: SIGKILL from outside, at any moment of the process's work."""
     done = subprocess.run(
