@@ -190,8 +190,8 @@ def test_a_half_written_line_is_dropped(tmp_path: Path, finished: dict[str, Path
 def test_every_step_stands_once_in_the_events(tmp_path: Path) -> None:
     """Events of steps that the killed run did beyond its last checkpoint are taken back."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    recipe = small(evaluate_every=5, save_every=None)
-    steps(recipe, tmp_path / "run", until=11)  # saved at step 10, the 11th is lost
+    recipe = small(evaluate_every=7, save_every=None)
+    steps(recipe, tmp_path / "run", until=11)  # saved at step 7; the 10th, which was logged, is lost
     steps(recipe, tmp_path / "run", resume=True)
     events = accumulator.EventAccumulator(str(tmp_path / "run" / "events"))
     events.Reload()
