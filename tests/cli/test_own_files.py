@@ -141,11 +141,7 @@ def test_events_can_be_read(run: Path) -> None:
     )
 
 
-def test_translated_words(run: Path) -> None:
-    assert clew("predict", run, "the dog sees the cat").stdout == "le chien voit le chat\n"
-
-
-TEXTS = ["the dog sees the bird", "", "cat", "   ", "the big cat and the dog", "dog and bird", ""]
+TEXTS = ["the dog sees the cat", "", "cat", "   ", "the big cat and the dog", "dog and bird", ""]
 
 
 def test_one_line_out_for_each_line_in(run: Path, tmp_path: Path) -> None:
@@ -161,7 +157,7 @@ def test_one_line_out_for_each_line_in(run: Path, tmp_path: Path) -> None:
         assert len(lines) == len(TEXTS) + 1 and lines[-1] == ""
         assert [line == "" for line in lines[:-1]] == [text.strip() == "" for text in TEXTS]
         assert result.stdout == results[0].stdout
-    assert results[0].stdout.split("\n")[2] == "chat"
+    assert results[0].stdout.split("\n")[0] == "le chien voit le chat"
 
 
 def test_a_fresh_process_translates_the_same(run: Path) -> None:
@@ -194,11 +190,8 @@ def test_json_with_scores_and_attention(run: Path) -> None:
         assert len(weights) == len(first["target_tokens"])
         assert all(len(row) == len(first["source_tokens"]) and abs(sum(row) - 1) < 1e-4 for row in weights)
     assert empty["text"] == "" and empty["attention"] == {}
-    assert "attention" not in json.loads(clew("predict", run, "--json", "dog").stdout)
-
-
-def test_a_long_text_is_not_taken_for_a_file_name(run: Path) -> None:
-    assert clew("predict", run, "--beam", "1", "the dog " * 200).exit_code == 0
+    long_text = "the dog " * 200  # no file name is as long
+    assert "attention" not in json.loads(clew("predict", run, "--json", "--beam", "1", long_text).stdout)
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
