@@ -286,9 +286,7 @@ def test_evaluate_equals_what_training_measured(run: Path) -> None:
     result = clew("evaluate", run, "--json")
     found, results = json.loads(result.stdout), Run(run).results()["splits"]["valid"]
     assert found["split"] == "valid"
-    assert {name: found[name] for name in ("bleu", "chrf", "perplexity")} == {
-        name: results[name] for name in ("bleu", "chrf", "perplexity")
-    }
+    assert all(found[name] == results[name] for name in ("bleu", "chrf", "perplexity"))
     assert found["outputs"] == Run(run).outputs("valid")
 
 
