@@ -158,11 +158,11 @@ class TrainConfig(Config):
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
     average: float | None = Field(None, gt=0, lt=1)  # decay of the exponential moving average of the weights
-    evaluate_every: int | None = None  # optimizer steps; None: once an epoch
-    evaluate_examples: int = 500  # at most so many validation examples are decoded at each validation
-    save_every: int | None = None  # optimizer steps; None: at each validation
+    evaluate_every: int | None = Field(None, ge=1)  # optimizer steps; None: once an epoch
+    evaluate_examples: int = Field(500, ge=1)  # at most so many validation examples are decoded at each validation
+    save_every: int | None = Field(None, ge=1)  # optimizer steps; None: at each validation
     keep: int = Field(1, ge=1)  # checkpoints kept
-    patience: int | None = None  # validations without improvement before stopping
+    patience: int | None = Field(None, ge=1)  # validations without improvement before stopping
     device: str = "auto"
     threads: int | None = None
 

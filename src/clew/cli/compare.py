@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -43,7 +44,7 @@ def compare(
     from clew.study.plan import make_plan, parse_budget
     from clew.study.report import write_report
 
-    paths = [argument for argument in arguments if "=" not in argument or Path(argument).exists()]
+    paths = [argument for argument in arguments if "=" not in argument or os.path.exists(argument)]
     if not paths:
         raise RecipeError("no recipe was named", where="command line", fix="clew compare RECIPE… [KEY=VALUE…]")
     overrides = [argument for argument in arguments if argument not in paths]

@@ -95,7 +95,7 @@ def hold_out(rows: Rows, amount: float | None, seed: int) -> tuple[Rows, Rows]:
             where=rows.report.source,
             fix="give more rows, a valid file, or a smaller data.hold_out (0: no validation split)",
         )
-    return _part(rows, ~out, "the rest after holding out"), _part(rows, out, "held out")
+    return _part(rows, ~out, "not held out"), _part(rows, out, "held out")
 
 
 def _part(rows: Rows, chosen: np.ndarray, how: str) -> Rows:

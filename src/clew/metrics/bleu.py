@@ -23,7 +23,8 @@ def bleu(
     BLEU = BP · exp(¼ Σ_n log p_n), p_n the clipped n-gram precisions of the corpus, BP = exp(min(0, 1 - r/c)).
     An order without a match is smoothed exponentially. Raises ClewError where the two lists differ in length.
     """
-    return _score(BLEU(lowercase=lowercase, tokenize=tokenize), _bleu_of_sums, hypotheses, references)
+    # force: the text is scored as it comes; sacrebleu would warn on standard error where it looks tokenised
+    return _score(BLEU(lowercase=lowercase, tokenize=tokenize, force=True), _bleu_of_sums, hypotheses, references)
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:

@@ -184,11 +184,11 @@ class Training:
                 self.model, self.tokenizers, self.valid, self.recipe.decode, self.recipe.train.evaluate_examples
             )
             quality = figures[self.task.quality]
+            waited = 0 if quality > self.standing.best else self.standing.since_best + 1
             if quality >= self.standing.best:  # while nothing is right yet (0 and 0), the newer weights
                 self.standing = Standing(quality, self.progress.step)
                 self.run.save_model(self.model)
-            else:
-                self.standing.since_best += 1
+            self.standing.since_best = waited
         return figures
 
     def log(self, step: Step, validation: dict[str, Any] | None, events: Events) -> None:

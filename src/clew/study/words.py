@@ -90,6 +90,8 @@ def _evidence(best: Model, second: Model, quality: str, p_values: Mapping[tuple[
         if a["low"] <= b["high"] and b["low"] <= a["high"]:
             return "The intervals of these two overlap: one training each does not tell them apart."
         return "The intervals of these two do not overlap; with one seed each, this says nothing about other seeds."
+    if a["mean"] == b["mean"]:
+        return "These two do not differ."
     verdict = "beyond chance" if p_value < CHANCE else "within chance: do not choose between them by it"
     return f"The difference between these two is {verdict} (p {_p(p_value)}, {test})."
 
