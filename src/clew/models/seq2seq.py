@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from clew.config import Choice, Config
 from clew.data.batches import PairBatch
-from clew.errors import RecipeError
-from clew.models.translator import Memory, TranslatorOutput
+from clew.models.translator import Memory, TranslatorOutput, check_sharing
 from clew.nn.additive import FusedAdditive
 from clew.nn.attention import Score, attend, make_score
 from clew.nn.embedding import Embedding
@@ -120,12 +119,8 @@ class Seq2Seq(nn.Module):
 
     def __init__(self, config: Seq2SeqConfig, source_size: int, target_size: int, pad_id: int = 0) -> None:
         super().__init__()
-        if config.share_embeddings and source_size != target_size:
-            raise RecipeError(
-                f"vocabularies of {source_size} and {target_size} tokens cannot share an embedding",
-                where="model.share_embeddings",
-                fix="set tokenizer.joint=true or model.share_embeddings=false",
-            )
+        if config.share_embeddings:
+            check_sharing(source_size, target_size)
         self.config = config
         d, directions = config.d_model, 2 if config.bidirectional else 1
         self.target_attention = "" if config.attention.score == "none" else "attention.weights"

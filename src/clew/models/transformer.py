@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from clew.config import Choice
 from clew.data.batches import PairBatch
-from clew.errors import RecipeError
-from clew.models.translator import Memory, TranslatorOutput
+from clew.models.translator import Memory, TranslatorOutput, check_sharing
 from clew.nn.attention import KeyValues, MultiHeadAttention
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
@@ -162,12 +161,8 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig, source_size: int, target_size: int, pad_id: int = 0) -> None:
         super().__init__()
-        if config.share_embeddings and source_size != target_size:
-            raise RecipeError(
-                f"vocabularies of {source_size} and {target_size} tokens cannot share an embedding",
-                where="model.share_embeddings",
-                fix="set tokenizer.joint=true or model.share_embeddings=false",
-            )
+        if config.share_embeddings:
+            check_sharing(source_size, target_size)
         self.config = config
         self.source_embedding = Embedding(source_size, config.d_model, padding_idx=pad_id)
         self.target_embedding = self.source_embedding

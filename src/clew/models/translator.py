@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from clew.data.batches import PairBatch
+from clew.errors import RecipeError
 
 
 @dataclass
@@ -79,3 +80,13 @@ class Translator(Protocol):
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """Read one token of every hypothesis (batch·beam,), advance the cache, return hidden (batch·beam, d)."""
         ...
+
+
+def check_sharing(source_size: int, target_size: int) -> None:
+    """Refuse, with a RecipeError, to share one embedding between vocabularies of different sizes."""
+    if source_size != target_size:
+        raise RecipeError(
+            f"vocabularies of {source_size} and {target_size} tokens cannot share an embedding",
+            where="model.share_embeddings",
+            fix="set tokenizer.joint=true or model.share_embeddings=false",
+        )
