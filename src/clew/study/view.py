@@ -94,8 +94,9 @@ def build_view(
             sum(reached) / len(reached) if reached and len(reached) == len(times) else None
         )
     _mark_frontier(models, quality, higher)
+    labels = [variant.label for variant in plan.variants]
     return {
-        "title": " · ".join(variant.label for variant in plan.variants),
+        "title": " · ".join(labels) if len(labels) <= 3 else f"{len(labels)} models compared",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": __version__,
         "command": plan.command,
