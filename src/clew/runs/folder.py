@@ -90,10 +90,15 @@ class Run:
         os.replace(temporary, self.path / file)
 
     def model(self, device: str = "cpu") -> nn.Module:
-        """The trained model, in evaluation mode. Raises RunError where there is none yet, or a damaged one."""
+        """The trained model, in evaluation mode, on as many threads as its recipe says.
+
+        Raises RunError where there is none yet, or a damaged one.
+        """
         file = self.path / "model.safetensors"
         if not file.is_file():
             raise RunError("this run has no model yet", where=str(self.path), fix=self.go_on)
+        if self.recipe.train.threads:
+            torch.set_num_threads(self.recipe.train.threads)
         model = self.task.model(self.recipe.model, self.tokenizers())
         try:
             model.load_state_dict(load_file(file))
