@@ -12,6 +12,7 @@ import torch
 from clew import cli
 from clew.cli.compare import parse_vary
 from clew.recipe_file import load_recipe
+from clew.study.plan import make_plan, parse_budget
 
 HOME = Path(__file__).parents[2]
 PAGES = [HOME / "README.md", HOME / "CONTRIBUTING.md", *sorted((HOME / "docs").glob("*.md"))]
@@ -62,11 +63,9 @@ def test_commands_exist(page: Path) -> None:
         ]
         recipes = [HOME / str(each) for each in given if str(each).endswith(".toml")]
         settings = [str(each) for each in given if "=" in str(each)]
-        varied = [parse_vary(text) for text in context.params.get("vary") or []]
-        each_value = [f"{key}={value}" for key, values in varied for value in values]
-        for recipe in recipes:
-            for change in each_value or ["seed=1"]:
-                load_recipe(recipe, [*settings, change])
+        read = [load_recipe(recipe, settings)[0] for recipe in recipes]
+        if varied := dict(parse_vary(text) for text in context.params.get("vary") or []):
+            make_plan(read, varied, 1, Path("unused"), budget=parse_budget("1m"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
