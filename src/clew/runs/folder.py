@@ -18,7 +18,6 @@ from clew import __version__
 from clew.config import Recipe, build
 from clew.errors import RunError
 from clew.recipe_file import dump_recipe, load_recipe
-from clew.text.pair import Tokenizers
 from clew.train.checkpoint import unshared
 
 
@@ -65,7 +64,7 @@ class Run:
         """What to do about a run that has not finished."""
         return f"finish it: clew train {self.path} --resume"
 
-    def start(self, recipe: Recipe, tokenizers: Tokenizers) -> None:
+    def start(self, recipe: Recipe, tokenizers: Any) -> None:
         """Write what is known before the first step; recipe.toml, which makes the folder a run, comes last."""
         self.path.mkdir(parents=True, exist_ok=True)
         tokenizers.save(self.path)
@@ -73,15 +72,14 @@ class Run:
             "clew_version": __version__,
             "task": recipe.task.model_dump(mode="json"),
             "model": recipe.model.model_dump(mode="json"),
-            "source_vocab_size": len(tokenizers.source),
-            "target_vocab_size": len(tokenizers.target),
-            **tokenizers.ids,
+            **tokenizers.describe(),
         }
         write(self.path / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write(self.path / "recipe.toml", dump_recipe(recipe))
 
-    def tokenizers(self) -> Tokenizers:
-        return Tokenizers.load(self.path)
+    def tokenizers(self) -> Any:
+        """What the task reads text with."""
+        return self.task.load_tokenizers(self.path)
 
     def save_model(self, model: nn.Module, file: str = "model.safetensors") -> None:
         """Write the weights, whole or not at all."""

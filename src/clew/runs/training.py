@@ -20,7 +20,6 @@ from clew.errors import CheckpointError, RunError
 from clew.runs.card import write_card
 from clew.runs.events import Events
 from clew.runs.folder import Run, device_of, writing
-from clew.text.pair import Tokenizers
 from clew.train import checkpoint
 from clew.train.average import Average
 from clew.train.budget import Progress
@@ -114,7 +113,7 @@ class Training:
         self.data = build("data", recipe.data)
         rows = self.data.split("train")
         self.valid = self.data.split("valid")
-        self.tokenizers: Tokenizers = run.tokenizers() if run.started else self.task.tokenizers(rows, recipe.tokenizer)
+        self.tokenizers: Any = run.tokenizers() if run.started else self.task.tokenizers(rows, recipe.tokenizer)
         self.model: nn.Module = self.task.model(recipe.model, self.tokenizers).to(device_of(settings.device))
         self.batches = self.task.batches(rows, self.tokenizers, settings, recipe.seed)
         self.optimizer = build("optimizer", settings.optimizer)(self.model)
@@ -163,8 +162,7 @@ class Training:
     def describe(self) -> str:
         """One line: the model, its size, what it goes on from."""
         count = sum(parameter.numel() for parameter in self.model.parameters())
-        kind, vocabulary = self.recipe.model.kind, len(self.tokenizers.target)
-        return f"{kind}: {count:,} parameters, {vocabulary:,} target tokens in the vocabulary"
+        return f"{self.recipe.model.kind}: {count:,} parameters, {self.tokenizers}"
 
     @property
     def stopped_early(self) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -81,6 +82,10 @@ class Translate:
             joint = Tokenizer.train(source + target, config)
             return Tokenizers(joint, joint)
         return Tokenizers(Tokenizer.train(source, config), Tokenizer.train(target, config))
+
+    def load_tokenizers(self, folder: Path) -> Tokenizers:
+        """Those that a run folder holds."""
+        return Tokenizers.load(folder)
 
     def pairs(self, rows: Rows, tokenizers: Tokenizers) -> Pairs:
         source, target = self.columns(rows)

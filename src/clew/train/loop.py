@@ -85,7 +85,8 @@ def fit(
             used.append(batch)
             with autocast(device, precision):
                 loss = objective(model, batch.to(device))
-            loss.total.backward()
+            if loss.total.requires_grad:  # a compiled engine has updated its tables by now
+                loss.total.backward()
             total, count = total + loss.total.item(), count + loss.count
             for name, value in loss.parts.items():
                 parts[name] = parts.get(name, 0.0) + value.item()
@@ -129,6 +130,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
 def scale_gradients(parameters: list[nn.Parameter], count: int, clip_norm: float | None) -> float:
     """Turn summed gradients into means over `count`, clip their norm, and return the norm before clipping."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return 0.0
     norm = torch.nn.utils.get_total_norm(gradients).item() / count
     scale = 1.0 if clip_norm is None or norm <= clip_norm else clip_norm / norm
     torch._foreach_mul_(gradients, scale / count)
