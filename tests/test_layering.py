@@ -24,9 +24,10 @@ FLOORS = {
     "cli": 8, "__main__": 9,
 }  # fmt: skip
 
-# Within models/, a variant imports the file of the paper that it varies, and all the shared shapes of a translator.
+# Within models/, a variant imports the file of the paper that it varies, and all what models of their kind share: the
+# shapes of a translator, word vectors in hand.
 PARENTS: dict[str, set[str]] = {"encoder_translator": {"transformer"}}
-SHARED_BY_MODELS = {"translator"}
+SHARED_BY_MODELS = {"translator", "vectors"}
 
 # What passes between two rooms of one floor: models read the batches that data makes, and a task's predictions carry
 # the attention that inspect reads off.

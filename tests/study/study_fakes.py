@@ -14,6 +14,8 @@ from clew.config import Choice, Recipe
 from clew.data.rows import ReadReport, Rows
 from clew.errors import NonFiniteLoss
 from clew.runs.folder import Run
+from clew.tasks.examples import Example
+from clew.tasks.translate import Translate, TranslateConfig
 
 STEPS = 8
 QUALITY = {"none": 18.0, "additive": 30.0, "dot": 29.0, "cosine": 24.0}
@@ -47,10 +49,13 @@ class FakeTask:
         target: str = "fr"
         alignment: str = "alignment"
 
-    quality = "bleu"
+    quality, items, counted = "bleu", "sentence", "target tokens"
 
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    def examples(self, data: FakeData, splits: list[str]) -> list[Example]:
+        return Translate.examples(Translate(TranslateConfig(source="en", target="fr")), data, splits)
 
     def predict(self, model: str, tokenizers: Any, texts: list[str], decode: Any, *, attention: bool) -> Iterator[Any]:
         for text in texts:

@@ -10,9 +10,10 @@ from clew.runs.folder import Run
 from clew.study import report
 from clew.study.compare import compare
 from clew.study.plan import make_plan
-from clew.study.report import by_length, write_report
+from clew.study.report import write_report
 from clew.study.view import Finished, curve
 from clew.study.words import figure, markdown
+from clew.tasks.examples import by_length
 
 KEY = "model.attention.score"
 

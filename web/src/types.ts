@@ -43,7 +43,7 @@ export type Output = {
 
 export type Sentence = {
   source: string;
-  reference: string;
+  reference: string; // "" where there is none
   gold_alignment: [number, number][] | null; // word indices, source first
   outputs: Record<string, Output>;
 };
@@ -61,5 +61,7 @@ export type CompareView = {
   metrics: Record<string, Metric>;
   models: Model[];
   quality_target: number | null; // what cpu_seconds_to_quality refers to
+  items: string; // what every model is shown: "sentence", "word"
+  counted: string; // what a budget in tokens counts: "target tokens", "words"
   sentences: Sentence[];
 };

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clew.config import build
-from clew.data.rows import Rows
 from clew.inspect.attention import salient
-from clew.metrics import bleu, chrf, paired_bootstrap, parse_links
+from clew.metrics import bleu, chrf, paired_bootstrap
 from clew.page.single_file import single_file
 from clew.runs.folder import Run
 from clew.study.compare import reason
@@ -20,19 +17,8 @@ from clew.study.plan import Plan
 from clew.study.view import Finished, View, build_view, main_split
 from clew.study.words import markdown, ranked, summarise
 
-SHOWN = (0.05, 0.25, 0.5, 0.75, 0.95)  # which sentences of the split that runs are judged by: quantiles of length
-SHOWN_OTHER = (0.25, 0.75)  # and of each other split that they measured
 DIGITS = 3  # of attention weights, which are shown as shades
 PAIRED = {"bleu": bleu, "chrf": chrf}  # metrics that two sets of outputs can be compared by, sentence by sentence
-
-
-@dataclass(frozen=True)
-class Example:
-    """A sentence that every model is shown."""
-
-    source: str
-    reference: str
-    gold: list[list[int]] | None  # [source word, target word]
 
 
 def write_report(folder: Path, *, target: float | None = None) -> View:
@@ -51,12 +37,13 @@ def write_report(folder: Path, *, target: float | None = None) -> View:
     }
     read = {id: [Finished(seed, run.results(), run.metrics()) for seed, run in of.items()] for id, of in runs.items()}
     recipe = plan.variants[0].recipe
-    view = build_view(plan, read, failed, build("task", recipe.task).quality, target)
+    task = build("task", recipe.task)
+    view = build_view(plan, read, failed, task.quality, target) | {"items": task.items, "counted": task.counted}
     data = build("data", recipe.data)
     firsts = {id: next(iter(of.values())) for id, of in runs.items() if of}
     results = next(iter(firsts.values())).results()
     view["data"] = describe_data(data, results)
-    view["sentences"] = sentences(choose_examples(data, recipe.task, list(results["splits"])), firsts)
+    view["sentences"] = sentences(task.examples(data, list(results["splits"])), firsts)
     view["summary"] = summarise(view, p_values(view, firsts, data))
     (folder / "report.json").write_text(json.dumps(view, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     (folder / "report.md").write_text(markdown(view), encoding="utf-8")
@@ -81,33 +68,12 @@ def p_values(view: View, firsts: Mapping[str, Run], data: Any) -> dict[tuple[str
 def describe_data(data: Any, results: Mapping[str, Any]) -> str:
     """Name a data source, its licence, what was read of it and the sentences of the splits that were measured."""
     name = getattr(data.config, "name", data.config.kind)
-    measured = ", ".join(f"{split} {figures['sentences']:,} rows" for split, figures in results["splits"].items())
-    return "; ".join([f"{name} (licence: {data.about['licence']})", *results["data"], measured])
+    measured = [f"{split} {f['sentences']:,} rows" for split, f in results["splits"].items() if "sentences" in f]
+    parts = [f"{name or data.config.kind} (licence: {data.about['licence']})", *results["data"], ", ".join(measured)]
+    return "; ".join(part for part in parts if part)
 
 
-def choose_examples(data: Any, task: Any, splits: Sequence[str]) -> list[Example]:
-    """Take sentences of varied lengths from the splits that the runs measured, most from the first."""
-    examples = []
-    for n, split in enumerate(splits):
-        rows = data.split(split)
-        examples += [_example(rows, i, task) for i in by_length(rows[task.source], SHOWN_OTHER if n else SHOWN)]
-    return examples
-
-
-def by_length(texts: Sequence[str], quantiles: Sequence[float]) -> list[int]:
-    """The rows at the given quantiles of length in words, each row once."""
-    order = sorted(range(len(texts)), key=lambda i: (len(texts[i].split()), i))
-    return list(dict.fromkeys(order[math.floor(q * (len(order) - 1))] for q in quantiles)) if order else []
-
-
-def _example(rows: Rows, i: int, task: Any) -> Example:
-    gold = None
-    if task.alignment in rows.columns:
-        gold = [list(link) for link in sorted(parse_links(rows[task.alignment][i])[1])]
-    return Example(rows[task.source][i], rows[task.target][i], gold)
-
-
-def sentences(examples: Sequence[Example], runs: Mapping[str, Any]) -> list[dict[str, Any]]:
+def sentences(examples: Sequence[Any], runs: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Have every model (its first seed) predict the same examples, and keep what it looked at."""
     texts = [example.source for example in examples]
     predicted = {}

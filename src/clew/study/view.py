@@ -160,7 +160,7 @@ def _model(variant: Variant, runs: Sequence[Finished], failed: str | None, quali
         "settings": variant.settings,
         "results": {key: asdict(of_scores([score[key] for score in scores])) for key in shared},
         "train_tokens_per_cpu_second": _measured(run.results["train_tokens_per_cpu_second"] for run in runs),
-        "decode_sentences_per_cpu_second": _measured(_decode_speed(run) for run in runs),
+        "decode_sentences_per_cpu_second": _measured(speed for run in runs if (speed := _decode_speed(run))),
         "cpu_seconds": _measured(run.results["cpu_seconds"] for run in runs),
         "cpu_seconds_to_quality": None,
         "curves": [{"seed": run.seed, "points": curve(run.rows, quality)} for run in runs],
@@ -174,9 +174,10 @@ def _measured(values: Iterable[float]) -> dict[str, Any] | None:
     return asdict(over_seeds(measured)) if measured else None
 
 
-def _decode_speed(run: Finished) -> float:
-    """Sentences per CPU-second on the split that the run is judged by."""
-    return float(run.results["splits"][main_split(run.results)]["decode_sentences_per_cpu_second"])
+def _decode_speed(run: Finished) -> float | None:
+    """Sentences per CPU-second on the split that the run is judged by, where the task decodes."""
+    speed: float | None = run.results["splits"][main_split(run.results)].get("decode_sentences_per_cpu_second")
+    return speed
 
 
 def curve(rows: Sequence[Mapping[str, Any]], quality: str) -> list[dict[str, Any]]:

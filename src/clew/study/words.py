@@ -20,7 +20,7 @@ def summarise(view: View, p_values: Mapping[tuple[str, str], float] | None = Non
     ranking = ranked(view, view["quality"])
     return [
         *_winner(view, ranking, p_values or {}),
-        *_cost(ranking),
+        *_cost(ranking, view["counted"]),
         *_target(view),
         *_others(view),
         *(f"{named(m)} failed: {m['failed']}" for m in view["models"] if m.get("failed")),
@@ -100,22 +100,24 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
-def _cost(ranking: list[Model]) -> Iterator[str]:
+def _cost(ranking: list[Model], counted: str) -> Iterator[str]:
     if not ranking:
         return
     best = ranking[0]
     yield (
         f"{named(best)} has {best['parameters']:,} parameters and trained for {_duration(best['cpu_seconds']['mean'])} "
-        f"at {figure(best['train_tokens_per_cpu_second']['mean'])} target tokens per CPU-second."
+        f"at {figure(best['train_tokens_per_cpu_second']['mean'])} {counted} per CPU-second."
     )
     if len(ranking) > 1:
         training, decoding = "train_tokens_per_cpu_second", "decode_sentences_per_cpu_second"
         train = max(ranking, key=lambda m: m[training]["mean"])
-        decode = max(ranking, key=lambda m: m[decoding]["mean"])
-        yield (
-            f"Fastest to train is {named(train)} ({figure(train[training]['mean'])} target tokens per CPU-second), "
-            f"fastest to decode is {named(decode)} ({figure(decode[decoding]['mean'])} sentences per CPU-second)."
-        )
+        said = f"Fastest to train is {named(train)} ({figure(train[training]['mean'])} {counted} per CPU-second)"
+        if all(m[decoding] for m in ranking):
+            decode = max(ranking, key=lambda m: m[decoding]["mean"])
+            said += (
+                f", fastest to decode is {named(decode)} ({figure(decode[decoding]['mean'])} sentences per CPU-second)"
+            )
+        yield f"{said}."
 
 
 def _duration(seconds: float) -> str:
@@ -194,7 +196,13 @@ def _header(view: View) -> Iterator[str]:
 
 def _table(view: View) -> Iterator[str]:
     columns = [f"{m['label']} {'↑' if m['higher_is_better'] else '↓'}" for m in view["metrics"].values()]
-    columns = ["model", "parameters", *columns, "train tokens / CPU-s", "decoded sentences / CPU-s", "training CPU-s"]
+    costs = {
+        "train_tokens_per_cpu_second": f"{view['counted']} trained on / CPU-s",
+        "decode_sentences_per_cpu_second": "decoded sentences / CPU-s",
+        "cpu_seconds": "training CPU-s",
+    }
+    costs = {key: label for key, label in costs.items() if any(model[key] for model in view["models"])}
+    columns = ["model", "parameters", *columns, *costs.values()]
     target = view["quality_target"]
     if target is not None:
         columns.append(f"CPU-s to validation {target_label(view)}")
@@ -206,10 +214,7 @@ def _table(view: View) -> Iterator[str]:
             _cell(model["label"]) + (" (on the frontier)" if model["on_frontier"] else ""),
             f"{model['parameters']:,}" if model["seeds"] else "failed",
             *(result(view, model, key) for key in view["metrics"]),
-            *(
-                with_interval(model[key])
-                for key in ("train_tokens_per_cpu_second", "decode_sentences_per_cpu_second", "cpu_seconds")
-            ),
+            *(with_interval(model[key]) for key in costs),
             *([] if target is None else ["never" if seconds is None else figure(seconds)]),
         ]
         yield f"| {' | '.join(cells)} |"
@@ -222,7 +227,8 @@ def _translations(view: View) -> Iterator[str]:
     labels = {model["id"]: model["label"] for model in view["models"]}
     for sentence in view["sentences"]:
         yield from (f"## {_cell(sentence['source'])}", "", "| | |", "|---|---|")
-        yield f"| reference | {_cell(sentence['reference'])} |"
+        if sentence["reference"]:
+            yield f"| reference | {_cell(sentence['reference'])} |"
         yield from (f"| {_cell(labels[id])} | {_cell(out['text'])} |" for id, out in sentence["outputs"].items())
         yield ""
 

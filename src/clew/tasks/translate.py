@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,8 +21,12 @@ from clew.decode.search import Hypothesis, Limits, search
 from clew.errors import DataError, RecipeError
 from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
+from clew.tasks.examples import Example, by_length
 from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
+
+SHOWN = (0.05, 0.25, 0.5, 0.75, 0.95)  # which sentences of the first split reports show: quantiles of length
+SHOWN_OTHER = (0.25, 0.75)  # and of each other split
 
 Model = Any
 """An nn.Module that offers what `clew.models.translator.Translator` lists: Python has no type for both at once."""
@@ -59,6 +63,8 @@ class Translate:
 
     Config = TranslateConfig
     quality = "bleu"  # the metric that early stopping and comparisons look at; higher is better
+    items = "sentence"  # what an example is, and what a budget in tokens counts: the words of reports
+    counted = "target tokens"
 
     def __init__(self, config: TranslateConfig) -> None:
         self.config = config
@@ -176,6 +182,19 @@ class Translate:
             ):
                 out.append(sentence_maps(maps, row, int(target), int(source)))
         return out
+
+    def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
+        """Sentences of varied lengths from the splits that runs measured, most from the first."""
+        found = []
+        for n, split in enumerate(splits):
+            rows = data.split(split)
+            source, target = self.columns(rows)
+            for i in by_length(source, SHOWN_OTHER if n else SHOWN):
+                gold = None
+                if self.config.alignment in rows.columns:
+                    gold = [list(link) for link in sorted(parse_links(rows[self.config.alignment][i])[1])]
+                found.append(Example(source[i], target[i], gold))
+        return found
 
     # Which metrics.
 

@@ -49,8 +49,8 @@ function costColumns(data: CompareView): Column[] {
     },
     measured(data.models, { key: "cost", label: "Training", unit: "CPU s", higherIsBetter: false,
       about: "CPU time of one training" }, (model) => model.cpu_seconds),
-    measured(data.models, { key: "training", label: "Training speed", unit: "tokens / CPU s", higherIsBetter: true,
-      about: "Target tokens trained on per CPU second" }, (model) => model.train_tokens_per_cpu_second),
+    measured(data.models, { key: "training", label: "Training speed", unit: `${data.counted.split(" ").pop()} / CPU s`, higherIsBetter: true,
+      about: `${data.counted}, trained on per CPU second` }, (model) => model.train_tokens_per_cpu_second),
     measured(data.models, { key: "decoding", label: "Decoding", unit: "sentences / CPU s", higherIsBetter: true,
       about: "Sentences translated per CPU second" }, (model) => model.decode_sentences_per_cpu_second),
     {
@@ -58,7 +58,8 @@ function costColumns(data: CompareView): Column[] {
       about: "Trainable parameters", value: (model) => model.parameters || null,
     },
   ];
-  return columns.filter((column) => column.key !== "to_quality" || data.quality_target != null);
+  return columns.filter((column) =>
+    column.key === "to_quality" ? data.quality_target != null : column.key !== "decoding" || data.models.some(column.value));
 }
 
 /** "BLEU 75": the quality that "time to quality" refers to. */
