@@ -5,17 +5,29 @@ from __future__ import annotations
 import copy
 import math
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clew.models.transformer import DecoderLayer, Residual, Transformer, TransformerCache
+from clew.models.transformer import DecoderLayer, EncoderLayer, Residual, Transformer, TransformerConfig
 from clew.models.translator import Memory
-from clew.nn.attention import Score
-from clew.nn.feedforward import ACTIVATIONS
+from clew.nn.attention import MultiHeadAttention, Score
+from clew.nn.feedforward import ACTIVATIONS, FeedForward
 from clew.nn.positions import rotate
+
+
+class Dense:
+    """f(x Wᵀ + b); f is the identity, or ReLU. W lies in memory by columns: few rows of x read it faster so."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, relu: bool = False) -> None:
+        self.weight, self.bias, self.relu = weight.detach().t().contiguous().t(), bias.detach(), relu
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = F.linear(x, self.weight, self.bias)
+        return y.relu_() if self.relu else y
 
 
 class Int8Linear(nn.Module):
@@ -42,124 +54,193 @@ class Int8Linear(nn.Module):
 
 
 def engine(model: Any, precision: str) -> Any:
-    """What decodes like `model`, faster: in fp32 the same, in bf16 and int8 (on a CPU) nearly so.
+    """What decodes like `model` as it is now, faster: in fp32 the same, in bf16 and int8 (on a CPU) nearly so.
 
     The model itself is left as it is, in evaluation mode.
     """
     model.eval()
-    if precision == "fp32":
-        return TransformerEngine(model) if isinstance(model, Transformer) else model
-    fast = copy.deepcopy(model)
     if precision == "bf16":
-        fast.to(torch.bfloat16)
-        return TransformerEngine(fast) if isinstance(model, Transformer) else fast
-    steps = TransformerEngine(fast, int8=True) if isinstance(model, Transformer) else fast
+        model = copy.deepcopy(model).to(torch.bfloat16)
+    if isinstance(model, Transformer):
+        return TransformerEngine(model, Int8Linear if precision == "int8" else Dense)
+    if precision != "int8":
+        return model
+    fast = copy.deepcopy(model)
     for parent in list(fast.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear and not isinstance(parent, Score):  # scores read their weights themselves
                 setattr(parent, name, Int8Linear(child.weight, child.bias))
     # Beside the table, which stays as it is: embeddings are looked up in it.
-    steps.__dict__["project"] = Int8Linear(*model.output_table())
-    return steps
+    fast.__dict__["project"] = Int8Linear(*model.output_table())
+    return fast
 
 
-class Past:
-    """Keys and values of one layer's decoded positions, side by side: (rows, 2, heads, length, d_head)."""
+@dataclass
+class EngineCache:
+    """Keys and values of what was decoded so far, which never move while hypotheses do.
 
-    def __init__(self) -> None:
-        self.both: Tensor | None = None
+    past (layers, 2, batch, heads, room, d_head): hypothesis i of a sentence wrote those of position t into slot
+    t·beam + i. lineage (batch, 1, beam, slots): 0 where a hypothesis descends from the one that wrote the slot, else
+    -inf; None for a beam of one. memory (layers, 2, batch, heads, source, d_head); mask (batch, 1, 1, source): 0 or -inf.
+    """
 
-    @property
-    def length(self) -> int:
-        return 0 if self.both is None else self.both.shape[3]
+    past: Tensor
+    memory: Tensor
+    mask: Tensor
+    beam: int
+    lineage: Tensor | None = None
+    length: int = 0
 
-    def append(self, both: Tensor) -> Tensor:
-        self.both = both if self.both is None else torch.cat([self.both, both], dim=3)
-        return self.both
+    def advance(self) -> Tensor:
+        """Make room for one more position; the past with it, (layers, 2, batch, heads, slots, d_head)."""
+        self.length += 1
+        slots = self.length * self.beam
+        if slots > self.past.shape[4]:
+            self.past = torch.cat([self.past, torch.empty_like(self.past)], dim=4)
+        if self.beam > 1:
+            alone = torch.eye(self.beam, dtype=self.mask.dtype, device=self.mask.device).log()  # 0 and -inf
+            alone = alone.expand(len(self.mask), 1, -1, -1)
+            self.lineage = alone if self.lineage is None else torch.cat([self.lineage, alone], dim=3)
+        return self.past[:, :, :, :, :slots]
 
-    def select(self, rows: Tensor) -> None:
-        if self.both is not None:
-            self.both = self.both.index_select(0, rows)
+    def reorder(self, rows: Tensor) -> None:
+        """Move hypotheses (batch·beam,) within their sentences."""
+        if self.lineage is not None:
+            self.lineage = self.lineage.flatten(0, 2).index_select(0, rows).unflatten(0, (-1, 1, self.beam))
+
+    def keep(self, sentences: Tensor, rows: Tensor) -> None:
+        """Drop finished sentences: keep these sentences (n,) and their hypotheses' rows (n·beam,)."""
+        self.reorder(rows)
+        self.past, self.memory = (kept.index_select(2, sentences) for kept in (self.past, self.memory))
+        self.mask = self.mask.index_select(0, sentences)
 
 
 class TransformerEngine:
-    """A Transformer's `encode`, `start`, `step` and `project`; `step` is the decoder written out for one position.
+    """A Transformer's `encode`, `start`, `step` and `project` written out for decoding.
 
-    Query, key and value are one product, keys and values one cache, and few modules are called. The equation that it
-    equals is `Transformer.step`.
+    Query, key and value are one product, keys and values of the memory one product for all layers, and few modules are
+    called. The equations that it equals are `Transformer.encode` and `Transformer.step`. `make`: Dense or Int8Linear.
     """
 
     parallel = False
 
-    def __init__(self, model: Transformer, *, int8: bool = False) -> None:
+    def __init__(self, model: Transformer, make: Any) -> None:
         self.model, self.config = model, model.config
-        self.layers = [LayerEngine(layer, model.config, int8) for layer in model.decoder.layers]  # type: ignore[arg-type]
-        self.encode, self.project = model.encode, model.project
+        self.encoder = [EncoderEngine(layer, model.config, make) for layer in model.encoder.layers]  # type: ignore[arg-type]
+        self.decoder = [DecoderEngine(layer, model.config, make) for layer in model.decoder.layers]  # type: ignore[arg-type]
+        cross: list[Any] = [layer.cross_attention for layer in model.decoder.layers]
+        self.memory = joined([part for each in cross for part in (each.key, each.value)], make)
+        self.project = make(*model.output_table())
         self.scale = math.sqrt(model.config.d_model)
 
-    def start(self, memory: Memory, beam: int = 1) -> TransformerCache:
-        cache = self.model.start(memory, beam)
-        cache.past = [Past() for _ in self.layers]  # type: ignore[misc]
-        return cache
+    def encode(self, source: Tensor, source_mask: Tensor) -> Memory:
+        x = self.model.embed(self.model.source_embedding, source)
+        mask = additive(source_mask, x)
+        for layer in self.encoder:
+            x = layer(x, mask)
+        return Memory(self.model.encoder.norm(x), source_mask)
 
-    def step(self, tokens: Tensor, cache: TransformerCache) -> Tensor:
+    def start(self, memory: Memory, beam: int = 1) -> EngineCache:
+        """An empty past with room for a first few positions; the memory is projected once per sentence."""
+        batch, layers, heads = len(memory.states), len(self.decoder), self.config.n_heads
+        projected = self.memory(memory.states).view(batch, -1, layers, 2, heads, self.config.d_model // heads)
+        past = projected.new_empty(layers, 2, batch, heads, 32 * beam, projected.shape[-1])
+        return EngineCache(past, projected.permute(2, 3, 0, 4, 1, 5), additive(memory.mask, memory.states), beam)
+
+    def step(self, tokens: Tensor, cache: EngineCache) -> Tensor:
         """tokens (B·beam,) -> hidden (B·beam, d_model)."""
         embedded = F.embedding(tokens, self.model.target_embedding.weight)[:, None] * self.scale
-        x = self.model.positions(embedded, cache.length).squeeze(1)
-        for layer, past, memory in zip(self.layers, cache.past, cache.memory, strict=True):
-            x = layer.step(x, past, memory, cache.mask)  # type: ignore[arg-type]
-        return self.model.decoder.norm(x)
+        x = self.model.positions(embedded, cache.length).view(-1, cache.beam, self.config.d_model)
+        for layer, past, memory in zip(self.decoder, cache.advance(), cache.memory, strict=True):
+            x = layer.step(x, past, memory, cache)
+        return self.model.decoder.norm(x).flatten(0, 1)
 
 
-class LayerEngine:
-    """One decoder layer on x (rows, d_model)."""
+def additive(mask: Tensor, x: Tensor) -> Tensor:
+    """mask (batch, source), True = may attend, as what is added to scores: (batch, 1, 1, source), 0 or -inf."""
+    return x.new_zeros(mask.shape).masked_fill_(~mask, -torch.inf)[:, None, None]
 
-    def __init__(self, layer: DecoderLayer, config: Any, int8: bool) -> None:
-        own, cross, inner = layer.self_attention, layer.cross_attention, layer.feedforward.inner
-        self.n_heads, self.rotary = own.n_heads, own.rotary
-        joined = torch.cat([part.weight for part in (own.query, own.key, own.value)])
-        bias = torch.cat([part.bias for part in (own.query, own.key, own.value)])
-        make: Any = Int8Linear if int8 else Dense
-        self.query_key_value, self.own_output = make(joined, bias), make(own.output.weight, own.output.bias)
-        self.query, self.cross_output = (
-            make(cross.query.weight, cross.query.bias),
-            make(cross.output.weight, cross.output.bias),
+
+def joined(parts: list[nn.Linear], make: Any) -> Any:
+    """Linear maps of the same input as one."""
+    return make(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
+
+
+class SelfAttention:
+    """Multi-head self-attention with query, key and value as one product."""
+
+    def __init__(self, attention: MultiHeadAttention, make: Any) -> None:
+        self.n_heads, self.rotary = attention.n_heads, attention.rotary
+        self.project = joined([attention.query, attention.key, attention.value], make)
+        self.output = make(attention.output.weight, attention.output.bias)
+
+    def heads(self, x: Tensor) -> Tensor:
+        """x (batch, T, d_model) -> query, key and value (3, batch, heads, T, d_head)."""
+        return self.project(x).view(*x.shape[:2], 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+
+
+def merge(heads: Tensor) -> Tensor:
+    """(batch, heads, T, d_head) -> (batch, T, d_model)."""
+    return heads.transpose(1, 2).flatten(2)
+
+
+class EncoderEngine:
+    """One encoder layer on x (batch, source, d_model)."""
+
+    def __init__(self, layer: EncoderLayer, config: TransformerConfig, make: Any) -> None:
+        self.attention = SelfAttention(layer.attention, make)
+        self.feedforward = FeedForwardEngine(layer.feedforward, config, make)
+        self.around_attention, self.around_feedforward = (
+            Around(layer.around_attention),
+            Around(layer.around_feedforward),
         )
-        fuse = int8 and config.activation == "relu"
-        self.inner = Int8Linear(inner.weight, inner.bias, relu=True) if fuse else make(inner.weight, inner.bias)
-        self.activation: Any = None if fuse else ACTIVATIONS[config.activation]
-        self.outer = make(layer.feedforward.outer.weight, layer.feedforward.outer.bias)
+
+    def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
+        query, key, value = self.attention.heads(self.around_attention.before(x))
+        if self.attention.rotary:
+            query, key = rotate(query), rotate(key)
+        seen = F.scaled_dot_product_attention(query, key, value, mask)
+        x = self.around_attention.after(x, self.attention.output(merge(seen)))
+        return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x)))
+
+
+class DecoderEngine:
+    """One decoder layer on x (batch, beam, d_model): the hypotheses of a sentence are positions of one attention."""
+
+    def __init__(self, layer: DecoderLayer, config: TransformerConfig, make: Any) -> None:
+        cross = layer.cross_attention
+        self.attention = SelfAttention(layer.self_attention, make)
+        self.query = make(cross.query.weight, cross.query.bias)
+        self.output = make(cross.output.weight, cross.output.bias)
+        self.feedforward = FeedForwardEngine(layer.feedforward, config, make)
         self.around_self, self.around_cross = Around(layer.around_self), Around(layer.around_cross)
         self.around_feedforward = Around(layer.around_feedforward)
 
-    def step(self, x: Tensor, past: Past, memory: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        rows = x.shape[0]
-        heads = self.query_key_value(self.around_self.before(x)).view(rows, 3, self.n_heads, 1, -1)
-        if self.rotary:
-            heads = torch.cat(
-                [rotate(heads[:, :2].flatten(0, 1), past.length).view(rows, 2, *heads.shape[2:]), heads[:, 2:]], 1
-            )
-        both = past.append(heads[:, 1:])
-        seen = F.scaled_dot_product_attention(heads[:, 0], both[:, 0], both[:, 1])  # (rows, heads, 1, d_head)
-        x = self.around_self.after(x, self.own_output(seen.reshape(rows, -1)))
-        # The beams of one sentence are positions of one attention over its memory.
-        query = self.query(self.around_cross.before(x)).view(memory[0].shape[0], -1, self.n_heads, seen.shape[-1])
-        seen = F.scaled_dot_product_attention(query.transpose(1, 2), *memory, mask).transpose(1, 2)
-        x = self.around_cross.after(x, self.cross_output(seen.reshape(rows, -1)))
-        hidden = self.inner(self.around_feedforward.before(x))
-        if self.activation is not None:
-            hidden = self.activation(hidden)
-        return self.around_feedforward.after(x, self.outer(hidden))
+    def step(self, x: Tensor, past: Tensor, memory: Tensor, cache: EngineCache) -> Tensor:
+        """past, memory: (2, batch, heads, slots or source, d_head); the last `beam` slots are for x."""
+        heads = self.attention.heads(self.around_self.before(x))
+        if self.attention.rotary:  # all hypotheses stand at one position
+            heads = torch.cat([rotate(heads[:2, ..., None, :], cache.length - 1).squeeze(-2), heads[2:]])
+        past[:, :, :, -cache.beam :] = heads[1:]
+        seen = F.scaled_dot_product_attention(heads[0], past[0], past[1], cache.lineage)
+        x = self.around_self.after(x, self.attention.output(merge(seen)))
+        query = self.query(self.around_cross.before(x)).unflatten(-1, (self.attention.n_heads, -1)).transpose(1, 2)
+        seen = F.scaled_dot_product_attention(query, memory[0], memory[1], cache.mask)
+        x = self.around_cross.after(x, self.output(merge(seen)))
+        return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x)))
 
 
-class Dense:
-    """x Wᵀ + b."""
+class FeedForwardEngine:
+    """W_2 f(W_1 x + b_1) + b_2."""
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight, self.bias = weight.detach(), bias.detach()
+    def __init__(self, feedforward: FeedForward, config: TransformerConfig, make: Any) -> None:
+        inner, outer, relu = feedforward.inner, feedforward.outer, config.activation == "relu"
+        self.inner, self.outer = make(inner.weight, inner.bias, relu=relu), make(outer.weight, outer.bias)
+        self.activation = None if relu else ACTIVATIONS[config.activation]
 
     def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        hidden = self.inner(x)
+        return self.outer(hidden if self.activation is None else self.activation(hidden))
 
 
 class Around:
@@ -174,4 +255,6 @@ class Around:
         return F.layer_norm(x, *self.norm) if self.pre else x
 
     def after(self, x: Tensor, fx: Tensor) -> Tensor:
-        return x + fx if self.pre else F.layer_norm(x + fx, *self.norm)
+        """Writes over fx, which nobody else holds."""
+        x = fx.add_(x)
+        return x if self.pre else F.layer_norm(x, *self.norm)
