@@ -151,3 +151,28 @@ def binary_rows(data: np.ndarray, at: int, spans: np.ndarray, matrix: np.ndarray
         matrix[row] = data[at + 1 : at + 1 + width]
         at += 1 + width
     return len(matrix), at
+
+
+@njit(cache=True, error_model="numpy")
+def dictionary_entries(
+    data: np.ndarray, at: int, spans: np.ndarray, counts: np.ndarray, kinds: np.ndarray
+) -> tuple[int, int]:
+    """Read entries "word NUL int64 count, int8 kind" of a fastText dictionary from data[at:], uint8, little-endian.
+
+    Fills spans (n, 2), counts (n,) and kinds (n,). Returns the entries read and the position of the first that is cut
+    short (the position after the last otherwise).
+    """
+    for entry in range(len(counts)):
+        begin = at
+        while at < len(data) and data[at] != 0:
+            at += 1
+        if at + 10 > len(data):
+            return entry, begin
+        spans[entry, 0], spans[entry, 1] = begin, at
+        count = np.uint64(0)
+        for byte in range(8):
+            count |= np.uint64(data[at + 1 + byte]) << np.uint64(8 * byte)
+        counts[entry] = count
+        kinds[entry] = data[at + 9]
+        at += 10
+    return len(counts), at

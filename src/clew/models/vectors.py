@@ -107,15 +107,16 @@ class WordVectors:
 
     @cached_property
     def scale(self) -> np.ndarray:
-        """1/|w| of each row (V,), 0 for a row of zeros: a row's cosine is its product times this."""
-        norms = np.concatenate([np.sqrt(np.einsum("ij,ij->i", b, b)) for _, b in self._blocks(len(self))] or [[]])
+        """1/|w| of each row (V,), 0 where |w| < 1e-37: a row's cosine is its product times this."""
+        squares = [np.einsum("ij,ij->i", b, b, dtype=np.float64) for _, b in self._blocks(len(self))]
+        norms = np.sqrt(np.concatenate([*squares, np.empty(0)]))
         if not np.isfinite(norms).all():
             row = int(np.flatnonzero(~np.isfinite(norms))[0])
             raise DataError(
                 f'the vector of "{self.words[row]}" is not finite',
                 where=f"row {row + 1} of {len(self)}", fix="train again with a smaller learning rate, or drop the word",
             )  # fmt: skip
-        return np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0).astype(np.float32)
+        return np.divide(1, norms, out=np.zeros_like(norms), where=norms >= 1e-37).astype(np.float32)
 
     def vector(self, word: str) -> np.ndarray:
         """The vector (d,) of a word: its row, else the mean of its n-grams' rows."""

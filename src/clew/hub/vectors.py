@@ -1,0 +1,165 @@
+"""Word vectors from and to every tool's files: word2vec, GloVe, fastText, gensim, and our own safetensors."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, TypeVar
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from clew.errors import ClewError, DataError, RecipeError
+from clew.hub import fasttext_bin, word2vec_format
+from clew.hub.table_file import AGAIN, TableFile, check_words, mapped
+from clew.models.vectors import Subwords, WordVectors
+
+Handler = TypeVar("Handler")
+KIND = "clew.word-vectors"  # in a safetensors file's metadata
+PICKLES = "convert it where it was made: KeyedVectors.load(path).save_word2vec_format('vectors.bin', binary=True)"
+
+
+def load_vectors(path: Path | str, *, format: str | None = None, errors: str = "strict") -> WordVectors:
+    """Load word vectors; the format is recognised from the file's content unless `format` says it.
+
+    format: "text" (word2vec text, fastText .vec), "glove" (the same without a first line), "binary" (word2vec),
+    "fasttext" (.bin) or "safetensors" (ours, mapped: opening takes no time and no memory). .gz and .xz are unpacked.
+    errors: what bytes.decode does with words that are not UTF-8; "backslashreplace" keeps them apart.
+    gensim's own .kv and .model are pickles, which run what they say when read, and are refused: convert them with
+    `KeyedVectors.load(path).save_word2vec_format(…)`. Raises DataError with the file, the line or byte and the remedy.
+    """
+    path = Path(path)
+    with mapped(path, errors) as file:
+        found = format or recognise(file)
+        if found == "safetensors":
+            return read_safetensors(path)
+        return _one_of(READERS, found)(file)
+
+
+def save_vectors(vectors: WordVectors, path: Path | str, *, format: str | None = None) -> None:
+    """Write word vectors, `format` as in `load_vectors`; without it, .safetensors, .txt, .vec and .glove say it.
+
+    gensim loads "text" and "binary" by `KeyedVectors.load_word2vec_format(path, binary=…)` and "fasttext" by
+    `load_facebook_vectors(path)`; its own .kv is a pickle and is not written. "fasttext" holds the n-grams' table and
+    zeros for the output table; "text", "glove" and "binary" hold neither n-grams nor counts. A .bin may be word2vec's
+    or fastText's, so it needs `format`. The file appears whole or not at all. Raises RecipeError for what cannot be
+    written.
+    """
+    path = Path(path)
+    if path.suffix in (".kv", ".model") and format is None:
+        raise RecipeError(
+            "gensim's own file is a pickle, which clew neither reads nor writes", where=str(path),
+            fix='write format="binary", and load it by KeyedVectors.load_word2vec_format(path, binary=True)',
+        )  # fmt: skip
+    suffixes = {".safetensors": "safetensors", ".txt": "text", ".vec": "text", ".glove": "glove"}
+    write = _one_of(WRITERS, format or suffixes.get(path.suffix, path.suffix))
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            write(vectors, file)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def recognise(file: TableFile) -> str:
+    """The format of a file by its first bytes. Raises DataError for a pickle and for what is none of them."""
+    head = file.data[:16]
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        raise file.wrong("this is a pickle (gensim's own format?), which could run any program", "byte 0", PICKLES)
+    if len(head) >= 8 and struct.unpack_from("<i", head)[0] == fasttext_bin.MAGIC:
+        return "fasttext"
+    if head[8:9] == b"{":
+        return "safetensors"
+    if head[:2] == b"PK":
+        raise file.wrong("this is a zip archive", "byte 0", "unpack it first")
+    if word2vec_format.is_text(file):
+        return "text"
+    if word2vec_format.HEADER.match(file.data[:64]):
+        return "binary"
+    raise file.wrong(f"this is no file of word vectors that clew knows: {head!r}", "byte 0", "check it, or set format=")
+
+
+def read_safetensors(path: Path) -> WordVectors:
+    """Open our own file: `matrix` mapped, `words` one UTF-8 text of lines, `counts` and `subwords` where there are any.
+
+    Raises DataError for another's safetensors or a damaged one. Repeated words and NaN are found when first asked for.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:  # torch maps the tensors; numpy's way would copy them
+            kind, kept = file.metadata() or {}, set(file.keys())
+            tensors = {name: file.get_tensor(name).numpy() for name in {"matrix", "words", "counts", "subwords"} & kept}
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"the safetensors file is damaged: {error}", where=str(path), fix=AGAIN) from error
+    if kind.get("kind") != KIND or not {"matrix", "words"} <= kept:
+        raise DataError(
+            "the safetensors file does not hold clew's word vectors", where=f"{path}: {', '.join(sorted(kept))[:200]}",
+            fix="load a run's model through its run folder, or another tool's file in its own format",
+        )  # fmt: skip
+    try:
+        words = tensors["words"].tobytes().decode("utf-8").split("\n")
+        words = words if tensors["words"].size else []
+        subwords = None
+        if "subwords" in tensors:
+            minn, maxn, bucket = json.loads(kind["subwords"])
+            subwords = Subwords(minn, maxn, bucket, tensors["subwords"])
+            if tensors["subwords"].shape != (len(words) + bucket, tensors["matrix"].shape[1]):
+                raise ValueError(f"a table of {tensors['subwords'].shape} for {len(words)} words, {bucket} buckets")
+        return WordVectors(words, tensors["matrix"], tensors.get("counts"), subwords)
+    except (ValueError, KeyError, ClewError) as error:
+        what = error.what if isinstance(error, ClewError) else error
+        raise DataError(f"the file contradicts itself: {what}", where=str(path), fix=AGAIN) from error
+
+
+def write_safetensors(vectors: WordVectors, file: IO[bytes]) -> None:
+    """Write our own file, the tables straight from where they lie: safetensors' writer would copy them first."""
+    check_words(vectors.words, "\\n", "a safetensors file of word vectors")
+    words = np.frombuffer("\n".join(vectors.words).encode(), dtype=np.uint8)
+    tensors, metadata = {"matrix": vectors.matrix, "words": words}, {"kind": KIND}
+    if vectors.counts is not None:
+        tensors["counts"] = np.asarray(vectors.counts, dtype=np.int64)
+    if vectors.subwords:
+        sub = vectors.subwords
+        tensors["subwords"] = sub.matrix
+        metadata["subwords"] = json.dumps([sub.minn, sub.maxn, sub.bucket])
+    order = sorted(tensors, key=lambda name: -tensors[name].itemsize)  # keeps each aligned to its type
+    header: dict[str, object] = {"__metadata__": metadata}
+    at = 0
+    for name in order:
+        tensor = tensors[name]
+        kind = {"float32": "F32", "int64": "I64", "uint8": "U8"}[tensor.dtype.name]
+        header[name] = {"dtype": kind, "shape": tensor.shape, "data_offsets": [at, at + tensor.nbytes]}
+        at += tensor.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(struct.pack("<Q", len(text)) + text)
+    for name in order:
+        for start in range(0, len(tensors[name]), 1 << 16):
+            file.write(np.ascontiguousarray(tensors[name][start : start + (1 << 16)]).data)
+
+
+def _one_of(table: dict[str, Handler], name: str) -> Handler:
+    if name not in table:
+        raise RecipeError(
+            f'"{name}" is no format of word vectors', where="format", fix=f"set it to one of {', '.join(table)}"
+        )
+    return table[name]
+
+
+READERS: dict[str, Callable[[TableFile], WordVectors]] = {
+    "text": word2vec_format.read_text,
+    "glove": lambda file: word2vec_format.read_text(file, headed=False),
+    "binary": word2vec_format.read_binary,
+    "fasttext": lambda file: file.checked(fasttext_bin.read(file).vectors()),
+    "safetensors": lambda file: read_safetensors(file.path),
+}
+WRITERS: dict[str, Callable[[WordVectors, IO[bytes]], None]] = {
+    "text": word2vec_format.write_text,
+    "glove": lambda vectors, file: word2vec_format.write_text(vectors, file, header=False),
+    "binary": word2vec_format.write_binary,
+    "fasttext": lambda vectors, file: fasttext_bin.write(fasttext_bin.of_vectors(vectors), file),
+    "safetensors": write_safetensors,
+}
