@@ -55,7 +55,7 @@ def test_gensim_answers_alike(tmp_path):
     same(vectors.analogy("w1", "w2", "w3", 8), theirs.most_similar(positive=["w2", "w3"], negative=["w1"], topn=8))
     # gensim adds 1e-6 to the divisor, where the paper and we add 0.001
     found = theirs.most_similar_cosmul(positive=["w2", "w3"], negative=["w1"], topn=3)
-    same(vectors.analogy("w1", "w2", "w3", 3, method="mul"), found, 0.02)
+    same(vectors.analogy("w1", "w2", "w3", 3, method="mul"), found, 0.05)
     assert vectors.odd_one_out(["w1", "w2", "w3", "w4"]) == theirs.doesnt_match(["w1", "w2", "w3", "w4"])
     assert vectors.similarity("w1", "w2") == pytest.approx(theirs.similarity("w1", "w2"), abs=1e-6)
 
