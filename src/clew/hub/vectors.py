@@ -33,10 +33,7 @@ def load_vectors(path: Path | str, *, format: str | None = None, errors: str = "
     """
     path = Path(path)
     with mapped(path, errors) as file:
-        found = format or recognise(file)
-        if found == "safetensors":
-            return read_safetensors(path)
-        return _one_of(READERS, found)(file)
+        return _one_of(READERS, format or recognise(file))(file)
 
 
 def save_vectors(vectors: WordVectors, path: Path | str, *, format: str | None = None) -> None:
@@ -83,18 +80,26 @@ def recognise(file: TableFile) -> str:
     raise file.wrong(f"this is no file of word vectors that clew knows: {head!r}", "byte 0", "check it, or set format=")
 
 
-def read_safetensors(path: Path) -> WordVectors:
+def read_safetensors(file: TableFile) -> WordVectors:
     """Open our own file: `matrix` mapped, `words` one UTF-8 text of lines, `counts` and `subwords` where there are any.
 
     Raises DataError for another's safetensors or a damaged one. Repeated words and NaN are found when first asked for.
     """
+    path = file.path
     try:
-        with safe_open(path, framework="pt") as file:  # torch maps the tensors; numpy's way would copy them
-            kind, kept = file.metadata() or {}, set(file.keys())
-            tensors = {name: file.get_tensor(name).numpy() for name in {"matrix", "words", "counts", "subwords"} & kept}
+        with safe_open(path, framework="np") as checked:  # the library checks sizes and bounds; its tensors are copies
+            kind = checked.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise DataError(f"the safetensors file is damaged: {error}", where=str(path), fix=AGAIN) from error
-    if kind.get("kind") != KIND or not {"matrix", "words"} <= kept:
+    end = 8 + int.from_bytes(file.data[:8], "little")
+    kept = {name: entry for name, entry in json.loads(file.data[8:end]).items() if name != "__metadata__"}
+    tensors = {}
+    for name in {"matrix", "words", "counts", "subwords"} & kept.keys() if kind.get("kind") == KIND else ():
+        start, stop = kept[name]["data_offsets"]
+        dtype = np.dtype({"F32": "<f4", "I64": "<i8", "U8": "u1"}.get(kept[name]["dtype"], "V1"))
+        part = np.frombuffer(file.data, dtype, (stop - start) // dtype.itemsize, end + start)
+        tensors[name] = part.reshape(kept[name]["shape"])
+    if kind.get("kind") != KIND or not {"matrix", "words"} <= kept.keys():
         raise DataError(
             "the safetensors file does not hold clew's word vectors", where=f"{path}: {', '.join(sorted(kept))[:200]}",
             fix="load a run's model through its run folder, or another tool's file in its own format",
@@ -154,7 +159,7 @@ READERS: dict[str, Callable[[TableFile], WordVectors]] = {
     "glove": lambda file: word2vec_format.read_text(file, headed=False),
     "binary": word2vec_format.read_binary,
     "fasttext": lambda file: file.checked(fasttext_bin.read(file).vectors()),
-    "safetensors": lambda file: read_safetensors(file.path),
+    "safetensors": read_safetensors,
 }
 WRITERS: dict[str, Callable[[WordVectors, IO[bytes]], None]] = {
     "text": word2vec_format.write_text,
