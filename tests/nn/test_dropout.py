@@ -6,37 +6,57 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from clew.nn.dropout import Dropout, dropout, keep_mask
+from clew.nn.dropout import Dropout, dropout
 from clew.nn.feedforward import FeedForward
 
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.9])
 def test_rate_and_independence(p: float) -> None:
-    """A million draws: the rate, and that of two neighbours together, within five standard errors."""
+    """A million draws: the rate, and that of two elements together, within some standard errors."""
     torch.manual_seed(0)
-    kept = keep_mask(torch.Size([1000, 1000]), p).float()
+    kept = (dropout(torch.ones(1000, 1000), p, training=True) != 0).float()
     for found, expected in (
         (kept, 1 - p),
         (kept[:, 1:] * kept[:, :-1], (1 - p) ** 2),
         (kept[:, 4:] * kept[:, :-4], (1 - p) ** 2),
+        (kept[2:] * kept[:-2], (1 - p) ** 2),
     ):
         error = (expected * (1 - expected) / found.numel()) ** 0.5
         assert found.mean().item() == pytest.approx(expected, abs=8 * error + 2**-16)
 
 
-@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 1023])
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 2047, 2048, 2049, 5000])
 def test_any_number_of_elements(n: int) -> None:
-    assert keep_mask(torch.Size([n]), 0.5).shape == (n,)
+    out = dropout(torch.ones(n), 0.5, training=True)
+    assert out.shape == (n,)
+    assert set(out.tolist()) <= {0.0, 2.0}
+    assert n < 100 or 0.4 * n < out.count_nonzero() < 0.6 * n
 
 
-def test_scale_and_gradient() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["plain", "residual", "relu"])
+def test_scale_and_gradient(kind: str, dtype: torch.dtype) -> None:
+    """By the equation, with the mask read off the result; the transposed input is not contiguous in memory."""
     torch.manual_seed(0)
-    x = torch.randn(64, 33, requires_grad=True)
-    out = dropout(x, 0.25, training=True)
-    kept = out != 0
-    torch.testing.assert_close(out[kept], x[kept] / 0.75)
-    (gradient,) = torch.autograd.grad(out.sum(), x)
-    torch.testing.assert_close(gradient, kept / 0.75)
+    x = (torch.rand(33, 64, dtype=dtype) + 0.5).mul_(torch.randn(33, 64).sign()).t().requires_grad_()
+    residual = torch.randn(33, 64, dtype=dtype).t().requires_grad_() if kind == "residual" else None
+    out = dropout(x, 0.25, training=True, residual=residual, relu=kind == "relu")
+    kept = (out if residual is None else (out - residual).abs() > 0.1) != 0
+    mask = kept.to(dtype) / 0.75
+    assert 0.2 < kept.float().mean() < 0.8
+    torch.testing.assert_close(out, x * mask if residual is None else residual + x * mask)
+    d_out = torch.randn(33, 64, dtype=dtype).t()
+    inputs = [x] if residual is None else [x, residual]
+    found = torch.autograd.grad(out, inputs, d_out)
+    torch.testing.assert_close(found[0], d_out * mask)
+    if residual is not None:
+        torch.testing.assert_close(found[1], d_out)
+
+
+def test_what_is_not_a_number_stays_so() -> None:
+    x = torch.full((4000,), torch.nan)
+    for relu in (False, True):
+        assert 0.4 < dropout(x, 0.5, training=True, relu=relu).isnan().float().mean() < 0.6
 
 
 def test_the_seed_decides() -> None:

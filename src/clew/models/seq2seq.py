@@ -14,6 +14,7 @@ from clew.data.batches import PairBatch
 from clew.models.translator import Memory, TranslatorOutput, check_sharing
 from clew.nn.additive import FusedAdditive
 from clew.nn.attention import Score, attend, make_score
+from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.recurrent import Recurrent, State
 from clew.nn.taps import Tap
@@ -137,7 +138,7 @@ class Seq2Seq(nn.Module):
         self.decoder = Recurrent(unit, d_read, d, layers, dropout=dropout)
         self.attention = Attention(config.attention.score, d)
         self.projection = nn.Linear(d, target_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         for table in (self.source_embedding, self.target_embedding):
             nn.init.uniform_(table.weight, -0.1, 0.1)
             nn.init.zeros_(table.weight.data[pad_id])

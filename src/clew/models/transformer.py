@@ -60,7 +60,7 @@ class Residual(nn.Module):
         return self.norm(x) if self.pre else x
 
     def after(self, x: Tensor, fx: Tensor) -> Tensor:
-        x = x + self.dropout(fx)
+        x = self.dropout(fx, residual=x)
         return x if self.pre else self.norm(x)
 
 

@@ -1,30 +1,57 @@
-"""Dropout: torch's on an accelerator, and an engine for the CPU that draws its mask 16 bits at a time."""
+"""Dropout: torch's own, and an engine for the CPU that draws, scales and adds in one pass and stores no mask."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
-def keep_mask(shape: torch.Size, p: float) -> Tensor:
-    """A boolean mask, True with probability 1 - round(p · 2^16) / 2^16, from torch's own random state.
+class _Dropout(torch.autograd.Function):
+    """With m the mask over 1 - p: ∂L/∂x = m ∂L/∂y, for relu where y > 0 (which says both); ∂L/∂residual = ∂L/∂y."""
 
-    torch draws each element of a Bernoulli mask from a generator of its own steps, about 12 ns; four elements share one
-    64-bit draw here.
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, residual: Tensor | None, p: float, relu: bool) -> Tensor:
+        ctx.p, ctx.seed = p, torch.empty((), dtype=torch.int64).random_().item()
+        out = _drop(x, residual, ctx.p, ctx.seed, relu)
+        ctx.save_for_backward(out if relu else None)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        (out,) = ctx.saved_tensors
+        if out is not None:
+            return torch.ops.aten.threshold_backward(d_out, out, 0).mul_(1 / (1 - ctx.p)), None, None, None
+        return _drop(d_out, None, ctx.p, ctx.seed, False), d_out if ctx.needs_input_grad[1] else None, None, None
+
+
+def _drop(x: Tensor, residual: Tensor | None, p: float, seed: int, relu: bool) -> Tensor:
+    from clew.nn.elementwise import drop  # numba is imported where it is used
+
+    x = x.detach().contiguous()
+    out = torch.empty_like(x)
+    added = None if residual is None else residual.detach().contiguous().view(-1).numpy()
+    scale = np.float32(1 / (1 - p))
+    drop(x.view(-1).numpy(), added, out.view(-1).numpy(), seed, round(p * 2**16), scale, relu)
+    return out
+
+
+def dropout(x: Tensor, p: float, training: bool, *, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+    """x · mask / (1 - p) while training, x otherwise (Srivastava et al. 2014, §4, scaled at training time).
+
+    `relu` takes max(0, x) for x; `residual`, of the shape of x, is added to the result; not both. In float32 on the CPU
+    the mask is True with probability 1 - round(p · 2^16) / 2^16, from a seed drawn from torch's random state; the
+    result can then be differentiated once.
     """
-    n = shape.numel()
-    draws = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    return (draws.view(torch.int16)[:n] >= round(p * 2**16) - 2**15).view(shape)
-
-
-def dropout(x: Tensor, p: float, training: bool) -> Tensor:
-    """x · mask / (1 - p) while training, x otherwise (Srivastava et al. 2014, §4, scaled at training time)."""
-    if not training or p == 0.0:
-        return x
-    if x.device.type != "cpu":
-        return F.dropout(x, p)
-    return x * keep_mask(x.shape, p).to(x.dtype).mul_(1 / (1 - p))
+    if training and 0 < p < 1 and x.device.type == "cpu" and x.dtype == torch.float32 and x.numel():
+        return _Dropout.apply(x, residual, p, relu)
+    x = F.dropout(F.relu(x) if relu else x, p, training)
+    return x if residual is None else residual + x
 
 
 class Dropout(nn.Module):
@@ -34,5 +61,5 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = p
 
-    def forward(self, x: Tensor) -> Tensor:
-        return dropout(x, self.p, self.training)
+    def forward(self, x: Tensor, *, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+        return dropout(x, self.p, self.training, residual=residual, relu=relu)

@@ -21,4 +21,7 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.outer(self.dropout(self.activation(self.inner(x))))
+        inner = self.inner(x)
+        if self.activation is F.relu:  # one pass
+            return self.outer(self.dropout(inner, relu=True))
+        return self.outer(self.dropout(self.activation(inner)))
