@@ -41,29 +41,31 @@ class Limits:
 def greedy(model: Translator, source: Tensor, mask: Tensor, limits: Limits) -> list[list[Hypothesis]]:
     """The likeliest next token at every step: one hypothesis for each of source (batch, S)."""
     cache = model.start(model.encode(source, mask))
-    longest = limits.of(mask)
-    where = torch.arange(len(source), device=source.device)  # which sentence each row decodes
-    tokens = torch.full_like(where, limits.bos_id)
-    ids: list[list[int]] = [[] for _ in range(len(source))]
-    score = torch.zeros(len(source), device=source.device)
-    written = torch.zeros_like(longest)
-    for length in range(1, int(longest.max()) + 1):
-        logits = model.project(model.step(tokens, cache)).float()  # (rows, V)
-        best, tokens = logits.max(dim=-1)
-        score[where] += best - logits.logsumexp(dim=-1)
-        written[where] = length
-        ended = tokens == limits.eos_id
-        for sentence, token, end in zip(where.tolist(), tokens.tolist(), ended.tolist(), strict=True):
-            if not end:
-                ids[sentence].append(token)
-        going = (~ended & (longest[where] > length)).nonzero().squeeze(1)
+    longest = limits.of(mask).tolist()
+    where = list(range(len(source)))  # which sentence each row decodes
+    tokens = torch.full((len(source),), limits.bos_id, device=source.device)
+    ids: list[list[int]] = [[] for _ in where]
+    total, score = [0.0 for _ in where], [0.0 for _ in where]
+    for length in range(1, max(longest) + 1):
+        log_p, token = likeliest(model, model.step(tokens, cache), 1)
+        tokens, going = token.squeeze(1), []
+        for row, (sentence, gained, word) in enumerate(
+            zip(where, log_p.squeeze(1).tolist(), tokens.tolist(), strict=True)
+        ):
+            total[sentence] += gained
+            if word != limits.eos_id:
+                ids[sentence].append(word)
+            if word != limits.eos_id and length < longest[sentence]:
+                going.append(row)
+            else:
+                score[sentence] = total[sentence] / length**limits.length_penalty
         if len(going) < len(where):
-            where, tokens = where[going], tokens[going]
-            if len(where) == 0:
+            where, kept = [where[row] for row in going], torch.tensor(going, dtype=torch.long, device=source.device)
+            if not going:
                 break
-            cache.keep(going, going)
-    scores = (score / written**limits.length_penalty).tolist()
-    return [[Hypothesis(*pair)] for pair in zip(ids, scores, strict=True)]
+            cache.keep(kept, kept)
+            tokens = tokens[kept]
+    return [[Hypothesis(*pair)] for pair in zip(ids, score, strict=True)]
 
 
 @torch.inference_mode()
@@ -133,14 +135,15 @@ def likeliest(model: Translator, hidden: Tensor, n: int) -> tuple[Tensor, Tensor
     for rows in hidden.split(64):
         logits = model.project(rows).float()  # (64, V)
         value, token = top(logits, min(n, logits.shape[1]))
-        found.append((value - logits.logsumexp(dim=-1, keepdim=True), token))
+        gap = logits.sub_(value[:, :1]).exp_().sum(dim=-1, keepdim=True).log_()  # of the best to log Σ exp
+        found.append((value - value[:, :1] - gap, token))
     return torch.cat([value for value, _ in found]), torch.cat([token for _, token in found])
 
 
-def top(logits: Tensor, n: int, width: int = 100) -> tuple[Tensor, Tensor]:
-    """`logits.topk(n)`, faster over many words: the n best lie in the n groups of `width` with the best maxima."""
+def top(logits: Tensor, n: int, width: int = 64) -> tuple[Tensor, Tensor]:
+    """`logits.topk(n)`, faster over many: the n best lie in the n groups of `width` words with the best maxima."""
     groups = logits.shape[1] // width
-    if groups <= n:
+    if groups <= n or len(logits) == 1:
         value, token = logits.topk(n, dim=-1)
         return value, token
     within = torch.arange(width, device=logits.device)
