@@ -19,19 +19,23 @@ from clew.errors import RecipeError
 KINDS: dict[str, dict[str, str]] = {
     "task": {
         "translate": "clew.tasks.translate:Translate",
+        "embed": "clew.tasks.embed:Embed",
     },
     "data": {
         "catalogue": "clew.data.catalogue:Catalogue",
+        "text": "clew.data.text:RunningText",
         "files": "clew.data.files:Files",
         "hub": "clew.data.hub:Hub",
         "grammar": "clew.data.grammar:Grammar",
     },
     "model": {
+        "word2vec": "clew.models.word2vec:Word2Vec",
         "seq2seq": "clew.models.seq2seq:Seq2Seq",
         "transformer": "clew.models.transformer:Transformer",
         "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
     },
     "objective": {
+        "negative_sampling": "clew.objectives.negative_sampling:NegativeSampling",
         "translation": "clew.objectives.translation:Translation",
     },
     "optimizer": {
@@ -124,6 +128,7 @@ class TokenizerConfig(Config):
     min_count: int = Field(1, ge=1)
     lowercase: bool = False
     punctuation: bool = True  # punctuation marks are tokens of their own; false: only spaces part words
+    letters: bool = False  # word vectors: punctuation parts words and is dropped; false: only spaces part them
     joint: bool = True  # one vocabulary for source and target
     max_examples: int | None = None  # train the tokenizer on at most so many rows
 

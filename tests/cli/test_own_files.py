@@ -374,7 +374,6 @@ def test_parallel_files_that_are_packed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("names", "said"), [
-    (["x.txt"], "neither a recipe, a run nor a table"),
     (["x.txt", "short.txt"], "different numbers of lines"),
     (["x.txt", "x.txt", "x.txt"], "3 files were given"),
     (["x.txt", "x.tsv"], "x.tsv is a table"),

@@ -1,4 +1,4 @@
-"""`clew train`: a recipe, or a translator on the user's own files."""
+"""`clew train`: a recipe, or a model of the user's own files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per validation, and the results.")] = False,
 ) -> None:
-    """Train what a recipe describes, or a translator on your own files: two of parallel lines, or one table.
+    """Train what a recipe describes, or on your own files: a translator on two of parallel lines or one table, word
+    vectors on one of running text.
 
     `clew train RUN --resume` goes on with a run by its own recipe; under a larger budget, also where it had finished.
     """
@@ -45,28 +46,27 @@ def train(
     elif len(paths) == 1 and paths[0].endswith(".toml"):
         recipe, _ = load_recipe(paths[0], overrides)
     else:
-        with as_file(files("clew.presets") / "translate.toml") as preset:
-            recipe, _ = load_recipe(preset, [*own_files(paths), *overrides])
+        preset, own_settings = own_files(paths)
+        with as_file(files("clew.presets") / preset) as file:
+            recipe, _ = load_recipe(file, [*own_settings, *overrides])
     folder = out or Path("runs") / recipe.name
     training = open_training(recipe, folder, resume=resume)
     show(training, recipe, folder, as_json)
 
 
-def own_files(paths: list[str]) -> list[str]:
-    """The overrides that turn the preset into a recipe for these files. Raises RecipeError for the wrong ones."""
+def own_files(paths: list[str]) -> tuple[str, list[str]]:
+    """The preset for these files, and what turns it into their recipe. Raises RecipeError for the wrong ones."""
     from clew.data.readers import OPENERS, existing, kind_of
 
     if len(paths) not in (1, 2):
         raise RecipeError(
             f"{len(paths)} files were given", where="command line",
-            fix="give one recipe (.toml), two text files of parallel lines, or one table (.tsv, .csv, .jsonl, …)",
+            fix="give one recipe (.toml), one text, two texts of parallel lines, or one table (.tsv, .csv, .jsonl, …)",
         )  # fmt: skip
     tables = [path for path in paths if kind_of(existing(path)) != "text"]
+    name = f"name={json.dumps(Path(paths[0]).name.split('.')[0])}"
     if len(paths) == 1 and not tables:
-        raise RecipeError(
-            f"{paths[0]} is neither a recipe, a run nor a table", where="command line",
-            fix="a recipe ends in .toml, a table in .tsv, .csv, .jsonl or .parquet; parallel text is two files",
-        )  # fmt: skip
+        return "words.toml", [name, f"data.train={json.dumps(paths)}"]
     if len(paths) == 2 and tables:
         raise RecipeError(
             f"{tables[0]} is a table, which is given alone", where="command line",
@@ -78,9 +78,8 @@ def own_files(paths: list[str]) -> list[str]:
         endings = [each[-1][1:] if each else "" for each in suffixes]
         if len(set(endings)) == 2 and all(ending.isalpha() and ending != "txt" for ending in endings):
             names = endings  # pairs.de and pairs.en name their own columns
-    stem = Path(paths[0]).name.split(".")[0]
-    return [
-        f"name={json.dumps(stem)}", f"data.train={json.dumps(paths)}", f"data.columns={json.dumps(names)}",
+    return "translate.toml", [
+        name, f"data.train={json.dumps(paths)}", f"data.columns={json.dumps(names)}",
         f"task.source={json.dumps(names[0])}", f"task.target={json.dumps(names[1])}",
     ]  # fmt: skip
 

@@ -287,6 +287,16 @@ ENTRIES: dict[str, Entry] = {
     "simlex999": _similarity("word pairs by similarity", "simlex999", "999", 29_859),
     "rarewords": _similarity("pairs with a rare word, by similarity", "rareword2034", "2,034", 49_869),
     "men": _similarity("word pairs by relatedness", "men3000", "3,000", 68_611),
+    "ap": Entry(
+        what="nouns by category (Almuhareb and Poesio)",
+        licence="not stated",
+        url=GITHUB + "vecto-ai/word-benchmarks",
+        rows="423",
+        size=7_700,
+        columns=("category", "word"),
+        splits={"test": ("ap_categories.tsv",)},
+        folder="word_similarity",
+    ),
     "word_analogy": Entry(
         what="a is to b as c is to which word? (Google)",
         licence="not stated",

@@ -67,12 +67,12 @@ class Run:
     def start(self, recipe: Recipe, tokenizers: Any) -> None:
         """Write what is known before the first step; recipe.toml, which makes the folder a run, comes last."""
         self.path.mkdir(parents=True, exist_ok=True)
-        tokenizers.save(self.path)
+        build("task", recipe.task).save_tokenizers(tokenizers, self.path)
         config = {
             "clew_version": __version__,
             "task": recipe.task.model_dump(mode="json"),
             "model": recipe.model.model_dump(mode="json"),
-            **tokenizers.describe(),
+            **build("task", recipe.task).describe(tokenizers),
         }
         write(self.path / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write(self.path / "recipe.toml", dump_recipe(recipe))

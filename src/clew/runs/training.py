@@ -137,8 +137,11 @@ class Training:
             self.run.unfinish()
             self.run.forget_after(self.progress.step)
         model: Any = torch.compile(self.model, dynamic=True) if settings.compile else self.model
+        objective = build("objective", self.recipe.objective)
+        if hasattr(objective, "optimizer"):  # a compiled engine moves the weights itself, at the rate that stands there
+            objective.optimizer = self.optimizer
         steps = fit(
-            model, build("objective", self.recipe.objective), self.batches, self.optimizer,
+            model, objective, self.batches, self.optimizer,
             build("schedule", settings.schedule), settings.budget, progress=self.progress, average=self.average,
             accumulate=settings.accumulate, clip_norm=settings.clip_norm, precision=settings.precision,
         )  # fmt: skip

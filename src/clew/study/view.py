@@ -43,6 +43,33 @@ METRICS: dict[str, dict[str, Any]] = {
         "unit": "%",
         "about": "outputs equal to the reference",
     },
+    "similarity": {
+        "label": "Similarity",
+        "higher_is_better": True,
+        "digits": 1,
+        "about": "Spearman correlation of cosines with people's scores of word pairs, × 100",
+    },
+    "analogies": {
+        "label": "Analogies",
+        "higher_is_better": True,
+        "digits": 1,
+        "unit": "%",
+        "about": "a is to b as c is to d: d found among the 30,000 most frequent words",
+    },
+    "purity": {
+        "label": "Noun purity",
+        "higher_is_better": True,
+        "digits": 1,
+        "unit": "%",
+        "about": "nouns in a cluster with most of their own category",
+    },
+    "nearness": {
+        "label": "Nearness",
+        "higher_is_better": True,
+        "digits": 1,
+        "unit": "%",
+        "about": "how often a word is closer to one beside it in validation text than to a random one; 50 is chance",
+    },
     "aer": {
         "label": "AER",
         "higher_is_better": False,
@@ -119,7 +146,7 @@ def _scores(run: Finished) -> dict[str, dict[str, Any]]:
         for name, score in measured.items():
             if not isinstance(score, dict):
                 continue  # a count or a speed
-            if name not in METRICS:
+            if name.partition(":")[0] not in METRICS:
                 raise ClewError(f'no metric is known as "{name}"', where="results.json", fix="describe it in METRICS")
             if math.isfinite(score["value"]):
                 found[_key(run, split, name)] = score
@@ -141,10 +168,12 @@ def _metrics(runs: Sequence[Finished]) -> dict[str, dict[str, Any]]:
     described = {}
     for split in runs[0].results["splits"]:
         words = SPLITS.get(split, split)
-        for name, about in METRICS.items():
-            if (key := _key(runs[0], split, name)) in reported:
-                label = f"{about['label']}, {words}" if words else about["label"]
-                described[key] = about | {"label": label, "signature": reported[key].get("signature", "")}
+        for metric, about in METRICS.items():
+            for name in dict.fromkeys(name for run in runs for name in run.results["splits"].get(split, ())):
+                base, _, part = name.partition(":")  # "similarity:men": the metric on one of its sets
+                if base == metric and (key := _key(runs[0], split, name)) in reported:
+                    label = ", ".join(word for word in (about["label"], part, words) if word)
+                    described[key] = about | {"label": label, "signature": reported[key].get("signature", "")}
     return described
 
 

@@ -89,6 +89,14 @@ class Translate:
             return Tokenizers(joint, joint)
         return Tokenizers(Tokenizer.train(source, config), Tokenizer.train(target, config))
 
+    def save_tokenizers(self, tokenizers: Tokenizers, folder: Path) -> None:
+        tokenizers.save(folder)
+
+    def describe(self, tokenizers: Tokenizers) -> dict[str, int]:
+        """What `config.json` says of the vocabularies."""
+        source, target = len(tokenizers.source), len(tokenizers.target)
+        return {"source_vocab_size": source, "target_vocab_size": target, **tokenizers.ids}
+
     def load_tokenizers(self, folder: Path) -> Tokenizers:
         """Those that a run folder holds."""
         return Tokenizers.load(folder)

@@ -24,10 +24,6 @@ class Tokenizers:
         """The special ids, which all tokenizers share, as keyword arguments of batches."""
         return {"pad_id": self.target.pad_id, "bos_id": self.target.bos_id, "eos_id": self.target.eos_id}
 
-    def describe(self) -> dict[str, int]:
-        """What `config.json` says of the vocabularies."""
-        return {"source_vocab_size": len(self.source), "target_vocab_size": len(self.target), **self.ids}
-
     def __str__(self) -> str:
         return f"{len(self.target):,} target tokens in the vocabulary"
 

@@ -1,7 +1,8 @@
 """Words by their counts, and text as word ids: streamed from files larger than memory.
 
-A word is a run of bytes between white space (space, tab, line ends), as for word2vec and gensim's LineSentence; a line
-is a sentence, cut into sentences of SENTENCE words where it is longer (nothing is lost but windows across the cut).
+A word is a run of bytes between white space (space, tab, line ends), as for word2vec and gensim's LineSentence; with
+`letters` punctuation parts words like white space and is dropped, so that "cat" and "cat," are one word. A line is a
+sentence, cut into sentences of SENTENCE words where it is longer (nothing is lost but windows across the cut).
 
 Text is read twice: once to count, once to encode, for only the counts tell which words are kept and in what order. Ids
 then go to a flat file, so that every epoch after that reads ids and no text. Both passes are one compiled loop over
@@ -15,11 +16,13 @@ import gzip
 import json
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from string import punctuation
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +32,8 @@ from clew.text.scan import LONGEST, WordTable
 
 BLOCK = 1 << 18  # bytes read at once
 SENTENCE = 10_000  # words: a longer line is cut here
+ASCII_MARKS = bytes.maketrans(punctuation.encode(), b" " * len(punctuation))
+OTHER_MARKS = re.compile(rb"\xe2\x80[\x90-\xbf]|\xc2[\xa0-\xbf]|\xe3\x80[\x80-\x9f]")  # UTF-8 of – “ … « ¿ 、「
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 Progress = Callable[[int, int], None]  # bytes read, bytes in all (as they lie on disk)
@@ -58,13 +63,14 @@ class CountReport:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class WordVocabulary:
     """Words by falling count (ties: first seen first): a word's id is its place."""
 
     words: list[str]
     counts: np.ndarray  # (V,) int64
     lowercase: bool = False  # text is lower-cased before it is looked up
+    letters: bool = False  # punctuation parts words and is dropped
     report: CountReport = CountReport()
 
     def __post_init__(self) -> None:
@@ -73,6 +79,9 @@ class WordVocabulary:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    def __repr__(self) -> str:
+        return f"{len(self):,} words in the vocabulary"
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -86,6 +95,7 @@ class WordVocabulary:
         min_count: int = 5,
         max_size: int | None = None,
         lowercase: bool = False,
+        letters: bool = False,
         most_distinct: int = 10_000_000,
         progress: Progress | None = None,
     ) -> WordVocabulary:
@@ -96,7 +106,7 @@ class WordVocabulary:
         holds NUL bytes, and where fewer than two words are left.
         """
         table, read, pruned = WordTable(), 0, 0
-        for text in _texts(paths, lowercase, progress):
+        for text in _texts(paths, lowercase, letters, progress):
             read += len(table.scan(text, SENTENCE)[0])
             while len(table) > most_distinct:
                 pruned += 1
@@ -117,11 +127,14 @@ class WordVocabulary:
         report = CountReport(
             read, len(table), int(kept.sum()), int(counts[order[~sound]].sum()), table.too_long, pruned
         )
-        return cls([words[i] for i in chosen], kept, lowercase, report)
+        return cls([words[i] for i in chosen], kept, lowercase, letters, report)
 
     def save(self, path: str | Path) -> None:
         """Write words and counts as JSON: whole, or not at all."""
-        data = {"kind": "words", "lowercase": self.lowercase, "counts": self.counts.tolist(), "words": self.words}
+        data = {
+            "kind": "words", "lowercase": self.lowercase, "letters": self.letters,
+            "counts": self.counts.tolist(), "words": self.words,
+        }  # fmt: skip
         path = Path(path)
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
@@ -134,7 +147,8 @@ class WordVocabulary:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
             if data["kind"] != "words":
                 raise ValueError(f"its kind is {data['kind']!r}")
-            return cls(data["words"], np.array(data["counts"], np.int64), bool(data["lowercase"]))
+            counts = np.array(data["counts"], np.int64)
+            return cls(data["words"], counts, bool(data["lowercase"]), bool(data["letters"]))
         except FileNotFoundError as error:
             raise RunError("there is no word vocabulary here", where=str(path)) from error
         except (ValueError, KeyError, TypeError, VocabularyError) as error:
@@ -160,7 +174,7 @@ def encode(
         raise VocabularyError(
             "a word of the vocabulary holds white space or occurs twice: text cannot be encoded with it"
         )
-    for text in _texts(paths, vocabulary.lowercase, progress):
+    for text in _texts(paths, vocabulary.lowercase, vocabulary.letters, progress):
         yield EncodedText(*table.scan(text, SENTENCE, grow=False))
 
 
@@ -207,7 +221,7 @@ def _is_utf8(word: str) -> bool:
     return not any("\udc80" <= character <= "\udcff" for character in word)
 
 
-def _texts(paths: Iterable[str | Path], lowercase: bool, progress: Progress | None) -> Iterator[bytes]:
+def _texts(paths: Iterable[str | Path], lowercase: bool, letters: bool, progress: Progress | None) -> Iterator[bytes]:
     """Whole words of the files, some BLOCK bytes at a time; a file's end is a line's end."""
     files = [Path(path) for path in paths]
     missing = [str(path) for path in files if not path.is_file()]
@@ -216,6 +230,8 @@ def _texts(paths: Iterable[str | Path], lowercase: bool, progress: Progress | No
     total, before = sum(path.stat().st_size for path in files), 0
     for path in files:
         for text, position in _words_of(path):
+            if letters:
+                text = OTHER_MARKS.sub(b" ", text.translate(ASCII_MARKS))
             if lowercase:
                 text = text.lower() if text.isascii() else _lower(text)
             yield text

@@ -1,0 +1,104 @@
+"""A text as ids, and how (word, context) pairs come out of it: sentences, subsampling, windows, noise words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass
+class CorpusBatch:
+    """A slice of the encoded text.
+
+    ids: (n,) int32 word ids; ends: (sentences,) int64, where each sentence ends in `ids`. seed: of what is drawn over
+    this slice in this epoch, so that a resumed run draws the same.
+    """
+
+    ids: Tensor
+    ends: Tensor
+    seed: int
+
+    def to(self, device: torch.device | str) -> CorpusBatch:
+        return CorpusBatch(self.ids.to(device), self.ends.to(device), self.seed)
+
+
+class CorpusLoader:
+    """An endless stream of slices in the order of the text, each of whole sentences, about `batch_tokens` words long.
+
+    ids: (N,) int32 and ends: (S,) int64 may be memory-mapped. `state_dict()` is the position after the last slice.
+    """
+
+    n_left_out = 0
+
+    def __init__(self, ids: np.ndarray, ends: np.ndarray, *, batch_tokens: int, seed: int) -> None:
+        self.ids, self.ends, self.seed = ids, ends, seed
+        # Each slice stops at the last sentence end within its share of the text, or at the first one after it.
+        cuts = np.searchsorted(ends, np.arange(batch_tokens, len(ids) + batch_tokens, batch_tokens), side="right") - 1
+        cuts = np.unique(np.clip(cuts, 0, len(ends) - 1))
+        self.cuts = np.append(cuts, len(ends) - 1) if cuts[-1] != len(ends) - 1 else cuts  # last sentence of each slice
+        self.epoch = 0
+        self.position = 0  # slices of this epoch already handed out
+
+    @property
+    def epochs_done(self) -> float:
+        done = self.ends[self.cuts[self.position - 1]] if self.position else 0
+        return self.epoch + float(done) / len(self.ids)
+
+    def __iter__(self) -> Iterator[CorpusBatch]:
+        while True:
+            if self.position == len(self.cuts):
+                self.epoch, self.position = self.epoch + 1, 0
+            first = self.cuts[self.position - 1] + 1 if self.position else 0
+            start = int(self.ends[first - 1]) if first else 0
+            ends = self.ends[first : self.cuts[self.position] + 1]
+            self.position += 1
+            draws = np.random.SeedSequence([self.seed, self.epoch, self.position]).generate_state(1)
+            ids = torch.from_numpy(np.array(self.ids[start : ends[-1]]))
+            yield CorpusBatch(ids, torch.from_numpy(np.array(ends) - start), int(draws[0]))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self.position = state["epoch"], state["position"]
+
+
+def keep_probability(counts: np.ndarray, threshold: float) -> np.ndarray:
+    """How likely each occurrence of a word is kept: (√(f/t) + 1) · t/f, at most 1, f its share of the text.
+
+    The form of word2vec's own program; the paper has √(t/f) (Mikolov et al. 2013b, eq. 5). threshold 0 keeps all.
+    """
+    if not threshold:
+        return np.ones(len(counts))
+    share = counts / counts.sum()
+    return np.minimum(1.0, (np.sqrt(share / threshold) + 1) * threshold / np.maximum(share, 1e-300))
+
+
+def noise(counts: np.ndarray) -> np.ndarray:
+    """The distribution that negatives are drawn from: P(w) ∝ count^¾ (Mikolov et al. 2013b, §2.2)."""
+    powered = counts.astype(np.float64) ** 0.75
+    return powered / powered.sum()
+
+
+def windows(batch: CorpusBatch, keep: Tensor, window: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Every kept word with those around it: centre (N,), context (N, 2·window) ids, mask (N, 2·window) True = a word.
+
+    Dropped words close the gap: windows reach over them. Each centre draws its own reach from 1 … window, so that
+    nearer words count more (Mikolov et al. 2013a, §3.2). No window crosses the end of a sentence.
+    """
+    ids = batch.ids.long()
+    sentence = torch.bucketize(torch.arange(len(ids), device=ids.device), batch.ends, right=True)
+    kept = torch.rand(len(ids), generator=generator, device=ids.device) < keep[ids]
+    ids, sentence = ids[kept], sentence[kept]
+    offsets = torch.tensor([*range(-window, 0), *range(1, window + 1)], device=ids.device)
+    places = torch.arange(len(ids), device=ids.device)[:, None] + offsets  # (N, 2·window)
+    inside = (places >= 0) & (places < len(ids))
+    places = places.clamp(0, max(len(ids) - 1, 0))
+    reach = torch.randint(1, window + 1, (len(ids), 1), generator=generator, device=ids.device)
+    mask = inside & (offsets.abs() <= reach) & (sentence[places] == sentence[:, None])
+    return ids, ids[places], mask

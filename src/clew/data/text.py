@@ -1,0 +1,80 @@
+"""Running text as a source: files that may be larger than memory, read by whoever needs them, never held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clew.config import Choice
+from clew.data.catalogue import find, locate
+from clew.data.readers import existing
+from clew.errors import DataError, RecipeError
+
+SPLITS = ("train", "valid")
+
+
+@dataclass(frozen=True)
+class Text:
+    """The files of one split; `report` says what they are."""
+
+    paths: tuple[Path, ...]
+    report: str
+
+
+class RunningTextConfig(Choice):
+    """Your own files of plain text (also .gz, .xz), or a known set by name; `folder` overrides where its files are."""
+
+    kind: str = "text"
+    train: tuple[str, ...] = ()
+    valid: tuple[str, ...] = ()
+    name: str = ""
+    folder: str | None = None
+
+
+class RunningText:
+    """Plain text by split."""
+
+    Config = RunningTextConfig
+
+    def __init__(self, config: RunningTextConfig) -> None:
+        if bool(config.train) == bool(config.name):
+            raise RecipeError(
+                "running text is either files or a known set", where="data", fix="set data.train or data.name"
+            )
+        self.config = config
+        self.entry = find(config.name) if config.name else None
+        if self.entry and self.entry.format != "text":
+            raise DataError(
+                f'{config.name} is not running text: its format is "{self.entry.format}"',
+                where="data.name", fix='`clew data` lists formats; "text" is wanted',
+            )  # fmt: skip
+
+    @property
+    def about(self) -> dict[str, Any]:
+        if self.entry:
+            return {"what": self.entry.what, "licence": self.entry.licence, "size": self.entry.size,
+                    "columns": ["text"], "url": self.entry.url}  # fmt: skip
+        paths = [path for split in self.splits for path in self.split(split).paths]
+        return {"what": "your own text", "licence": "yours to know", "size": sum(p.stat().st_size for p in paths),
+                "columns": ["text"], "url": ", ".join(map(str, paths))}  # fmt: skip
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        given = self.entry.splits if self.entry else {name: getattr(self.config, name) for name in SPLITS}
+        return tuple(name for name in SPLITS if given.get(name))
+
+    def split(self, name: str) -> Text:
+        """The files of one split; without validation text, `valid` is the beginning of the training text.
+
+        Raises DataError where a file is missing.
+        """
+        source = name if name in self.splits else "train"
+        if self.entry:
+            folder = locate(self.config.name, self.config.folder)
+            paths = tuple(existing(folder / file) for file in self.entry.splits[source])
+        else:
+            paths = tuple(existing(path) for path in getattr(self.config, source))
+        size = sum(path.stat().st_size for path in paths)
+        said = "" if source == name else " (its beginning: there is no validation text)"
+        return Text(paths, f"{', '.join(path.name for path in paths)}, {size / 1e6:,.1f} MB{said}")

@@ -1,0 +1,39 @@
+"""Whether vectors know which words stand near each other in text that they were not trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clew.data.corpus import keep_probability
+from clew.metrics.bootstrap import Score, score
+
+WINDOW = 5
+SUBSAMPLE = 1e-4  # thins the frequent words, on both sides alike
+
+
+def nearness(matrix: np.ndarray, ids: np.ndarray, counts: np.ndarray, *, seed: int = 1) -> Score:
+    """How often, in percent, a word's vector has a larger cosine with a word up to 5 places on than with a random one.
+
+    50 is chance; ties count half. matrix: (V, d); ids: (n,) the text; counts: (V,) how often each word occurs. The
+    random word is drawn as often as text would show it, so that the frequency of a word tells nothing.
+    """
+    rng = np.random.default_rng(seed)
+    keep = keep_probability(counts, SUBSAMPLE)
+    kept = ids[rng.random(len(ids)) < keep[ids]]
+    places = np.arange(max(0, len(kept) - WINDOW))
+    word, near = kept[places], kept[places + rng.integers(1, WINDOW + 1, len(places))]
+    chance = counts * keep
+    random = rng.choice(len(counts), size=len(places), p=chance / chance.sum())
+    usable = (word != near) & (word != random)
+    word, near, random = word[usable], near[usable], random[usable]
+    rows = np.unique(np.concatenate([word, near, random]), return_inverse=True)
+    chosen = matrix[rows[0]]
+    unit = chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-12)
+    w, a, b = np.split(rows[1].ravel(), 3)
+    margin = np.einsum("nd,nd->n", unit[w], unit[a] - unit[b])
+    wins = np.sign(margin) / 2 + 0.5
+    return score(np.stack([wins, np.ones(len(wins))], axis=1), _share, f"nearness|window:{WINDOW}|seed:{seed}")
+
+
+def _share(sums: np.ndarray) -> np.ndarray:
+    return 100 * sums[..., 0] / np.maximum(sums[..., 1], 1)

@@ -1,0 +1,232 @@
+"""Word vectors: running text in; similarity, analogies and categories judge what comes out, neighbours show it."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
+from clew.data.catalogue import find, locate
+from clew.data.corpus import CorpusLoader
+from clew.data.readers import existing
+from clew.data.text import Text
+from clew.errors import DataError, RecipeError, VocabularyError
+from clew.metrics.nearness import nearness
+from clew.metrics.words import Noun, Pair, analogy_score, clustering_purity, read_set, similarity_score
+from clew.models.vectors import WordVectors
+from clew.tasks.examples import Example
+from clew.text.words import WordVocabulary, encode, encode_to
+
+VALIDATION_WORDS = 50_000  # of the validation text, in which neighbours are looked for
+PROBES = 8  # words shown where the recipe names none: frequent ones, the first hundred left out
+NEIGHBOURS = 8
+
+
+@dataclass
+class Answer:
+    """What was found for a question, best first: as one line, and as words with their scores."""
+
+    text: str
+    score: float
+    alternatives: list[tuple[str, float]] = field(default_factory=list)
+    source_tokens: list[str] = field(default_factory=list)
+    target_tokens: list[str] = field(default_factory=list)
+    attention: list[tuple[str, Tensor]] = field(default_factory=list)
+
+
+class EmbedConfig(Choice):
+    """The sets that judge the vectors, as files or names of the catalogue; and the words whose neighbours are shown."""
+
+    kind: str = "embed"
+    sets: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
+
+
+class Embed:
+    """Learn a vector for each word of a text."""
+
+    Config = EmbedConfig
+    items = "word"
+    counted = "words"
+
+    def __init__(self, config: EmbedConfig) -> None:
+        self.config = config
+        self.sets = {name.rpartition("/")[2].partition(".")[0]: read_set(set_file(name)) for name in config.sets}
+
+    @property
+    def quality(self) -> str:
+        """The mean correlation with people's similarity scores; without such a set, nearness in validation text."""
+        return "similarity" if any(isinstance(items[0], Pair) for items in self.sets.values()) else "nearness"
+
+    # Which examples.
+
+    def tokenizers(self, rows: Text, config: TokenizerConfig) -> WordVocabulary:
+        """The words of the text, by count. Raises RecipeError where the tokenizer is not one of words."""
+        if config.kind != "word":
+            raise RecipeError(
+                f"word vectors are of words, not of {config.kind} tokens",
+                where="tokenizer.kind", fix='set tokenizer.kind = "word"',
+            )  # fmt: skip
+        return WordVocabulary.count(
+            rows.paths, min_count=config.min_count, max_size=config.vocab_size, lowercase=config.lowercase,
+            letters=config.letters,
+        )  # fmt: skip
+
+    def save_tokenizers(self, tokenizers: WordVocabulary, folder: Path) -> None:
+        tokenizers.save(folder / "tokenizer.json")
+
+    def describe(self, tokenizers: WordVocabulary) -> dict[str, int]:
+        """What `config.json` says of the vocabulary."""
+        return {"vocab_size": len(tokenizers)}
+
+    def load_tokenizers(self, folder: Path) -> WordVocabulary:
+        """The vocabulary that a run folder holds."""
+        return WordVocabulary.load(folder / "tokenizer.json")
+
+    def batches(self, rows: Text, tokenizers: WordVocabulary, train: TrainConfig, seed: int) -> CorpusLoader:
+        """Slices of the text as ids, which lie in a temporary file for as long as the loader lives."""
+        folder = tempfile.TemporaryDirectory(prefix="clew-")
+        text = encode_to(folder.name, rows.paths, tokenizers)
+        loader = CorpusLoader(text.ids, text.ends, batch_tokens=train.batch_tokens, seed=seed)
+        weakref.finalize(loader, folder.cleanup)
+        return loader
+
+    def model(self, config: Choice, tokenizers: WordVocabulary) -> Any:
+        return build("model", config, tokenizers)
+
+    # How to predict.
+
+    def predict(
+        self,
+        model: Any,
+        tokenizers: WordVocabulary,
+        texts: Iterable[str],
+        decode: DecodeConfig,
+        *,
+        attention: bool = False,
+    ) -> Iterator[Answer]:
+        """Answer each line: a word by its neighbours, "king - man + woman" by an analogy, words by the odd one out."""
+        vectors = model.vectors()
+        for text in texts:
+            yield answer(vectors, text.lower() if tokenizers.lowercase else text)
+
+    def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
+        """The words whose neighbours a comparison shows."""
+        counted = WordVocabulary.count(data.split("valid").paths, min_count=1, lowercase=True, letters=True)
+        probes = self.config.probes or tuple(frequent(counted))
+        return [Example(word) for word in probes]
+
+    # Which metrics.
+
+    def validate(
+        self, model: Any, tokenizers: WordVocabulary, rows: Text, decode: DecodeConfig, n_examples: int
+    ) -> dict[str, Any]:
+        """What is quick to measure, nearness and similarity, as figures; and the neighbours of the probes."""
+        vectors = model.vectors()
+        pairs = {name: items for name, items in self.sets.items() if isinstance(items[0], Pair)}
+        scores = {"nearness": self.nearness(vectors, tokenizers, rows), **judge(vectors, pairs)}
+        probes = [word for word in self.config.probes or frequent(tokenizers) if word in vectors]
+        samples = [{"source": word, "output": answer(vectors, word).text} for word in probes]
+        return {**{name: figure["value"] for name, figure in scores.items()}, "samples": samples}
+
+    def evaluate(
+        self, model: Any, tokenizers: WordVocabulary, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
+    ) -> dict[str, Any]:
+        """Nearness and every set; `outputs` are the probes with their neighbours."""
+        vectors = model.vectors()
+        probes = [word for word in self.config.probes or frequent(tokenizers) if word in vectors]
+        return {
+            "words": len(vectors),
+            "nearness": self.nearness(vectors, tokenizers, rows),
+            **judge(vectors, self.sets),
+            "outputs": [f"{word}: {answer(vectors, word).text}" for word in probes],
+        }
+
+    def nearness(self, vectors: WordVectors, vocabulary: WordVocabulary, rows: Text) -> dict[str, Any]:
+        """Measured on the first words of a text."""
+        ids = np.concatenate([block.ids for block in islice(encode(rows.paths, vocabulary), 2)])[:VALIDATION_WORDS]
+        return nearness(vectors.matrix, ids, vocabulary.counts).as_dict()
+
+
+def set_file(name: str) -> Path:
+    """The file of a set: the name of a file, or of a set in the catalogue. DataError where there is neither."""
+    if Path(name).suffix:
+        return existing(name)
+    return locate(name) / next(iter(find(name).splits.values()))[0]
+
+
+def judge(vectors: WordVectors, sets: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """The score of each set, "similarity:men"; the mean of all similarity sets; analogies whole, semantic, syntactic.
+
+    A set none of whose words has a vector is left out: it says nothing about the vectors.
+    """
+    found: dict[str, Any] = {}
+    similar: list[dict[str, Any]] = []
+    for name, items in sets.items():
+        try:
+            if isinstance(items[0], Pair):
+                similar.append(found.setdefault(f"similarity:{name}", similarity_score(vectors, items).as_dict()))
+            elif isinstance(items[0], Noun):
+                found[f"purity:{name}"] = clustering_purity(vectors, items).as_dict()
+            else:
+                scored = analogy_score(vectors, items)
+                parts = {part: scored.parts[part] for part in ("semantic", "syntactic") if part in scored.parts}
+                found["analogies"] = scored.as_dict()
+                found |= {f"analogies:{part}": score.as_dict() for part, score in parts.items()}
+        except DataError:
+            continue
+    return {**({"similarity": mean(similar)} if similar else {}), **found}
+
+
+def mean(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of independent scores; its interval from theirs."""
+    n, value = len(scores), sum(score["value"] for score in scores) / len(scores)
+    half = math.sqrt(sum(((score["high"] - score["low"]) / 2) ** 2 for score in scores)) / n
+    return {"value": value, "low": value - half, "high": value + half, "signature": f"mean of {n} sets"}
+
+
+def frequent(vocabulary: WordVocabulary) -> list[str]:
+    """Words worth asking for neighbours: of four letters or more, spread over the frequent ones."""
+    among = [word for word in vocabulary.words[100:5000] if len(word) > 3 and word.isalpha()]
+    return among[:: max(1, len(among) // PROBES)][:PROBES]
+
+
+def answer(vectors: WordVectors, text: str) -> Answer:
+    """Neighbours of a word; of a sum like "king - man + woman" the best other word; of several words the odd one out.
+
+    A word without a vector is said so in the answer, so that the next line is still answered.
+    """
+    try:
+        found = ask(vectors, text.split())
+    except VocabularyError as error:
+        return Answer(f"? {error.what}", float("nan"))
+    shown = ", ".join(f"{word} {score:.2f}" for word, score in found[:NEIGHBOURS])
+    return Answer(shown, found[0][1] if found else float("nan"), found[1:])
+
+
+def ask(vectors: WordVectors, words: list[str]) -> list[tuple[str, float]]:
+    """The words that answer, best first. Raises VocabularyError for a word without a vector."""
+    if len(words) == 1:
+        return vectors.neighbours(words[0], NEIGHBOURS)
+    if not any(word in "+-" for word in words):
+        odd = vectors.odd_one_out(words)
+        return [(odd, float("nan"))]
+    total, sign, asked = np.zeros(vectors.dim, dtype=np.float32), 1, []
+    for word in words:
+        if word in "+-":
+            sign = 1 if word == "+" else -1
+            continue
+        vector = vectors.vector(word)
+        total += sign * vector / max(float(np.linalg.norm(vector)), 1e-12)
+        asked.append(word)
+    found = vectors.neighbours(total, NEIGHBOURS + len(asked))
+    return [pair for pair in found if pair[0] not in asked][:NEIGHBOURS]
