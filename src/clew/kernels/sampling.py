@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clew.kernels.blocks import LANES, Block, column, engine, part, prefetch, stride
+from clew.kernels.blocks import Block, column, engine, part, stride
+from clew.kernels.registers import LANES, prefetch
 
 MULTIPLIER = np.uint64(0x2545F4914F6CDD1D)
 LOW = np.uint64(0xFFFFFFFF)
@@ -29,10 +30,23 @@ class Draws(NamedTuple):
     entries: np.ndarray  # (V,) uint64: upper half the threshold below which the entry is its own word, lower its alias
 
 
+class Settings(NamedTuple):
+    """What the objectives have in common.
+
+    whole: where a vector is the mean of n rows, each row moves by the whole gradient of the mean, as in word2vec.c,
+    gensim and fastText, whose learning rates mean that; False: by a 1/n of it, the gradient (İrsoy et al. 2021).
+    """
+
+    window: int = 5
+    negatives: int = 5
+    share: int = 1  # windows that share their negatives; 0: every pair has its own
+    whole: bool = True
+
+
 def draws(counts: np.ndarray, *, sample: float = 1e-4, power: float = 0.75) -> Draws:
     """Tables for words that occur `counts` times; sample = 0 keeps every word."""
     counts = np.asarray(counts, np.float64)
-    share = counts / counts.sum() / (sample or 1)
+    share = np.maximum(counts / counts.sum() / (sample or 1), 1e-12)
     kept = np.minimum(1, (np.sqrt(share) + 1) / share) if sample else np.ones(len(counts))
     scaled = counts**power
     threshold, alias = _alias(scaled * (len(counts) / scaled.sum()))

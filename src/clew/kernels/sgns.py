@@ -6,19 +6,19 @@ drawn from count^¾, with input rows v and output rows u:
     L = −log σ(v_c · u_w) − Σ_j log σ(−v_c · u_{n_j})             summed over all pairs (w, c)
 
 `share = 0` takes a gradient step per pair, with negatives of its own, as word2vec.c does. `share = 1` draws k negatives
-per window and takes one step for all its pairs: the same loss, but the pairs' negatives are equal instead of independent
-(Ji et al. 2016), which makes small matrix products of the dot products. A negative that is the centre is left out.
+per window and takes one step for all its pairs: the same loss, but the pairs' negatives are equal, not independent (Ji
+et al. 2016), which makes small matrix products of the dot products. A negative that is the centre is left out.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from clew.kernels.blocks import block, column, engine, prefetch, step
+from clew.kernels.blocks import block, column, engine, step
+from clew.kernels.registers import prefetch
 from clew.kernels.sampling import (
     Draws,
+    Settings,
     advance,
     below,
     check,
@@ -30,12 +30,6 @@ from clew.kernels.sampling import (
     silence,
     subsample,
 )  # fmt: skip
-
-
-class Settings(NamedTuple):
-    window: int = 5
-    negatives: int = 5
-    share: int = 1  # windows that share their negatives; 0: every pair has its own
 
 
 def train_slice(

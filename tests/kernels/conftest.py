@@ -1,0 +1,6 @@
+"""The kernels' tests share their reference, `equations`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
