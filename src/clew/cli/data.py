@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,7 +17,9 @@ Kind = Literal["word", "bpe", "byte_bpe", "wordpiece", "unigram"]
 
 
 def data(
-    name: Annotated[str | None, typer.Argument(help="A known data set; none: list them all.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A known data set; with --explain also a text file; none: list them all.")
+    ] = None,
     columns: Annotated[str, typer.Option(help="Columns to show, separated by commas; none: all.")] = "",
     folder: Annotated[Path | None, typer.Option(help="Where its files are, if not in the usual places.")] = None,
     split: Annotated[str, typer.Option(help="train, valid or test; none: the first that it has.")] = "",
@@ -25,11 +28,21 @@ def data(
         Kind | None, typer.Option(help="Train such a tokenizer on it and report its coverage.")
     ] = None,
     vocab_size: Annotated[int, typer.Option(min=8, help="Size of that tokenizer's vocabulary.")] = 8000,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Of running text: how word vectors make training pairs of it.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With --explain: settings of presets/words.toml."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
 ) -> None:
     """List the known data sets; with a name, show its terms, its first rows and what a tokenizer makes of it."""
     if name is None:
         _list(as_json)
+        return
+    if explain:
+        _explain(name, settings or [], as_json)
         return
     from clew.data.catalogue import Catalogue, CatalogueConfig, locate
 
@@ -58,6 +71,40 @@ def data(
         typer.echo()
     if report:
         typer.echo(f"{tokenizer} {report}")
+
+
+def _explain(name: str, settings: list[str], as_json: bool) -> None:
+    """Count, subsample and window a text as the preset for word vectors does, and show each step."""
+    from importlib.resources import as_file, files
+
+    from clew.config import build
+    from clew.inspect.words import explain
+    from clew.recipe_file import load_recipe
+
+    own = f"data.train={json.dumps([name])}" if Path(name).exists() else f"data.name={json.dumps(name)}"
+    with as_file(files("clew.presets") / "words.toml") as preset:
+        recipe, _ = load_recipe(preset, [own, *settings])
+    text = build("data", recipe.data).split("train")
+    vocabulary = build("task", recipe.task).tokenizers(text, recipe.tokenizer)
+    objective: Any = recipe.objective
+    found = explain(text.paths, vocabulary, window=objective.window, subsample=objective.subsample, seed=recipe.seed)
+    if as_json:
+        typer.echo(
+            json.dumps({"text": text.report, "counts": vars(vocabulary.report), **asdict(found)}, ensure_ascii=False)
+        )
+        return
+    typer.echo(f"{text.report}\n{vocabulary.report}; {len(vocabulary):,} words kept\n")
+    typer.echo(f"1. a sentence, as the vocabulary has it\n   {' '.join(found.sentence)}\n")
+    typer.echo(f"2. frequent words are dropped at random (subsample {objective.subsample:g}), here down to")
+    typer.echo(f"   {' '.join(found.kept)}\n")
+    typer.echo("   word               count     kept   drawn as a negative")
+    for word in found.words:
+        typer.echo(f"   {word.word:<14} {word.count:>9,}  {word.keep:>6.1%}   {word.noise:>10.4%}")
+    typer.echo(f"\n3. each word left predicts up to {objective.window} on each side; how far is drawn for each")
+    for centre, context in found.pairs:
+        typer.echo(f"   {centre:<14} → {' '.join(context) or '(nothing: its window is empty)'}")
+    typer.echo(f"\nabout {found.pairs_per_epoch:,.0f} pairs in one reading of the text, each against "
+               f"{objective.negatives} words drawn at random")  # fmt: skip
 
 
 def _vocabulary(source: Catalogue, kind: Kind, vocab_size: int) -> VocabularyReport:
