@@ -91,3 +91,26 @@ def test_values_without_gradients() -> None:
     expected, expected_nll = linear_cross_entropy(*parts, target, 0.1)
     torch.testing.assert_close(total, expected.detach())
     torch.testing.assert_close(nll, expected_nll)
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 1000])
+def test_compiled_softmax_in_float32(size: int) -> None:
+    """The loss and its gradients beside the equation in float64; logits from -300 to 300."""
+    *parts, target = inputs(ROWS_AT_ONCE + 5, torch.float32, d=16, size=size)
+    with torch.no_grad():
+        parts[0][:7] *= 20
+    exact = [part.detach().double().requires_grad_() for part in parts]
+    total, nll = linear_cross_entropy(*parts, target, 0.1)
+    expected, expected_nll = smoothed_cross_entropy(exact[0] @ exact[1].T + exact[2], target, 0.1)
+    torch.testing.assert_close(total.double(), expected, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(nll.double(), expected_nll, rtol=1e-5, atol=1e-3)
+    for found, gradient in zip(torch.autograd.grad(total, parts), torch.autograd.grad(expected, exact), strict=True):
+        torch.testing.assert_close(found.double(), gradient, rtol=1e-4, atol=2e-4)
+
+
+def test_what_is_not_a_number_reaches_the_loss() -> None:
+    hidden, weight, bias, target = inputs(6, torch.float32, size=130)
+    for part in (hidden, weight, bias):
+        broken = [p.detach().clone() for p in (hidden, weight, bias)]
+        broken[[hidden is part, weight is part, bias is part].index(True)][3] = torch.nan
+        assert linear_cross_entropy(*broken, target, 0.0)[0].isnan()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-ROWS_AT_ONCE = 256  # 256 rows × 8,000 words × 4 bytes stay in the cache of one core
+ROWS_AT_ONCE = 256  # 256 rows × 8,000 words × 4 bytes stay near the core
 
 
 def smoothed_cross_entropy(logits: Tensor, target: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
@@ -22,41 +22,59 @@ def smoothed_cross_entropy(logits: Tensor, target: Tensor, smoothing: float) -> 
     return (1 - smoothing) * nll + smoothing * uniform, nll.detach()
 
 
+def _softmax(logits: Tensor, bias: Tensor) -> Tensor:
+    """Turn logits (N, V) into softmax(logits + bias) in place; returns log Σ exp(logits + bias), (N,)."""
+    if logits.device.type == "cpu" and logits.dtype == torch.float32:
+        from clew.nn.elementwise import softmax_rows  # numba is imported where it is used
+
+        log_z = logits.new_empty(len(logits))
+        softmax_rows(logits.numpy(), bias.numpy(), log_z.numpy())
+        return log_z
+    logits += bias
+    top = logits.amax(dim=-1, keepdim=True)
+    z = logits.sub_(top).exp_().sum(dim=-1, keepdim=True)
+    logits.div_(z)
+    return (z.log_() + top)[:, 0]
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Computes the gradients while the logits of a chunk are at hand: ∂L/∂logits = p - (1-ε) onehot(y) - ε/V."""
+    """Computes the gradients while the logits of a chunk are at hand: ∂L/∂logits = p - (1-ε) onehot(y) - ε/V.
+
+    The last term, and the sum of all logits that the smoothing needs, are the same for every row: they are taken out
+    of the chunks, as Σ_n Σ_v logits_nv = Σ_n h_n · Σ_v w_v + N Σ_v b_v.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
         wide = torch.promote_types(hidden.dtype, torch.float32)  # of the softmax and of every sum
-        total, nll = hidden.new_zeros((), dtype=wide), hidden.new_zeros((), dtype=wide)
+        bias_wide, each = bias.detach().to(wide), smoothing / len(weight)
+        sum_hidden, sum_weight = hidden.sum(dim=0, dtype=wide), weight.sum(dim=0, dtype=wide)
+        total = -each * (sum_hidden @ sum_weight + len(hidden) * bias_wide.sum())
+        nll = total.new_zeros(())
         needs_gradient = any(ctx.needs_input_grad[:3])
         d_hidden = torch.empty_like(hidden)
-        d_weight = torch.zeros_like(weight, dtype=wide)
-        d_bias = torch.zeros_like(bias, dtype=wide)
+        d_weight = (-each * sum_hidden).repeat(len(weight), 1)
+        d_bias = torch.full_like(bias_wide, -each * len(hidden))
         buffer = hidden.new_empty(min(ROWS_AT_ONCE, len(hidden)), len(weight), dtype=wide)
         for h, y, d_h in zip(
             hidden.split(ROWS_AT_ONCE), target.split(ROWS_AT_ONCE), d_hidden.split(ROWS_AT_ONCE), strict=True
         ):
             logits = buffer[: len(h)]  # (rows, V); one buffer, written over and over: it stays in the cache
             torch.mm(h, weight.t(), out=logits) if hidden.dtype == wide else logits.copy_(h @ weight.t())
-            logits += bias
-            gold, mean = logits.gather(1, y[:, None]), logits.mean(dim=-1, keepdim=True)
-            top = logits.amax(dim=-1, keepdim=True)
-            p = logits.sub_(top).exp_()
-            z = p.sum(dim=-1, keepdim=True)
-            log_z = z.log() + top
+            gold = logits.gather(1, y[:, None])[:, 0] + bias_wide[y]
+            log_z = _softmax(logits, bias_wide)
             chunk_nll = (log_z - gold).sum()
             nll += chunk_nll
-            total += (1 - smoothing) * chunk_nll + smoothing * (log_z - mean).sum()
+            total += (1 - smoothing) * chunk_nll + smoothing * log_z.sum()
             if needs_gradient:
-                d_logits = p.div_(z).sub_(smoothing / len(weight))
-                d_logits.scatter_add_(1, y[:, None], d_logits.new_full((len(y), 1), smoothing - 1))
+                d_logits = logits.scatter_add_(1, y[:, None], logits.new_full((len(y), 1), smoothing - 1))
                 d_bias += d_logits.sum(dim=0)
                 d_logits = d_logits.to(weight.dtype)
                 torch.mm(d_logits, weight, out=d_h)
                 d_weight.addmm_(d_logits.t(), h) if weight.dtype == wide else d_weight.add_(d_logits.t() @ h)
+        d_hidden -= each * sum_weight
         ctx.save_for_backward(d_hidden, d_weight.to(weight.dtype), d_bias.to(bias.dtype))
         ctx.mark_non_differentiable(nll)
         return total, nll
