@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from clew.decode.engine import Int8Linear, TransformerEngine, engine
+from clew.decode.engine import TransformerEngine, engine
+from clew.decode.int8 import Int8Linear
 from clew.decode.search import Limits, search
 from clew.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from clew.models.transformer import Transformer, TransformerConfig
@@ -66,9 +67,11 @@ def test_search_finds_the_same(beam: int) -> None:
 
 
 @pytest.mark.parametrize("relu", [False, True])
-def test_int8_product_is_close(relu: bool) -> None:
+@pytest.mark.parametrize(("rows", "width", "size"), [(9, 64, 40), (1, 64, 40), (1, 67, 40), (64, 32, 5000)])
+def test_int8_product_is_close(relu: bool, rows: int, width: int, size: int) -> None:
+    """Whichever kernel the shape calls for."""
     torch.manual_seed(0)
-    weight, bias, x = torch.randn(40, 64) / 8, torch.randn(40), torch.randn(9, 64)
+    weight, bias, x = torch.randn(size, width) / 8, torch.randn(size), torch.randn(rows, width)
     exact = torch.nn.functional.linear(x, weight, bias)
     exact = exact.relu() if relu else exact
     found = Int8Linear(weight, bias, relu=relu)(x)

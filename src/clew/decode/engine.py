@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clew.decode.int8 import Int8Linear
 from clew.models.transformer import DecoderLayer, EncoderLayer, Residual, Transformer, TransformerConfig
 from clew.models.translator import Memory
 from clew.nn.attention import MultiHeadAttention, Score
@@ -28,40 +28,6 @@ class Dense:
     def __call__(self, x: Tensor) -> Tensor:
         y = F.linear(x, self.weight, self.bias)
         return y.relu_() if self.relu else y
-
-
-class Int8Linear(nn.Module):
-    """f(x Wᵀ + b) with W in int8, one scale per output, and x quantised as it comes, one scale for all of it.
-
-    W ≈ s_n · Ŵ with Ŵ = round(W / s_n) in [-127, 127] and s_n = max|W_n| / 127; the sum over products is in int32.
-    f is the identity, or ReLU.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> None:
-        super().__init__()
-        scale = (weight.detach().float().abs().amax(dim=1) / 127).clamp(min=1e-12)
-        zero = torch.zeros(len(scale), dtype=torch.long)
-        with warnings.catch_warnings():  # torch means to move this constructor; the kernels stay
-            warnings.filterwarnings("ignore", message=".*quantize_per_channel.*deprecated")
-            quantised = torch.quantize_per_channel(weight.detach().float(), scale, zero, 0, torch.qint8)
-        self.few, self.many = (pack(quantised, bias, engine) for engine in (torch.backends.quantized.engine, "onednn"))
-        # Without VNNI the processor adds pairs of products in 16 bits: then x must keep to 7 bits.
-        self.reduce_range = not torch.cpu._is_vnni_supported()
-        self.kernel = torch.ops.quantized.linear_relu_dynamic if relu else torch.ops.quantized.linear_dynamic
-
-    def forward(self, x: Tensor) -> Tensor:
-        packed = self.few if x.numel() < 32 * x.shape[-1] else self.many
-        return self.kernel(x, packed, self.reduce_range)
-
-
-def pack(weight: Tensor, bias: Tensor | None, engine: str) -> Any:
-    """Quantised W laid out for the kernels of a library: torch's own begin sooner, oneDNN's run faster."""
-    before = torch.backends.quantized.engine
-    torch.backends.quantized.engine = engine
-    try:
-        return torch.ops.quantized.linear_prepack(weight, None if bias is None else bias.detach().float())
-    finally:
-        torch.backends.quantized.engine = before
 
 
 def engine(model: Any, precision: str) -> Any:
@@ -113,7 +79,7 @@ class EngineCache:
             alone = torch.eye(self.beam, dtype=self.mask.dtype, device=self.mask.device).log()  # 0 and -inf
             alone = alone.expand(len(self.mask), 1, -1, -1)
             self.lineage = alone if self.lineage is None else torch.cat([self.lineage, alone], dim=3)
-        return self.past[:, :, :, :, :slots]
+        return self.past.narrow(4, 0, slots)
 
     def reorder(self, rows: Tensor) -> None:
         """Move hypotheses (batch·beam,) within their sentences."""
@@ -236,7 +202,7 @@ class DecoderEngine:
         past[:, :, :, -cache.beam :] = heads[1:]
         seen = F.scaled_dot_product_attention(heads[0], past[0], past[1], cache.lineage)
         x = self.around_self.after(x, self.attention.output(merge(seen)))
-        query = self.query(self.around_cross.before(x)).unflatten(-1, (self.attention.n_heads, -1)).transpose(1, 2)
+        query = self.query(self.around_cross.before(x)).view(*x.shape[:2], self.attention.n_heads, -1).transpose(1, 2)
         seen = F.scaled_dot_product_attention(query, memory[0], memory[1], cache.mask)
         x = self.around_cross.after(x, self.output(merge(seen)))
         return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x)))
