@@ -134,8 +134,8 @@ def clustering_purity(vectors: WordVectors, nouns: Sequence[Noun], *, restarts: 
     """Cluster nouns into as many clusters as categories and give the purity, in percent.
 
     purity = (1/n) Σ_clusters max_category |cluster ∩ category|, of the best of `restarts` spherical k-means (Almuhareb
-    2006 for the data). Words are looked up as in `similarity_score`. The interval resamples words within the clusters
-    found. Raises DataError where fewer words than categories have vectors.
+    2006 for the data). Words are looked up as in `similarity_score`. The interval resamples words, each
+    cluster keeping its category. Raises DataError where fewer words than categories have vectors.
     """
     found = [vector_of(vectors, noun.word) for noun in nouns]
     have = np.array([vector is not None for vector in found], dtype=bool)
@@ -144,14 +144,12 @@ def clustering_purity(vectors: WordVectors, nouns: Sequence[Noun], *, restarts: 
     if have.sum() < k or k < 2:
         raise DataError(f"{have.sum()} words with vectors make no {k} clusters", fix="use vectors of these words")
     cluster = k_means(np.stack([unit(vector) for vector in found if vector is not None]), k, restarts, seed)
-    statistics = np.zeros((len(nouns), k * k))
-    statistics[np.flatnonzero(have), cluster * k + label[have]] = 1
-
-    def purity(sums: np.ndarray) -> np.ndarray:
-        in_both = sums.reshape(*sums.shape[:-1], k, k)
-        return 100 * ratio(in_both.max(axis=-1).sum(axis=-1), sums.sum(axis=-1))
-
-    return WordScore(score(statistics, purity, f"purity|k-means:{k}"), int(have.sum()), len(nouns), {})
+    in_both = np.zeros((k, k))
+    np.add.at(in_both, (cluster, label[have]), 1)
+    statistics = np.zeros((len(nouns), 2))
+    statistics[have] = np.stack([label[have] == in_both.argmax(axis=1)[cluster], np.ones(len(cluster))], axis=1)
+    scored = score(statistics, _share_of_sums, f"purity|k-means:{k}")
+    return WordScore(scored, len(cluster), len(nouns), {})
 
 
 def evaluate(vectors: WordVectors, folder: Path) -> dict[str, WordScore]:
