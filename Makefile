@@ -42,6 +42,7 @@ docs: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/translation.py
+	$(BIN)/python benchmarks/word_vectors.py
 
 install: $(INSTALLED)
 

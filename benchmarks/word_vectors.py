@@ -36,7 +36,11 @@ from vector_programs import SETTINGS, Clew, FastTextProgram, Gensim, GloVe, Step
 HERE = Path(__file__).resolve().parent
 SPEED, WALL, CPU, PEAK = "words_per_cpu_second", "wall_seconds", "cpu_seconds", "peak_mb"
 VOCABULARY = "vocabulary_seconds"
-SCORES = ("wordsim353", "simlex999", "men", "rareword", "analogies", "analogies_semantic", "analogies_syntactic")
+SCORES = {
+    "wordsim353_all": "WordSim-353", "simlex999": "SimLex-999", "men3000": "MEN", "rareword2034": "RareWords",
+    "ap_categories": "AP categories, purity", "google_analogies": "analogies, %",
+    "google_analogies_semantic": "semantic ones, %", "google_analogies_syntactic": "syntactic ones, %",
+}  # fmt: skip
 RUN = (SPEED, WALL, PEAK)
 JOBS: dict[str, tuple[str, tuple[str, ...]]] = {  # title, figures
     "vocabulary": ("Counting words", (VOCABULARY, PEAK)),
@@ -51,9 +55,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {  # title, figures
 }
 LABELS = {
     SPEED: "raw words / CPU-s of training", WALL: "text to vectors, wall s", CPU: "text to vectors, CPU-s",
-    PEAK: "peak memory, MB", VOCABULARY: "CPU-s", "wordsim353": "WordSim-353", "simlex999": "SimLex-999", "men": "MEN",
-    "rareword": "RareWords", "analogies": "analogies, %", "analogies_semantic": "semantic ones, %",
-    "analogies_syntactic": "syntactic ones, %",
+    PEAK: "peak memory, MB", VOCABULARY: "CPU-s", **SCORES,
 }  # fmt: skip
 LESS_IS_BETTER = (WALL, CPU, PEAK, VOCABULARY)
 

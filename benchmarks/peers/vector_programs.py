@@ -68,7 +68,7 @@ class Clew:
 
     vectors = "run"
 
-    def __init__(self, share: int = 2, cold: bool = False) -> None:
+    def __init__(self, share: int = 1, cold: bool = False) -> None:
         self.share, self.cold = share, cold
 
     def steps(self, task: Task) -> list[Step]:
