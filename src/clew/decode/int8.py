@@ -16,7 +16,7 @@ class Int8Linear(nn.Module):
 
     W ≈ s_n · Ŵ with Ŵ = round(W / s_n) in [-127, 127] and s_n = max|W_n| / 127. Of several rows, x too is quantised as
     it comes, one scale for all of it, and products are summed in int32; a single row stays in float32, since there the
-    work is to read W.
+    work is to read W. No gradients.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, relu: bool = False) -> None:
@@ -29,7 +29,7 @@ class Int8Linear(nn.Module):
             warnings.filterwarnings("ignore", message=".*quantize_per_channel.*deprecated")
             quantised = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
         self.packed = pack(quantised, bias, torch.backends.quantized.engine)
-        # oneDNN is faster, but prepares anew for every number of rows: it serves where that is always 64, over many words.
+        # oneDNN is faster, but prepares anew for every number of rows: it serves where that is 64 throughout.
         self.packed_64 = pack(quantised, bias, "onednn") if len(weight) > 4096 else self.packed
         self.columns = np.ascontiguousarray(quantised.int_repr().numpy().T)
         self.scale, self.bias, self.relu = scale.numpy(), bias.numpy(), relu
@@ -41,9 +41,9 @@ class Int8Linear(nn.Module):
         rows = x.numel() // x.shape[-1]
         if rows != 1:
             return self.kernel(x, self.packed_64 if rows == 64 else self.packed, self.reduce_range)
-        y = x.new_empty(*x.shape[:-1], len(self.scale))
-        multiply(x.detach().reshape(-1).numpy(), self.columns, self.scale, self.bias, self.relu, y.view(-1).numpy())
-        return y
+        y = np.empty(len(self.scale), np.float32)
+        multiply(x.numpy().ravel(), self.columns, self.scale, self.bias, self.relu, y)
+        return torch.from_numpy(y).view(*x.shape[:-1], -1)
 
 
 def pack(weight: Tensor, bias: Tensor, library: str) -> Any:
