@@ -187,6 +187,8 @@ def test_every_cut_is_an_error(tmp_path, format):
     (4, "<i", 99, "version"),
     (8, "<i", 77, "in a model of 77 dimensions"),
     (40, "<i", 41, r"44 rows for 4 words and 41 buckets"),
+    (48, "<i", 2**31 - 1, "n-grams of up to 2147483647"),
+    (40, "<i", -1, "in -1 buckets"),
     (64, "<i", 2**31 - 1, "the dictionary says 2147483647 entries"),
     (64, "<i", -1, "the dictionary says -1 entries"),
     (84, "<q", 2, "quantised or pruned"),

@@ -17,6 +17,7 @@ from clew.models.vectors import Subwords, WordVectors
 MAGIC, VERSION = 793712314, 12
 ARGUMENTS = struct.Struct("<12id")
 SUPERVISED = 3
+LONGEST = 64  # characters of an n-gram: a header that says more is damaged
 
 
 class Arguments(NamedTuple):
@@ -71,6 +72,8 @@ def read(file: TableFile) -> FastText:
     if magic != MAGIC or version not in (11, VERSION):
         raise file.wrong(f"this is no fastText model of version 11 or 12 ({magic}, {version})", "byte 0", "check it")
     arguments = Arguments(*unpack(file, ARGUMENTS.format, 8, "the arguments"))
+    if arguments.bucket < 0 or not 0 <= arguments.maxn <= LONGEST:
+        raise file.wrong(f"n-grams of up to {arguments.maxn} characters in {arguments.bucket} buckets", "byte 40")
     at = 8 + ARGUMENTS.size
     size, n_words, n_labels, tokens, pruned = unpack(file, "<3i2q", at, "the dictionary")
     at += struct.calcsize("<3i2q")

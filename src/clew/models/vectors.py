@@ -48,7 +48,8 @@ class Subwords:
             part = words[start : start + 1024]
             buckets, bounds = ngram_buckets(part, self.minn, self.maxn, self.bucket)
             rows = np.insert(len(words) + buckets, bounds[:-1], np.arange(start, start + len(part)))
-            sums = np.add.reduceat(self.matrix[rows], bounds[:-1] + np.arange(len(part)), axis=0)
+            with np.errstate(over="ignore", invalid="ignore"):  # `scale` names the word whose vector is not finite
+                sums = np.add.reduceat(self.matrix[rows], bounds[:-1] + np.arange(len(part)), axis=0)
             made[start : start + len(part)] = sums / (np.diff(bounds) + 1)[:, None]
         return made
 

@@ -52,6 +52,7 @@ def ngram_buckets(words: Sequence[str], minn: int, maxn: int, bucket: int) -> tu
     word_of = np.searchsorted(word_ends, starts, side="right")
     first_of_word = np.searchsorted(starts, np.concatenate([[0], word_ends]))  # in characters; one past the last too
     left = first_of_word[word_of + 1] - np.arange(len(starts))  # characters to the word's end, this one counted
+    maxn = min(maxn, int(left.max(initial=0)))
     orders = range(max(minn, 1), maxn + 1)
     found = np.full((len(starts), len(orders)), -1, dtype=np.int64)
     h = np.full(len(starts), OFFSET, dtype=np.uint32)
