@@ -36,6 +36,7 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "objective": {
         "negative_sampling": "clew.objectives.negative_sampling:NegativeSampling",
+        "hierarchical_softmax": "clew.objectives.hierarchical_softmax:HierarchicalSoftmax",
         "translation": "clew.objectives.translation:Translation",
     },
     "optimizer": {

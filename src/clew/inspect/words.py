@@ -16,7 +16,7 @@ from clew.text.words import WordVocabulary, encode
 
 @dataclass(frozen=True)
 class Word:
-    """What is known of a word: how often it occurs, how likely an occurrence is kept and the word drawn as a negative."""
+    """A word: how often it occurs, how likely an occurrence is kept, how likely it is drawn as a negative."""
 
     word: str
     count: int
@@ -26,7 +26,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Explained:
-    """sentence: its words as far as the vocabulary has them; kept: those left by subsampling; pairs: (centre, context)."""
+    """sentence: its words that the vocabulary has; kept: those left by subsampling; pairs: (centre, context)."""
 
     words: list[Word]
     sentence: list[str]

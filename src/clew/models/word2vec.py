@@ -73,15 +73,15 @@ class Word2Vec(nn.Module):
         chosen, offsets = (torch.from_numpy(a).to(words.device) for a in (rows[index], starts))
         return F.embedding_bag(chosen, self.input, offsets, mode="mean").view(*words.shape, -1)
 
-    def hidden(self, centre: Tensor, context: Tensor, mask: Tensor) -> Tensor:
-        """What predicts in CBOW, the mean of the context's vectors (Mikolov et al. 2013a, §3.1), else the centre's own.
+    def context(self, words: Tensor, mask: Tensor) -> Tensor:
+        """What predicts in CBOW: the mean of the vectors around a word (Mikolov et al. 2013a, §3.1).
 
-        centre (N,), context (N, C) ids, mask (N, C) True = a word -> (N, d).
+        With n-grams it is the mean of all their rows, as in fastText. words (N, C) ids, mask (N, C) True = a word, at
+        least one in each row -> (N, d).
         """
-        if self.config.architecture == "skipgram":
-            return self.vector(centre)
-        weights = mask / mask.sum(dim=1, keepdim=True).clamp(min=1)  # (N, C)
-        return torch.einsum("nc,ncd->nd", weights, self.vector(context))
+        sizes = torch.from_numpy(np.diff(self.parts[1])).to(words.device)[words]  # (N, C) rows of each word
+        weights = sizes * mask
+        return torch.einsum("nc,ncd->nd", weights / weights.sum(dim=1, keepdim=True), self.vector(words))
 
     def vectors(self) -> WordVectors:
         """The vectors to keep, with what makes those of unseen words."""

@@ -1,0 +1,97 @@
+"""What the objectives of word vectors share: which word predicts which, and the two paths, equation and kernel."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.optim import Optimizer
+
+from clew.config import Choice
+from clew.data.corpus import CorpusBatch, keep_probability, windows
+from clew.errors import RecipeError
+from clew.kernels.parts import Parts
+from clew.kernels.sampling import Draws, Settings, draws, in_threads, states
+from clew.models.word2vec import Word2Vec, aligned
+from clew.objectives.loss import Loss
+
+
+class WordPairsConfig(Choice):
+    """How far a word looks, how frequent words are thinned, and which path computes."""
+
+    kind: str
+    window: int = Field(5, ge=1)
+    subsample: float = Field(1e-4, ge=0, lt=1)
+    engine: Literal["kernel", "equation"] = "kernel"
+
+
+class WordPairs(ABC):
+    """A loss summed over the pairs of a slice of text, and counted per word read; parts["pairs"] is pairs per word.
+
+    Two paths. The equation: all pairs of the slice at once, by autograd, on any device. The kernel: the model's tables
+    move pair by pair while the text is read, at the rate of `optimizer`, as the papers' programs do; the total then
+    carries no graph. In skip-gram the two differ in who predicts whom (the centre its context, or the reverse as in
+    word2vec's program): over a text the pairs are the same. Needs a Word2Vec.
+    """
+
+    optimizer: Optimizer | None = None  # set by whoever trains
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+        self.draws: Draws | None = None  # of the vocabulary, made when first needed
+
+    def __call__(self, model: Word2Vec, batch: CorpusBatch) -> Loss:
+        return self.by_kernel(model, batch) if self.config.engine == "kernel" else self.by_equation(model, batch)
+
+    @abstractmethod
+    def losses(self, model: Word2Vec, hidden: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss of each pair: what predicts, hidden (N, d), and the word to be predicted, target (N,) -> (N,)."""
+
+    @abstractmethod
+    def kernel(self, model: Word2Vec, settings: Settings) -> tuple[Any, ...]:
+        """The compiled function, and what stands between its tables and its learning rate."""
+
+    def by_equation(self, model: Word2Vec, batch: CorpusBatch) -> Loss:
+        device = batch.ids.device
+        generator = torch.Generator(device).manual_seed(batch.seed)
+        keep = torch.from_numpy(keep_probability(model.vocabulary.counts, self.config.subsample)).to(device)
+        centre, context, mask = windows(batch, keep, self.config.window, generator)
+        if model.config.architecture == "skipgram":
+            rows, places = mask.nonzero(as_tuple=True)
+            hidden, target = model.vector(centre)[rows], context[rows, places]
+        else:
+            rows = mask.any(dim=1)
+            hidden, target = model.context(context[rows], mask[rows]), centre[rows]
+        total = self.losses(model, hidden, target, generator).sum()
+        return Loss(total, len(batch.ids), {"pairs": torch.tensor(float(len(target)))})
+
+    def by_kernel(self, model: Word2Vec, batch: CorpusBatch) -> Loss:
+        if batch.ids.device.type != "cpu":
+            raise RecipeError(
+                "the word-vector kernels run on the CPU", where="train.device",
+                fix='set train.device="cpu" (the fast way), or objective.engine="equation"',
+            )  # fmt: skip
+        if self.optimizer is None:
+            raise RecipeError("the kernels move the weights themselves and need a learning rate", fix="train by fit()")
+        config = self.config
+        settings = Settings(config.window, getattr(config, "negatives", 0), int(getattr(config, "share", False)))
+        train, *given = self.kernel(model, settings)
+        loss, pairs = in_threads(
+            train, batch.ids.numpy(), batch.ends.numpy(), states(batch.seed, torch.get_num_threads()),
+            aligned(model.input), aligned(model.output), *given, self.optimizer.param_groups[0]["lr"],
+        )  # fmt: skip
+        return Loss(torch.tensor(loss), len(batch.ids), {"pairs": torch.tensor(float(pairs))})
+
+    def drawn(self, model: Word2Vec) -> Draws:
+        """The tables that words are dropped and negatives drawn by."""
+        if self.draws is None:
+            self.draws = draws(model.vocabulary.counts, sample=self.config.subsample)
+        return self.draws
+
+
+def parts_of(model: Word2Vec) -> Parts:
+    """The rows of each word, as the kernels want them."""
+    return Parts(*model.parts)
