@@ -75,7 +75,7 @@ class Pairs:
 class PairLoader:
     """An endless stream of batches of like length, at most `batch_tokens` padded tokens on the longer side.
 
-    Each epoch's order depends on (seed, epoch) alone: rows are shuffled, sorted by length (those of equal length stay
+    Each epoch's order depends on (seed, epoch) alone: rows are shuffled, sorted by length (those of equal lengths stay
     shuffled), cut into batches, and the batches are shuffled. A row longer than `batch_tokens` is a batch by itself.
     `state_dict()` is the position after the last batch handed out.
     """
@@ -98,7 +98,9 @@ class PairLoader:
         rng = np.random.default_rng([self.seed, epoch])
         rows = rng.permutation(self.rows)
         source, target = self.lengths[rows, 0], self.lengths[rows, 1]
-        rows = rows[np.lexsort((source, target))]  # by target length, then source length; ties keep the shuffle
+        longer, more = np.maximum(source, target), source - target
+        # By the longer side, then by which side that is, to and fro, so that both sides of a batch are filled.
+        rows = rows[np.lexsort((np.where(longer % 2, more, -more), longer))]  # ties keep the shuffle
         batches, start, longest = [], 0, 0
         for end, row in enumerate(rows):
             longest = max(longest, int(self.lengths[row].max()))
