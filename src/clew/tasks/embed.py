@@ -209,7 +209,7 @@ def answer(vectors: WordVectors, text: str) -> Answer:
         found = ask(vectors, text.split())
     except VocabularyError as error:
         return Answer(f"? {error.what}", float("nan"))
-    shown = ", ".join(f"{word} {score:.2f}" for word, score in found[:NEIGHBOURS])
+    shown = ", ".join(word if math.isnan(score) else f"{word} {score:.2f}" for word, score in found[:NEIGHBOURS])
     return Answer(shown, found[0][1] if found else float("nan"), found[1:])
 
 
