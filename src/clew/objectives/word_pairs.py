@@ -32,19 +32,25 @@ class WordPairs(ABC):
     """A loss summed over the pairs of a slice of text, and counted per word read; parts["pairs"] is pairs per word.
 
     Two paths. The equation: all pairs of the slice at once, by autograd, on any device. The kernel: the model's tables
-    move pair by pair while the text is read, at the rate of `optimizer`, as the papers' programs do; the total then
-    carries no graph. In skip-gram the two differ in who predicts whom (the centre its context, or the reverse as in
-    word2vec's program): over a text the pairs are the same. Needs a Word2Vec.
+    move pair by pair while the text is read, at the rate of the optimizer attached, as the papers' programs do; the
+    total then carries no graph. In skip-gram they differ in who predicts whom (the centre its context, or the reverse
+    as in word2vec's program): over a text the pairs are the same. Needs a Word2Vec.
     """
-
-    optimizer: Optimizer | None = None  # set by whoever trains
 
     def __init__(self, config: Any) -> None:
         self.config = config
+        self.optimizer: Optimizer | None = None
         self.draws: Draws | None = None  # of the vocabulary, made when first needed
 
     def __call__(self, model: Word2Vec, batch: CorpusBatch) -> Loss:
         return self.by_kernel(model, batch) if self.config.engine == "kernel" else self.by_equation(model, batch)
+
+    def attach(self, model: Word2Vec, optimizer: Optimizer) -> None:
+        """Take the optimizer whose rate the kernel reads, and have the kernel compiled, outside of any budget."""
+        self.optimizer = optimizer
+        if self.config.engine == "kernel":
+            nothing = CorpusBatch(torch.zeros(0, dtype=torch.int32), torch.zeros(0, dtype=torch.int64), seed=0)
+            self.by_kernel(model, nothing)
 
     @abstractmethod
     def losses(self, model: Word2Vec, hidden: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
@@ -75,7 +81,7 @@ class WordPairs(ABC):
                 fix='set train.device="cpu" (the fast way), or objective.engine="equation"',
             )  # fmt: skip
         if self.optimizer is None:
-            raise RecipeError("the kernels move the weights themselves and need a learning rate", fix="train by fit()")
+            raise RecipeError("the kernels move the weights themselves, at a rate that they lack", fix="call attach()")
         config = self.config
         settings = Settings(config.window, getattr(config, "negatives", 0), int(getattr(config, "share", False)))
         train, *given = self.kernel(model, settings)

@@ -138,8 +138,8 @@ class Training:
             self.run.forget_after(self.progress.step)
         model: Any = torch.compile(self.model, dynamic=True) if settings.compile else self.model
         objective = build("objective", self.recipe.objective)
-        if hasattr(objective, "optimizer"):  # a compiled engine moves the weights itself, at the rate that stands there
-            objective.optimizer = self.optimizer
+        if hasattr(objective, "attach"):  # a compiled engine moves the weights itself, at the rate that stands there
+            objective.attach(self.model, self.optimizer)
         steps = fit(
             model, objective, self.batches, self.optimizer,
             build("schedule", settings.schedule), settings.budget, progress=self.progress, average=self.average,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def _output(prediction: Any, best: str | None) -> dict[str, Any]:
     shown = sorted(maps, key=lambda name: name != first)
     return {
         "text": prediction.text,
-        "score": prediction.score,
+        "score": prediction.score if math.isfinite(prediction.score) else None,
         "source_tokens": prediction.source_tokens,
         "target_tokens": prediction.target_tokens,
         "attention": [{"name": name, "weights": _rounded(maps[name])} for name in shown],

@@ -47,6 +47,7 @@ METRICS: dict[str, dict[str, Any]] = {
         "label": "Similarity",
         "higher_is_better": True,
         "digits": 1,
+        "split": False,  # measured on a set of its own
         "about": "Spearman correlation of cosines with people's scores of word pairs, × 100",
     },
     "analogies": {
@@ -54,6 +55,7 @@ METRICS: dict[str, dict[str, Any]] = {
         "higher_is_better": True,
         "digits": 1,
         "unit": "%",
+        "split": False,  # measured on a set of its own
         "about": "a is to b as c is to d: d found among the 30,000 most frequent words",
     },
     "purity": {
@@ -61,6 +63,7 @@ METRICS: dict[str, dict[str, Any]] = {
         "higher_is_better": True,
         "digits": 1,
         "unit": "%",
+        "split": False,  # measured on a set of its own
         "about": "nouns in a cluster with most of their own category",
     },
     "nearness": {
@@ -172,7 +175,8 @@ def _metrics(runs: Sequence[Finished]) -> dict[str, dict[str, Any]]:
             for name in dict.fromkeys(name for run in runs for name in run.results["splits"].get(split, ())):
                 base, _, part = name.partition(":")  # "similarity:men": the metric on one of its sets
                 if base == metric and (key := _key(runs[0], split, name)) in reported:
-                    label = ", ".join(word for word in (about["label"], part, words) if word)
+                    where = words if about.get("split", True) else ""
+                    label = ", ".join(word for word in (about["label"], part, where) if word)
                     described[key] = about | {"label": label, "signature": reported[key].get("signature", "")}
     return described
 
