@@ -76,7 +76,9 @@ WORD2VEC = ("vocabulary", *SKIPGRAM, "cbow-100")
 PEERS = {
     "clew": Peer("clew", Clew(), "", tuple(JOBS)),
     "clew-cold": Peer("clew, first start ever", Clew(cold=True), "", ("vocabulary", "sgns-100")),
-    "clew-pairs": Peer("clew, negatives of each pair", Clew(share=0), "", (*SKIPGRAM, "quality-100", "quality-300")),
+    "clew-pairs": Peer(
+        "clew, negatives of each pair", Clew(share=False), "", (*SKIPGRAM, "quality-100", "quality-300")
+    ),
     "gensim": Peer("gensim", Gensim(), "gensim/bin/python", (*WORD2VEC, "subword-100", *QUALITY)),
     "word2vec": Peer("word2vec.c", Word2VecC(), "word2vec/word2vec", WORD2VEC),
     "fasttext": Peer("fastText", FastTextProgram(), "fastText/fasttext", (*WORD2VEC, "subword-100")),
@@ -192,7 +194,7 @@ def measure(one: Measured, task: Task, args: argparse.Namespace, data: Path) -> 
             judge = [sys.executable, str(HERE / "peers" / "judge_vectors.py"), system.vectors, str(data)]
             run(step := Step(judge), task.work, 1, args.timeout)
             figures |= result(step)
-    except (RuntimeError, OSError, IndexError, KeyError) as error:
+    except (RuntimeError, OSError, IndexError, KeyError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     one.rounds.append(figures)
     return ""

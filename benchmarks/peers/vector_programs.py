@@ -68,7 +68,7 @@ class Clew:
 
     vectors = "run"
 
-    def __init__(self, share: int = 1, cold: bool = False) -> None:
+    def __init__(self, share: bool = True, cold: bool = False) -> None:
         self.share, self.cold = share, cold
 
     def steps(self, task: Task) -> list[Step]:
@@ -104,7 +104,7 @@ class Clew:
             lines += [f"min_n = {s['min_n']}", f"max_n = {s['max_n']}", f"buckets = {s['buckets']}"]
         lines += [
             "[objective]", 'kind = "negative_sampling"', f'window = {s["window"]}', f'negatives = {s["negatives"]}',
-            f'subsample = {s["subsample"]}', f"share = {self.share}",
+            f'subsample = {s["subsample"]}', f"share = {json.dumps(self.share)}",
             "[train.optimizer]", 'kind = "sgd"', f'lr = {s["lr"][task.method]}',
             "[train.schedule]", 'kind = "linear"',
         ]  # fmt: skip
