@@ -30,6 +30,7 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "model": {
         "word2vec": "clew.models.word2vec:Word2Vec",
+        "glove": "clew.models.glove:GloVe",
         "seq2seq": "clew.models.seq2seq:Seq2Seq",
         "transformer": "clew.models.transformer:Transformer",
         "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
@@ -37,12 +38,14 @@ KINDS: dict[str, dict[str, str]] = {
     "objective": {
         "negative_sampling": "clew.objectives.negative_sampling:NegativeSampling",
         "hierarchical_softmax": "clew.objectives.hierarchical_softmax:HierarchicalSoftmax",
+        "glove": "clew.objectives.glove:WeightedLeastSquares",
         "translation": "clew.objectives.translation:Translation",
     },
     "optimizer": {
         "adamw": "clew.train.optim:AdamW",
         "adam": "clew.train.optim:Adam",
         "sgd": "clew.train.optim:SGD",
+        "adagrad": "clew.train.optim:AdaGrad",
     },
     "schedule": {
         "constant": "clew.train.schedule:Constant",

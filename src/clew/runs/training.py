@@ -20,6 +20,7 @@ from clew.errors import CheckpointError, RunError
 from clew.runs.card import write_card
 from clew.runs.events import Events
 from clew.runs.folder import Run, device_of, writing
+from clew.runs.start import Start
 from clew.train import checkpoint
 from clew.train.average import Average
 from clew.train.budget import Progress
@@ -113,16 +114,25 @@ class Training:
         self.data = build("data", recipe.data)
         rows = self.data.split("train")
         self.valid = self.data.split("valid")
-        self.tokenizers: Any = run.tokenizers() if run.started else self.task.tokenizers(rows, recipe.tokenizer)
-        self.model: nn.Module = self.task.model(recipe.model, self.tokenizers).to(device_of(settings.device))
+        start = Start(recipe)
+        self.tokenizers: Any = (
+            run.tokenizers() if run.started else start.vocabulary(self.task.tokenizers(rows, recipe.tokenizer))
+        )
+        self.report = [str(rows.report), str(self.valid.report)]
+        self.model: nn.Module = self.task.model(recipe.model, self.tokenizers)
+        if checkpoint.latest(run.checkpoints) is None:  # what goes on has its weights from there
+            self.report += start.fill(self.model, self.task, self.tokenizers)
+        self.model.to(device_of(settings.device))
+        self.objective = build("objective", recipe.objective)
         self.batches = self.task.batches(rows, self.tokenizers, settings, recipe.seed)
+        if hasattr(self.objective, "batches"):  # it learns from something that is made of them
+            self.batches = self.objective.batches(self.batches, settings)
         self.optimizer = build("optimizer", settings.optimizer)(self.model)
         self.average = Average(self.model, settings.average) if settings.average else None
         self.progress, self.standing = Progress(), Standing()
-        self.report = [str(rows.report), str(self.valid.report)]
         if self.batches.n_left_out:
             self.report.append(
-                f"{self.batches.n_left_out:,} training pairs over {settings.max_length} tokens were left out"
+                f"{self.batches.n_left_out:,} training {self.task.items}s over {settings.max_length} tokens were left out"
             )
         with writing(run.path):  # last: a recipe that cannot be trained leaves no run behind
             run.start(recipe, self.tokenizers)
@@ -137,7 +147,7 @@ class Training:
             self.run.unfinish()
             self.run.forget_after(self.progress.step)
         model: Any = torch.compile(self.model, dynamic=True) if settings.compile else self.model
-        objective = build("objective", self.recipe.objective)
+        objective = self.objective
         if hasattr(objective, "attach"):  # a compiled engine moves the weights itself, at the rate that stands there
             objective.attach(self.model, self.optimizer)
         steps = fit(

@@ -28,6 +28,12 @@ class SGDConfig(Choice):
     weight_decay: float = Field(0.0, ge=0)
 
 
+class AdaGradConfig(Choice):
+    kind: str = "adagrad"
+    lr: float = Field(0.05, gt=0)
+    initial: float = Field(1.0, gt=0)  # of each sum of squared gradients: the first steps are lr · g / √(initial + g²)
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Two groups: matrices, which decay, and the rest, which does not."""
     tables = {id(table) for table in embeddings(model)}
@@ -72,3 +78,19 @@ class SGD(_Factory):
 
     Config = SGDConfig
     make = torch.optim.SGD
+
+
+class AdaGrad:
+    """Duchi et al. 2011: θ −= lr · g / √G, where G = initial + Σ g² for each number.
+
+    GloVe's program with η has lr = 1 and initial = 1/η² in these terms.
+    """
+
+    Config = AdaGradConfig
+
+    def __init__(self, config: AdaGradConfig) -> None:
+        self.config = config
+
+    def __call__(self, model: nn.Module) -> Optimizer:
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return torch.optim.Adagrad(trained, self.config.lr, initial_accumulator_value=self.config.initial, eps=0)
