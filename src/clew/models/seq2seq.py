@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from clew.config import Choice, Config
 from clew.data.batches import PairBatch
-from clew.models.translator import Memory, TranslatorOutput, check_sharing
+from clew.models.translator import Memory, TranslatorOutput, check_sharing, one_table
 from clew.nn.additive import FusedAdditive
 from clew.nn.attention import Score, attend, make_score
 from clew.nn.dropout import Dropout
-from clew.nn.embedding import Embedding
+from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.nn.recurrent import Recurrent, State
 from clew.nn.taps import Tap
 
@@ -36,6 +36,8 @@ class Seq2SeqConfig(Choice):
     n_layers: int = Field(1, ge=1)  # of the encoder, and of the decoder
     bidirectional: bool = True
     attention: AttentionConfig = AttentionConfig()
+    source_embedding: EmbeddingConfig = EmbeddingConfig()
+    target_embedding: EmbeddingConfig = EmbeddingConfig()
     input_feeding: bool = False  # the decoder also reads its previous attentional state, step by step: exact, slower
     dropout: float = Field(0.2, ge=0, lt=1)
     share_embeddings: bool = False  # one table for source and target (needs a joint vocabulary)
@@ -47,6 +49,8 @@ class Seq2SeqConfig(Choice):
             raise ValueError(f"d_model {self.d_model} is odd: a bidirectional encoder gives half to each direction")
         if self.tie_projection and self.d_embedding != self.d_model:
             raise ValueError(f"tie_projection needs d_embedding = d_model, got {self.d_embedding} and {self.d_model}")
+        if self.share_embeddings:
+            one_table(self.target_embedding)
         return self
 
 
@@ -125,10 +129,11 @@ class Seq2Seq(nn.Module):
         self.config = config
         d, directions = config.d_model, 2 if config.bidirectional else 1
         self.target_attention = "" if config.attention.score == "none" else "attention.weights"
-        self.source_embedding = Embedding(source_size, config.d_embedding, padding_idx=pad_id)
+        frozen = config.source_embedding.frozen, config.target_embedding.frozen
+        self.source_embedding = Embedding(source_size, config.d_embedding, padding_idx=pad_id, frozen=frozen[0])
         self.target_embedding = self.source_embedding
         if not config.share_embeddings:
-            self.target_embedding = Embedding(target_size, config.d_embedding, padding_idx=pad_id)
+            self.target_embedding = Embedding(target_size, config.d_embedding, padding_idx=pad_id, frozen=frozen[1])
         unit, layers, dropout = config.unit, config.n_layers, config.dropout
         d_read = config.d_embedding + (d if config.input_feeding else 0)
         self.encoder = Recurrent(

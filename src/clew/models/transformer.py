@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from clew.config import Choice
 from clew.data.batches import PairBatch
-from clew.models.translator import Memory, TranslatorOutput, check_sharing
+from clew.models.translator import Memory, TranslatorOutput, check_sharing, one_table
 from clew.nn.attention import KeyValues, MultiHeadAttention
 from clew.nn.dropout import Dropout
-from clew.nn.embedding import Embedding
+from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.nn.feedforward import FeedForward
 from clew.nn.positions import make_positions
 
@@ -37,6 +37,8 @@ class TransformerConfig(Choice):
     positions: Literal["sinusoidal", "learned", "rotary", "none"] = "sinusoidal"
     max_length: int = Field(512, ge=1)
     share_embeddings: bool = True  # one table for source, target and the projection (needs a joint vocabulary)
+    source_embedding: EmbeddingConfig = EmbeddingConfig()
+    target_embedding: EmbeddingConfig = EmbeddingConfig()
 
     @model_validator(mode="after")
     def heads_fit(self) -> TransformerConfig:
@@ -44,6 +46,8 @@ class TransformerConfig(Choice):
             raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
         if self.positions == "rotary" and self.d_model // self.n_heads % 2:
             raise ValueError(f"rotary positions turn pairs; d_model / n_heads = {self.d_model // self.n_heads} is odd")
+        if self.share_embeddings:
+            one_table(self.target_embedding)
         return self
 
 
@@ -164,10 +168,11 @@ class Transformer(nn.Module):
         if config.share_embeddings:
             check_sharing(source_size, target_size)
         self.config = config
-        self.source_embedding = Embedding(source_size, config.d_model, padding_idx=pad_id)
+        frozen = config.source_embedding.frozen, config.target_embedding.frozen
+        self.source_embedding = Embedding(source_size, config.d_model, padding_idx=pad_id, frozen=frozen[0])
         self.target_embedding = self.source_embedding
         if not config.share_embeddings:
-            self.target_embedding = Embedding(target_size, config.d_model, padding_idx=pad_id)
+            self.target_embedding = Embedding(target_size, config.d_model, padding_idx=pad_id, frozen=frozen[1])
         self.positions = make_positions(config.positions, config.d_model, config.max_length)
         self.dropout = Dropout(config.dropout)
         self.encoder = Stack([EncoderLayer(config) for _ in range(config.n_encoder_layers)], config)

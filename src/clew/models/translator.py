@@ -9,6 +9,7 @@ from torch import Tensor
 
 from clew.data.batches import PairBatch
 from clew.errors import RecipeError
+from clew.nn.embedding import EmbeddingConfig
 
 
 @dataclass
@@ -80,6 +81,12 @@ class Translator(Protocol):
     def step(self, tokens: Tensor, cache: Cache) -> Tensor:
         """Read one token of every hypothesis (batch·beam,), advance the cache, return hidden (batch·beam, d)."""
         ...
+
+
+def one_table(target_embedding: EmbeddingConfig) -> None:
+    """Refuse, with a ValueError, settings for the target's table where source and target share one."""
+    if target_embedding != EmbeddingConfig():
+        raise ValueError("with share_embeddings there is one table: set source_embedding, not target_embedding")
 
 
 def check_sharing(source_size: int, target_size: int) -> None:

@@ -119,6 +119,10 @@ class WordVectors:
             )  # fmt: skip
         return np.divide(1, norms, out=np.zeros_like(norms), where=norms >= 1e-37).astype(np.float32)
 
+    def rows(self, words: Sequence[str]) -> np.ndarray:
+        """The row of each word (n,), -1 where it has none."""
+        return np.array([self.index.get(word, -1) for word in words], dtype=np.int64)
+
     def vector(self, word: str) -> np.ndarray:
         """The vector (d,) of a word: its row, else the mean of its n-grams' rows."""
         row = self.index.get(word)

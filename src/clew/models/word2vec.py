@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from clew.config import Choice
+from clew.errors import RecipeError
 from clew.kernels.sampling import table
 from clew.models.vectors import Subwords, WordVectors
 from clew.text.ngrams import ngram_buckets
@@ -27,6 +28,8 @@ class Word2VecConfig(Choice):
     min_n: int = Field(0, ge=0)  # characters of the shortest and the longest n-gram of <word>
     max_n: int = Field(0, ge=0)
     buckets: int = Field(2_000_000, ge=1)  # rows that the n-grams share by their hash
+    start: str = ""  # a run of word vectors, or a file of them by any tool, whose words begin with the vectors there
+    keep_words: bool = True  # words of `start` that the text lacks stay in the vocabulary
 
     @model_validator(mode="after")
     def lengths_fit(self) -> Word2VecConfig:
@@ -82,6 +85,30 @@ class Word2Vec(nn.Module):
         sizes = torch.from_numpy(np.diff(self.parts[1])).to(words.device)[words]  # (N, C) rows of each word
         weights = sizes * mask
         return torch.einsum("nc,ncd->nd", weights / weights.sum(dim=1, keepdim=True), self.vector(words))
+
+    def start_from(self, vectors: WordVectors, output: np.ndarray | None = None) -> int:
+        """Begin where other vectors stand, as far as both know a word; returns how many words that are.
+
+        With the same n-grams on both sides the rows of words and n-grams are taken as they are, otherwise a word's own
+        row begins as its whole vector there (as by fastText's -pretrainedVectors). output: (V', d), the rows that stand
+        for the same words when they are predicted. Raises RecipeError where the vectors have another width.
+        """
+        config, n = self.config, len(self.vocabulary)
+        if vectors.dim != config.d_model:
+            raise RecipeError(
+                f"vectors of {vectors.dim} cannot begin a table of {config.d_model}",
+                where="model.start", fix=f"set model.d_model={vectors.dim}",
+            )  # fmt: skip
+        theirs = vectors.rows(self.vocabulary.words)
+        known = np.flatnonzero(theirs >= 0)
+        own, subwords = vectors.matrix, vectors.subwords
+        if subwords and (subwords.minn, subwords.maxn, subwords.bucket) == (config.min_n, config.max_n, config.buckets):
+            own = subwords.matrix
+            self.input.detach().numpy()[n:] = own[len(vectors) :]
+        self.input.detach().numpy()[known] = own[theirs[known]]
+        if output is not None:
+            self.output.detach().numpy()[known] = output[theirs[known]]
+        return len(known)
 
     def vectors(self) -> WordVectors:
         """The vectors to keep, with what makes those of unseen words."""

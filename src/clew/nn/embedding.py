@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from clew.config import Config
 from clew.errors import VocabularyError
+
+
+class EmbeddingConfig(Config):
+    """What a table of word vectors begins with, and whether it learns; words that `start` lacks begin as usual."""
+
+    start: str = ""  # a run of word vectors, or a file of them by any tool; none: random
+    frozen: bool = False  # the table stays as it began, the rows of words without a vector too
 
 
 def check_ids(ids: Tensor, size: int, name: str) -> None:
@@ -22,11 +30,15 @@ class Embedding(nn.Embedding):
 
     On the CPU an id outside the table raises VocabularyError, at no cost when there is none: torch's own check is
     explained after it has failed. A GPU reports such an id as a failed assertion, since looking would make it wait.
+    A frozen table has no gradient, so that no optimizer knows it.
     """
 
-    def __init__(self, size: int, d: int, *, padding_idx: int | None = None, name: str = "token") -> None:
+    def __init__(
+        self, size: int, d: int, *, padding_idx: int | None = None, name: str = "token", frozen: bool = False
+    ) -> None:
         super().__init__(size, d, padding_idx=padding_idx)
         self.name = name
+        self.weight.requires_grad_(not frozen)
 
     def forward(self, input: Tensor) -> Tensor:
         try:

@@ -130,10 +130,8 @@ class Training:
         self.optimizer = build("optimizer", settings.optimizer)(self.model)
         self.average = Average(self.model, settings.average) if settings.average else None
         self.progress, self.standing = Progress(), Standing()
-        if self.batches.n_left_out:
-            self.report.append(
-                f"{self.batches.n_left_out:,} training {self.task.items}s over {settings.max_length} tokens were left out"
-            )
+        if n := self.batches.n_left_out:
+            self.report.append(f"{n:,} training {self.task.items}s over {settings.max_length} tokens were left out")
         with writing(run.path):  # last: a recipe that cannot be trained leaves no run behind
             run.start(recipe, self.tokenizers)
 

@@ -101,6 +101,10 @@ class Translate:
         """Those that a run folder holds."""
         return Tokenizers.load(folder)
 
+    def words(self, tokenizers: Tokenizers) -> dict[str, list[str]]:
+        """What the rows of a model's embeddings stand for."""
+        return {"source_embedding": tokenizers.source.words, "target_embedding": tokenizers.target.words}
+
     def pairs(self, rows: Rows, tokenizers: Tokenizers) -> Pairs:
         source, target = self.columns(rows)
         return Pairs(tokenizers.source.encode(source), tokenizers.target.encode(target))

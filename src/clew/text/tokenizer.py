@@ -99,6 +99,12 @@ class Tokenizer:
             for i, p in zip(ids, pieces, strict=True)
         ]
 
+    @property
+    def words(self) -> list[str]:
+        """What each id stands for, without the mark of a space before it; "" for the special tokens."""
+        pieces = self.tokens(range(len(self)))
+        return [""] * len(SPECIALS) + [piece.removeprefix("▁") for piece in pieces[len(SPECIALS) :]]
+
     def word_ids(self, text: str) -> list[int]:
         """For each token of `encode([text])[0]`, the index of the word of `text.split()` that it starts in."""
         word_at, word, after_space = [], -1, True

@@ -19,7 +19,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from string import punctuation
@@ -128,6 +128,16 @@ class WordVocabulary:
             read, len(table), int(kept.sum()), int(counts[order[~sound]].sum()), table.too_long, pruned
         )
         return cls([words[i] for i in chosen], kept, lowercase, letters, report)
+
+    def widened(self, words: Sequence[str], counts: np.ndarray | None = None) -> WordVocabulary:
+        """The words of this vocabulary and of another, counts added up; without counts the others add nothing."""
+        added = np.zeros(len(words), np.int64) if counts is None else counts
+        total = dict(zip(self.words, self.counts.tolist(), strict=True))
+        for word, count in zip(words, added.tolist(), strict=True):
+            total[word] = total.get(word, 0) + count
+        both = np.array(list(total.values()), np.int64)
+        order, names = np.argsort(-both, kind="stable"), list(total)
+        return replace(self, words=[names[i] for i in order], counts=both[order])
 
     def save(self, path: str | Path) -> None:
         """Write words and counts as JSON: whole, or not at all."""

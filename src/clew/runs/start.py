@@ -1,0 +1,127 @@
+"""What a new run begins with: word vectors of another run, or of any tool's file, in the tables of its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from clew.config import Recipe
+from clew.errors import DataError, RecipeError
+from clew.hub.vectors import load_vectors
+from clew.models.vectors import WordVectors
+from clew.nn.embedding import Embedding, EmbeddingConfig
+from clew.runs.folder import Run
+
+
+class Start:
+    """The vectors that a recipe names: `model.start` for word vectors, `start` of any of a model's embeddings.
+
+    Each is read once, when it is first needed; without a `start` nothing is read and nothing changes.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.read = cache(read)
+
+    def vocabulary(self, tokenizers: Any) -> Any:
+        """The words of the text, and, where the recipe keeps them, those that the run starts from."""
+        config: Any = self.recipe.model
+        if not (getattr(config, "start", "") and config.keep_words):
+            return tokenizers
+        vectors, _ = self.read(config.start, self.recipe.objective.kind)
+        return tokenizers.widened(vectors.words, vectors.counts)
+
+    def fill(self, model: Any, task: Any, tokenizers: Any) -> list[str]:
+        """Put the vectors into a new model, and say how many words begin with one.
+
+        `task.words(tokenizers)` says what the rows of each embedding stand for. Raises RecipeError where the widths
+        differ or the tokens are no words, DataError where no word has a vector.
+        """
+        config: Any = self.recipe.model
+        said = []
+        if path := getattr(config, "start", ""):
+            known = model.start_from(*self.read(path, self.recipe.objective.kind))
+            said.append(account(known, len(model.vocabulary), path))
+        for name, settings in config:
+            if isinstance(settings, EmbeddingConfig) and settings.start:
+                if self.recipe.tokenizer.kind != "word":
+                    raise RecipeError(
+                        f"vectors of words cannot begin an embedding of {self.recipe.tokenizer.kind} tokens",
+                        where=f"model.{name}.start", fix='set tokenizer.kind="word"',
+                    )  # fmt: skip
+                vectors, _ = self.read(settings.start, "")
+                words = task.words(tokenizers)[name]
+                known = fill_table(getattr(model, name), words, vectors, f"model.{name}.start")
+                said.append(account(known, sum(map(bool, words)), settings.start))
+        return said
+
+
+def account(known: int, n: int, path: str) -> str:
+    """What the report says. Raises DataError where nothing could be used."""
+    if not known:
+        raise DataError(
+            "no word of the vocabulary has a vector there", where=path,
+            fix="check that the tokenizer lower-cases as those vectors do, or leave start out",
+        )  # fmt: skip
+    return f"{known:,} of {n:,} words start from {path}"
+
+
+def read(path: str, objective: str) -> tuple[WordVectors, np.ndarray | None]:
+    """The vectors of a run folder or a file; and, of a run, the rows of its words as they are predicted.
+
+    Those are words' rows under negative sampling alone, in that run and in the one to come, whose objective is given.
+    """
+    if not Path(path).is_dir():
+        vectors, output = load_vectors(path), None
+    else:
+        run, threads = Run.open(path), torch.get_num_threads()
+        with torch.random.fork_rng(devices=[]):  # building that model must not change what the new one draws
+            model: nn.Module = run.model()
+        torch.set_num_threads(threads)
+        if not hasattr(model, "vectors"):
+            raise RecipeError(
+                f"this run holds a {run.recipe.model.kind}, which has no word vectors",
+                where=path, fix="start from a run of word vectors (clew train TEXT), or a file of them",
+            )  # fmt: skip
+        vectors = model.vectors()  # type: ignore[operator]
+        both = {run.recipe.objective.kind, objective} == {"negative_sampling"}
+        output = model.output.detach().numpy() if both else None  # type: ignore[operator]
+    if not vectors.scale.any():  # which raises DataError where a vector is not finite
+        raise DataError("every vector is zero", where=path, fix="start from vectors that were trained")
+    return vectors, output
+
+
+@torch.no_grad()
+def fill_table(table: Embedding, words: Sequence[str], vectors: WordVectors, where: str) -> int:
+    """Give the rows of known words their vectors; returns how many. Words made of known n-grams count as known.
+
+    One factor brings the vectors to the spread of the rows that they replace, so that words with and without one are
+    alike in length (Kim 2014, §3.3, fits the others to them) and a model needs no other settings for them.
+    """
+    if vectors.dim != table.embedding_dim:
+        raise RecipeError(
+            f"vectors of {vectors.dim} cannot begin an embedding of {table.embedding_dim}",
+            where=where, fix=f"set the width of the model's embedding to {vectors.dim}",
+        )  # fmt: skip
+    found = {i: vector for i, word in enumerate(words) if word and (vector := known(vectors, word)) is not None}
+    if not found:
+        return 0
+    rows = torch.tensor(list(found))
+    values = torch.from_numpy(np.stack(list(found.values())))
+    spread = values.square().mean().sqrt().clamp(min=1e-30)
+    table.weight[rows] = values * (table.weight[rows].square().mean().sqrt() / spread)
+    return len(found)
+
+
+def known(vectors: WordVectors, word: str) -> np.ndarray | None:
+    """The vector of a word, made of its n-grams where it has no own; None where there is neither."""
+    row = vectors.index.get(word)
+    if row is not None:
+        return vectors.matrix[row]
+    return vectors.subwords.vector(word) if vectors.subwords else None
