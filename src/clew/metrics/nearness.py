@@ -11,19 +11,23 @@ WINDOW = 5
 SUBSAMPLE = 1e-4  # thins the frequent words, on both sides alike
 
 
-def nearness(matrix: np.ndarray, ids: np.ndarray, counts: np.ndarray, *, seed: int = 1) -> Score:
+def nearness(matrix: np.ndarray, ids: np.ndarray, ends: np.ndarray, counts: np.ndarray, *, seed: int = 1) -> Score:
     """How often, in percent, a word's vector has a larger cosine with a word up to 5 places on than with a random one.
 
-    50 is chance; ties count half. matrix: (V, d); ids: (n,) the text; counts: (V,) how often each word occurs. The
-    random word is drawn as often as text would show it, so that the frequency of a word tells nothing.
+    50 is chance; ties count half. matrix: (V, d); ids: (n,) the text, ends: (sentences,) where its sentences end;
+    counts: (V,) how often each word occurs. The random word is drawn as often as text would show it, so that the
+    frequency of a word tells nothing.
     """
     rng = np.random.default_rng(seed)
     keep = keep_probability(counts, SUBSAMPLE)
-    kept = ids[rng.random(len(ids)) < keep[ids]]
-    places = np.arange(max(0, len(kept) - WINDOW))
-    word, near = kept[places], kept[places + rng.integers(1, WINDOW + 1, len(places))]
+    kept = rng.random(len(ids)) < keep[ids]
+    sentence = np.searchsorted(ends, np.arange(len(ids)), side="right")
+    left = np.arange(max(0, len(ids) - WINDOW))
+    right = left + rng.integers(1, WINDOW + 1, len(left))
+    pairs = kept[left] & kept[right] & (sentence[left] == sentence[right])
+    word, near = ids[left[pairs]], ids[right[pairs]]
     chance = counts * keep
-    random = rng.choice(len(counts), size=len(places), p=chance / chance.sum())
+    random = rng.choice(len(counts), size=len(word), p=chance / chance.sum())
     usable = (word != near) & (word != random)
     word, near, random = word[usable], near[usable], random[usable]
     rows = np.unique(np.concatenate([word, near, random]), return_inverse=True)

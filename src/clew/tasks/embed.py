@@ -26,7 +26,7 @@ from clew.models.vectors import WordVectors
 from clew.tasks.examples import Example
 from clew.text.words import WordVocabulary, encode, encode_to
 
-VALIDATION_WORDS = 50_000  # of the validation text, in which neighbours are looked for
+VALIDATION_BLOCKS = 4  # of the validation text are looked at, each about 40,000 words
 PROBES = 8  # words shown where the recipe names none: frequent ones, the first hundred left out
 NEIGHBOURS = 8
 
@@ -153,8 +153,9 @@ class Embed:
 
     def nearness(self, vectors: WordVectors, vocabulary: WordVocabulary, rows: Text) -> dict[str, Any]:
         """Measured on the first words of a text."""
-        ids = np.concatenate([block.ids for block in islice(encode(rows.paths, vocabulary), 2)])[:VALIDATION_WORDS]
-        return nearness(vectors.matrix, ids, vocabulary.counts).as_dict()
+        blocks = list(islice(encode(rows.paths, vocabulary), VALIDATION_BLOCKS))
+        ids, ends = np.concatenate([b.ids for b in blocks]), np.concatenate([b.ends for b in blocks])
+        return nearness(vectors.matrix, ids, ends, vocabulary.counts).as_dict()
 
 
 def set_file(name: str) -> Path:
@@ -201,10 +202,12 @@ def frequent(vocabulary: WordVocabulary) -> list[str]:
 
 
 def answer(vectors: WordVectors, text: str) -> Answer:
-    """Neighbours of a word; of a sum like "king - man + woman" the best other word; of several words the odd one out.
+    """Neighbours of a word; how alike two are; of "king - man + woman" the best other word; of several the odd one out.
 
-    A word without a vector is said so in the answer, so that the next line is still answered.
+    Nothing asked is nothing answered. A word without a vector is said so in the answer, so that the next line has its own.
     """
+    if not text.strip():
+        return Answer("", 0.0)
     try:
         found = ask(vectors, text.split())
     except VocabularyError as error:
@@ -217,6 +220,8 @@ def ask(vectors: WordVectors, words: list[str]) -> list[tuple[str, float]]:
     """The words that answer, best first. Raises VocabularyError for a word without a vector."""
     if len(words) == 1:
         return vectors.neighbours(words[0], NEIGHBOURS)
+    if len(words) == 2:
+        return [(words[1], vectors.similarity(*words))]
     if not any(word in "+-" for word in words):
         odd = vectors.odd_one_out(words)
         return [(odd, float("nan"))]
