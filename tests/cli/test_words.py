@@ -89,7 +89,8 @@ def test_evaluate_on_ones_own_sets(run: Path, text: Path) -> None:
 
 @pytest.mark.parametrize("settings", [
     (), ("objective.share=false",), ("model.architecture=cbow",),
-    ("model.min_n=3", "model.max_n=4", "model.buckets=500"), ("objective.kind=hierarchical_softmax",), ("objective.kind=hierarchical_softmax", "model.architecture=cbow"),
+    ("model.min_n=3", "model.max_n=4", "model.buckets=500"),
+    ("objective.kind=hierarchical_softmax",), ("objective.kind=hierarchical_softmax", "model.architecture=cbow"),
 ])  # fmt: skip
 def test_every_kind_learns_and_resumes_to_the_bit(text: Path, tmp_path: Path, settings: tuple[str, ...]) -> None:
     """Cut off in the second epoch and resumed: the same weights as at one go."""
@@ -112,7 +113,8 @@ def test_every_kind_learns_and_resumes_to_the_bit(text: Path, tmp_path: Path, se
 def test_the_equation_trains_too(text: Path, tmp_path: Path) -> None:
     settings = [s for s in SETTINGS if "batch_tokens" not in s and "lr" not in s]
     result = clew("train", text, *settings, "objective.engine=equation", "train.batch_tokens=400",
-                  "train.budget.epochs=1", "train.optimizer.kind=adam", "train.optimizer.lr=0.02", "--out", tmp_path / "run")  # fmt: skip
+                  "train.budget.epochs=1", "train.optimizer.kind=adam", "train.optimizer.lr=0.02",
+                  "--out", tmp_path / "run")  # fmt: skip
     assert result.exit_code == 0, result.output
     assert Run(tmp_path / "run").results()["splits"]["valid"]["nearness"]["value"] > 70
 

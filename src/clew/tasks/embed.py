@@ -204,7 +204,7 @@ def frequent(vocabulary: WordVocabulary) -> list[str]:
 def answer(vectors: WordVectors, text: str) -> Answer:
     """Neighbours of a word; how alike two are; of "king - man + woman" the best other word; of several the odd one out.
 
-    Nothing asked is nothing answered. A word without a vector is said so in the answer, so that the next line has its own.
+    Nothing asked is nothing answered. A word without a vector is said so in the answer: the next line has its own.
     """
     if not text.strip():
         return Answer("", 0.0)
