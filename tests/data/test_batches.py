@@ -76,7 +76,7 @@ def test_batches_are_full_of_like_lengths() -> None:
     loader = make(pairs, batch_tokens=400)
     batches = epoch(loader)
     real = sum(batch.n_tokens + int(batch.source_mask.sum()) for batch in batches)
-    assert real / sum(batch.target_mask.numel() + batch.source_mask.numel() for batch in batches) > 0.88  # lengths of a pair are independent here
+    assert real / sum(batch.target_mask.numel() + batch.source_mask.numel() for batch in batches) > 0.88
     longer = sum(max(len(s), len(t)) + 1 for s, t in zip(pairs.source, pairs.target, strict=True))
     room = sum(max(b.target_mask.numel(), b.source_mask.numel()) for b in batches)
     assert longer / room > 0.95

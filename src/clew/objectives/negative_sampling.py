@@ -16,14 +16,14 @@ from clew.models.word2vec import Word2Vec
 from clew.objectives.word_pairs import WordPairs, WordPairsConfig, parts_of
 
 
-def negative_sampling(hidden: Tensor, positive: Tensor, negatives: Tensor) -> Tensor:
+def negative_sampling(hidden: Tensor, positive: Tensor, negatives: Tensor, mask: Tensor | None = None) -> Tensor:
     """-log σ(u_c·v_w) - Σ_i log σ(-u_{n_i}·v_w) of each pair (Mikolov et al. 2013b, eq. 4).
 
-    hidden v_w (N, d), positive u_c (N, d), negatives u_n (N, k, d) -> (N,).
+    hidden v_w (N, d), positive u_c (N, d), negatives u_n (N, k, d) -> (N,); mask (N, k) True = the negative counts.
     """
     agree = torch.einsum("nd,nd->n", positive, hidden)
-    disagree = torch.einsum("nkd,nd->nk", negatives, hidden)
-    return -F.logsigmoid(agree) - F.logsigmoid(-disagree).sum(dim=1)
+    disagree = F.logsigmoid(-torch.einsum("nkd,nd->nk", negatives, hidden))
+    return -F.logsigmoid(agree) - (disagree if mask is None else disagree * mask).sum(dim=1)
 
 
 class NegativeSamplingConfig(WordPairsConfig):
@@ -45,8 +45,9 @@ class NegativeSampling(WordPairs):
     def losses(self, model: Word2Vec, hidden: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
         weights = torch.from_numpy(noise(model.vocabulary.counts)).to(target.device)
         k = self.config.negatives
-        drawn = torch.multinomial(weights, len(target) * k, replacement=True, generator=generator)
-        return negative_sampling(hidden, model.output[target], model.output[drawn.view(-1, k)])
+        drawn = torch.multinomial(weights, len(target) * k, replacement=True, generator=generator).view(-1, k)
+        another = drawn != target[:, None]  # the word itself is no negative
+        return negative_sampling(hidden, model.output[target], model.output[drawn], another)
 
     def kernel(self, model: Word2Vec, settings: Settings) -> tuple[Any, ...]:
         if model.config.architecture == "cbow":
