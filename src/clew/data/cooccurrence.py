@@ -19,6 +19,8 @@ from torch import Tensor
 from clew.errors import DataError
 from clew.kernels.cooccurrence import add_rows, count_rows, mark_ends, places
 
+MB = 1_000_000
+
 
 @dataclass
 class CooccurrenceBatch:
@@ -85,8 +87,8 @@ def count_to(
     a sentence, or the folder cannot be written.
     """
     folder, words = Path(folder), int(ids.max()) + 1
-    room = max(words, memory_mb * 1_000_000 // 40)  # entries held at once; some 40 bytes each while they are dealt
-    tokens = memory_mb * 1_000_000 // 16  # words of a part of the text: ids and places take half of the memory
+    room = max(words, memory_mb * MB // 40)  # entries held at once; some 40 bytes each while they are dealt
+    tokens = memory_mb * MB // 16  # words of a part of the text: ids and places take half of the memory
     try:
         runs = [
             Run.of(folder / f"run-{number}", part, part_ends, words, window, room)

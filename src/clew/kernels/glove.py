@@ -95,11 +95,11 @@ def _steps(
     width, rate, loss = words.shape[1], np.float32(lr), 0.0
     for n in range(len(rows)):
         if n + AHEAD < len(rows):
-            row, col = np.int64(rows[n + AHEAD]) * width, np.int64(cols[n + AHEAD]) * width
-            prefetch(words, row)
-            prefetch(word_sums, row)
-            prefetch(contexts, col)
-            prefetch(context_sums, col)
+            if rows[n + AHEAD] != rows[n + AHEAD - 1]:
+                prefetch(words, np.int64(rows[n + AHEAD]) * width)
+                prefetch(word_sums, np.int64(rows[n + AHEAD]) * width)
+            prefetch(contexts, np.int64(cols[n + AHEAD]) * width)
+            prefetch(context_sums, np.int64(cols[n + AHEAD]) * width)
         w, w_sum, c, c_sum = words[rows[n]], word_sums[rows[n]], contexts[cols[n]], context_sums[cols[n]]
         score = np.float32(0)
         for k in range(width):
