@@ -25,9 +25,9 @@ FLOORS = {
 }  # fmt: skip
 
 # Within models/, a variant imports the file of the paper that it varies, and all what models of their kind share: the
-# shapes of a translator, word vectors in hand.
+# shapes of a translator and of a classifier, word vectors in hand.
 PARENTS: dict[str, set[str]] = {"encoder_translator": {"transformer"}}
-SHARED_BY_MODELS = {"translator", "vectors"}
+SHARED_BY_MODELS = {"translator", "classifier", "vectors"}
 
 # What passes between two rooms of one floor: models read the batches that data makes, and a task's predictions carry
 # the attention that inspect reads off.

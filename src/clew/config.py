@@ -20,6 +20,7 @@ KINDS: dict[str, dict[str, str]] = {
     "task": {
         "translate": "clew.tasks.translate:Translate",
         "embed": "clew.tasks.embed:Embed",
+        "classify": "clew.tasks.classify:Classify",
     },
     "data": {
         "catalogue": "clew.data.catalogue:Catalogue",
@@ -33,6 +34,7 @@ KINDS: dict[str, dict[str, str]] = {
         "glove": "clew.models.glove:GloVe",
         "seq2seq": "clew.models.seq2seq:Seq2Seq",
         "transformer": "clew.models.transformer:Transformer",
+        "text_classifier": "clew.models.text_classifier:TextClassifier",
         "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
     },
     "objective": {
@@ -40,6 +42,7 @@ KINDS: dict[str, dict[str, str]] = {
         "hierarchical_softmax": "clew.objectives.hierarchical_softmax:HierarchicalSoftmax",
         "glove": "clew.objectives.glove:WeightedLeastSquares",
         "translation": "clew.objectives.translation:Translation",
+        "classification": "clew.objectives.classification:Classification",
     },
     "optimizer": {
         "adamw": "clew.train.optim:AdamW",

@@ -43,6 +43,19 @@ METRICS: dict[str, dict[str, Any]] = {
         "unit": "%",
         "about": "outputs equal to the reference",
     },
+    "accuracy": {
+        "label": "Accuracy",
+        "higher_is_better": True,
+        "digits": 1,
+        "unit": "%",
+        "about": "texts given the right label",
+    },
+    "macro_f1": {
+        "label": "Macro-F1",
+        "higher_is_better": True,
+        "digits": 1,
+        "about": "mean over the labels of the F1 of each, 0-100",
+    },
     "similarity": {
         "label": "Similarity",
         "higher_is_better": True,

@@ -1,10 +1,12 @@
-"""What every model of a comparison is shown alike."""
+"""What every model of a comparison is shown alike, and what a model makes of it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,24 @@ class Example:
     source: str
     reference: str = ""
     gold: list[list[int]] | None = None
+
+
+@dataclass
+class Prediction:
+    """What a model makes of one text: the best answer, the others found, and, where asked for, what it looked at.
+
+    score: a log-probability of a translation, the probability of a label. attention: (name, weights (target tokens,
+    source tokens)) of every map; the first is the one to show. The token lists end in </s>. salient: for each target
+    token the source token that it looks at most.
+    """
+
+    text: str
+    score: float
+    alternatives: list[tuple[str, float]] = field(default_factory=list)
+    source_tokens: list[str] = field(default_factory=list)
+    target_tokens: list[str] = field(default_factory=list)
+    attention: list[tuple[str, Tensor]] = field(default_factory=list)
+    salient: list[int] = field(default_factory=list)
 
 
 def by_length(texts: Sequence[str], quantiles: Sequence[float]) -> list[int]:

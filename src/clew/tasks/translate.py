@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from clew.decode.search import Hypothesis, Limits, search
 from clew.errors import DataError, RecipeError
 from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
-from clew.tasks.examples import Example, by_length
+from clew.tasks.examples import Example, Prediction, by_length
 from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
 
@@ -30,23 +29,6 @@ SHOWN_OTHER = (0.25, 0.75)  # and of each other split
 
 Model = Any
 """An nn.Module that offers what `clew.models.translator.Translator` lists: Python has no type for both at once."""
-
-
-@dataclass
-class Prediction:
-    """One translated text: the best hypothesis, the others found, and, where asked for, what it looked at.
-
-    attention: (name, weights (target tokens, source tokens)) of every map; the first is the one to show. The token
-    lists end in </s>. salient: for each target token the source token that it looks at most.
-    """
-
-    text: str
-    score: float
-    alternatives: list[tuple[str, float]] = field(default_factory=list)
-    source_tokens: list[str] = field(default_factory=list)
-    target_tokens: list[str] = field(default_factory=list)
-    attention: list[tuple[str, Tensor]] = field(default_factory=list)
-    salient: list[int] = field(default_factory=list)
 
 
 class TranslateConfig(Choice):

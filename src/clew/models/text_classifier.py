@@ -1,0 +1,88 @@
+"""A text's class from its word vectors: by their mean, by convolutions (Kim 2014), or by a recurrent layer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from clew.config import Choice
+from clew.data.batches import TextBatch
+from clew.models.classifier import ClassifierOutput
+from clew.nn.convolution import MaxOverTime
+from clew.nn.dropout import Dropout
+from clew.nn.embedding import Embedding, EmbeddingConfig
+from clew.nn.recurrent import Recurrent
+
+
+class TextClassifierConfig(Choice):
+    """How the words of a text become one vector, and the sizes."""
+
+    kind: str = "text_classifier"
+    encoder: Literal["mean", "convolution", "recurrent"] = "convolution"
+    d_embedding: int = Field(100, ge=1)
+    d_model: int = Field(100, ge=1)  # filters of each width, or units of each direction; the mean has none
+    widths: tuple[int, ...] = Field((3, 4, 5), min_length=1)  # words in a window
+    unit: Literal["rnn", "lstm", "gru"] = "lstm"
+    dropout: float = Field(0.5, ge=0, lt=1)
+    embedding: EmbeddingConfig = EmbeddingConfig()
+
+
+class Mean(nn.Module):
+    """The mean of the words' vectors, 1/n Σ_i x_i: x (batch, time, d), mask (batch, time) bool -> (batch, d)."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return (x * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+
+
+class Convolutions(nn.Module):
+    """The features of several widths side by side (Kim 2014, §2): (batch, time, d) -> (batch, widths · d_model)."""
+
+    def __init__(self, config: TextClassifierConfig) -> None:
+        super().__init__()
+        self.widths = nn.ModuleList(MaxOverTime(config.d_embedding, config.d_model, width) for width in config.widths)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return torch.cat([features(x, mask) for features in self.widths], dim=1)
+
+
+class BothWays(nn.Module):
+    """max_t [h→_t; h←_t], a layer read both ways (Conneau et al. 2017, §3.2): (batch, time, d) -> (batch, 2 d_model)."""
+
+    def __init__(self, config: TextClassifierConfig) -> None:
+        super().__init__()
+        self.layer = Recurrent(config.unit, config.d_embedding, config.d_model, bidirectional=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        states, _ = self.layer(x, mask)
+        return states.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
+
+
+class TextClassifier(nn.Module):
+    """Embedding → dropout → one vector z for the text → dropout → W z + b.
+
+    The table is drawn from U[-0.25, 0.25], as Kim's. Departs from Kim (2014) in that the embeddings are dropped out
+    too, and in that weight decay stands for the bound on the rows of W.
+    """
+
+    Config = TextClassifierConfig
+
+    def __init__(self, config: TextClassifierConfig, vocab_size: int, n_classes: int, pad_id: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = Embedding(vocab_size, config.d_embedding, padding_idx=pad_id, frozen=config.embedding.frozen)
+        with torch.no_grad():
+            self.embedding.weight.uniform_(-0.25, 0.25)[pad_id] = 0.0
+        self.encoder, size = {
+            "mean": lambda: (Mean(), config.d_embedding),
+            "convolution": lambda: (Convolutions(config), len(config.widths) * config.d_model),
+            "recurrent": lambda: (BothWays(config), 2 * config.d_model),
+        }[config.encoder]()
+        self.dropout = Dropout(config.dropout)
+        self.output = nn.Linear(size, n_classes)
+
+    def forward(self, batch: TextBatch) -> ClassifierOutput:
+        x = self.dropout(self.embedding(batch.text))  # (batch, time, d_embedding)
+        return ClassifierOutput(self.output(self.dropout(self.encoder(x, batch.mask))))

@@ -1,0 +1,57 @@
+"""The tokenizer and the labels of a task that labels texts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from clew.errors import DataError, RunError
+from clew.text.tokenizer import Tokenizer
+
+
+@dataclass
+class Labelled:
+    """A tokenizer, and labels in the order of their classes."""
+
+    tokenizer: Tokenizer
+    labels: list[str]
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, values: Iterable[str], where: str) -> Labelled:
+        """The labels that occur, sorted. Raises DataError where there is nothing to choose between."""
+        labels = sorted(set(values))
+        if len(labels) < 2:
+            raise DataError(
+                f"every text has the label {labels}: there is nothing to learn", where=where,
+                fix="give texts of two labels or more",
+            )  # fmt: skip
+        return cls(tokenizer, labels)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The class of each label."""
+        return {label: i for i, label in enumerate(self.labels)}
+
+    def __str__(self) -> str:
+        return f"{len(self.tokenizer):,} tokens in the vocabulary, {len(self.labels)} labels"
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer.json` and `labels.json`."""
+        self.tokenizer.save(folder / "tokenizer.json")
+        temporary = folder / f".labels.json.{os.getpid()}"
+        temporary.write_text(json.dumps(self.labels, ensure_ascii=False), encoding="utf-8")
+        os.replace(temporary, folder / "labels.json")
+
+    @classmethod
+    def load(cls, folder: Path) -> Labelled:
+        """What `save` wrote. Raises RunError where it is missing or damaged."""
+        file = folder / "labels.json"
+        try:
+            labels = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"the labels cannot be read: {error}", where=str(file), fix="train it again") from error
+        return cls(Tokenizer.load(folder / "tokenizer.json"), labels)
