@@ -49,7 +49,7 @@ class Convolutions(nn.Module):
 
 
 class BothWays(nn.Module):
-    """max_t [h→_t; h←_t], a layer read both ways (Conneau et al. 2017, §3.2): (batch, time, d) -> (batch, 2 d_model)."""
+    """max_t [h→_t; h←_t], a layer read both ways (Conneau et al. 2017, §3.2): (batch, time, d) -> (batch, 2d_model)."""
 
     def __init__(self, config: TextClassifierConfig) -> None:
         super().__init__()
