@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -50,8 +52,27 @@ def train(
         with as_file(files("clew.presets") / preset) as file:
             recipe, _ = load_recipe(file, [*own_settings, *overrides])
     folder = out or Path("runs") / recipe.name
-    training = open_training(recipe, folder, resume=resume)
+    with reading() as watch:
+        training = open_training(recipe, folder, resume=resume, watch=watch)
     show(training, recipe, folder, as_json)
+
+
+@contextmanager
+def reading() -> Iterator[Callable[[str, int, int], None]]:
+    """Bars on standard error, at a terminal, for what is read before training; gone when it has been read."""
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    bars: dict[str, TaskID] = {}
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal, redirect_stdout=False) as progress:
+
+        def watch(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what)
+            progress.update(bars[what], completed=done, total=total)
+
+        yield watch
 
 
 def own_files(paths: list[str]) -> tuple[str, list[str]]:

@@ -6,7 +6,7 @@ import math
 import platform
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +27,9 @@ from clew.train.budget import Progress
 from clew.train.loop import Step, fit
 
 LOG_EVERY = 10  # optimizer steps
+
+Watch = Callable[[str, int, int], None]
+"""Told what is being read, how far it has come, and how far it has to go."""
 
 
 @dataclass
@@ -58,13 +61,15 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Iterat
         training.finish()
 
 
-def open_training(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Training | None:
+def open_training(
+    recipe: Recipe, folder: str | Path, *, resume: bool = False, watch: Watch | None = None
+) -> Training | None:
     """Make a run of `recipe` in `folder` ready to go; None where it has finished already.
 
     With `resume`, it will go on from the newest checkpoint there (or start, where there is none yet); a finished run
     goes on where the recipe's budget is another. On SIGTERM or SIGINT the state is saved before KeyboardInterrupt is
-    raised. Raises RunError where the folder holds a run and `resume` is off, or cannot be written, CheckpointError
-    where its recipe is another.
+    raised. `watch` is told of long reading before the first step. Raises RunError where the folder holds a run and
+    `resume` is off, or cannot be written, CheckpointError where its recipe is another.
     """
     run = Run(folder)
     if run.started:
@@ -77,7 +82,7 @@ def open_training(recipe: Recipe, folder: str | Path, *, resume: bool = False) -
         check_same(old, recipe, folder)
         if run.finished and old == recipe:
             return None
-    return Training(recipe, run)
+    return Training(recipe, run, watch)
 
 
 def check_same(old: Recipe, new: Recipe, folder: str | Path) -> None:
@@ -104,13 +109,14 @@ def differences(left: dict[str, Any], right: dict[str, Any], prefix: str = "") -
 class Training:
     """The parts of one run, put together, and the `for` over `fit`."""
 
-    def __init__(self, recipe: Recipe, run: Run) -> None:
+    def __init__(self, recipe: Recipe, run: Run, watch: Watch | None = None) -> None:
         self.recipe, self.run = recipe, run
         settings = recipe.train
         if settings.threads:
             torch.set_num_threads(settings.threads)
         torch.manual_seed(recipe.seed)
         self.task = build("task", recipe.task)
+        self.task.watch = watch
         self.data = build("data", recipe.data)
         rows = self.data.split("train")
         self.valid = self.data.split("valid")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from clew.metrics.nearness import nearness
 from clew.metrics.words import Noun, Pair, analogy_score, clustering_purity, read_set, similarity_score
 from clew.models.vectors import WordVectors
 from clew.tasks.examples import Example
-from clew.text.words import WordVocabulary, encode, encode_to
+from clew.text.words import Progress, WordVocabulary, encode, encode_to
 
 VALIDATION_BLOCKS = 4  # of the validation text are looked at, each about 40,000 words
 PROBES = 8  # words shown where the recipe names none: frequent ones, the first hundred left out
@@ -57,6 +58,9 @@ class Embed:
     Config = EmbedConfig
     items = "word"
     counted = "words"
+    watch: Callable[[str, int, int], None] | None = (
+        None  # told what is being read, how far it has come, and of how much
+    )
 
     def __init__(self, config: EmbedConfig) -> None:
         self.config = config
@@ -69,6 +73,10 @@ class Embed:
 
     # Which examples.
 
+    def watched(self, what: str) -> Progress | None:
+        """What to tell of reading, for whoever watches."""
+        return partial(self.watch, what) if self.watch else None
+
     def tokenizers(self, rows: Text, config: TokenizerConfig) -> WordVocabulary:
         """The words of the text, by count. Raises RecipeError where the tokenizer is not one of words."""
         if config.kind != "word":
@@ -78,7 +86,7 @@ class Embed:
             )  # fmt: skip
         return WordVocabulary.count(
             rows.paths, min_count=config.min_count, max_size=config.vocab_size, lowercase=config.lowercase,
-            letters=config.letters,
+            letters=config.letters, progress=self.watched("counting words"),
         )  # fmt: skip
 
     def save_tokenizers(self, tokenizers: WordVocabulary, folder: Path) -> None:
@@ -95,7 +103,7 @@ class Embed:
     def batches(self, rows: Text, tokenizers: WordVocabulary, train: TrainConfig, seed: int) -> CorpusLoader:
         """Slices of the text as ids, which lie in a temporary file for as long as the loader lives."""
         folder = tempfile.TemporaryDirectory(prefix="clew-")
-        text = encode_to(folder.name, rows.paths, tokenizers)
+        text = encode_to(folder.name, rows.paths, tokenizers, self.watched("encoding text"))
         loader = CorpusLoader(text.ids, text.ends, batch_tokens=train.batch_tokens, seed=seed)
         weakref.finalize(loader, folder.cleanup)
         return loader
