@@ -72,6 +72,9 @@ def test_the_equation_trains_by_any_optimizer(recipe: Path) -> None:
     assert losses[-1] < 0.2 * losses[0]
 
 
-def test_the_kernel_needs_adagrad(recipe: Path) -> None:
-    with pytest.raises(RecipeError, match="adagrad"):
-        list(train(load_recipe(recipe, ["train.optimizer={kind='adam'}"])[0], "run"))
+@pytest.mark.parametrize(("setting", "said"), [
+    ("train.optimizer={kind='adam'}", "steps of AdaGrad"), ("train.optimizer.weight_decay=0.1", "no weight decay"),
+])  # fmt: skip
+def test_the_kernel_needs_adagrad_alone(recipe: Path, setting: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        list(train(load_recipe(recipe, [setting])[0], "run"))

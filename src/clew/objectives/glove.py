@@ -97,6 +97,11 @@ class WeightedLeastSquares:
                 "GloVe's kernel takes the steps of AdaGrad", where="train.optimizer.kind",
                 fix='set train.optimizer.kind="adagrad" (attach() hands it over), or objective.engine="equation"',
             )  # fmt: skip
+        if any(group["weight_decay"] for group in self.optimizer.param_groups):
+            raise RecipeError(
+                "GloVe's kernel knows no weight decay", where="train.optimizer.weight_decay",
+                fix='set it to 0, or objective.engine="equation"',
+            )  # fmt: skip
         word_sums, context_sums = self.sums_of(model, self.optimizer)
         loss = train_slice(
             batch.rows.numpy(), batch.cols.numpy(), batch.counts.numpy(),

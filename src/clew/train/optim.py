@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -32,6 +33,7 @@ class AdaGradConfig(Choice):
     kind: str = "adagrad"
     lr: float = Field(0.05, gt=0)
     initial: float = Field(1.0, gt=0)  # of each sum of squared gradients: the first steps are lr · g / √(initial + g²)
+    weight_decay: float = Field(0.0, ge=0)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
@@ -49,12 +51,14 @@ class _Factory:
 
     make: Callable[..., Optimizer]
 
-    def __init__(self, config: AdamConfig | SGDConfig) -> None:
+    def __init__(self, config: AdamConfig | SGDConfig | AdaGradConfig) -> None:
         self.config = config
 
     def __call__(self, model: nn.Module) -> Optimizer:
         options = self.config.model_dump(exclude={"kind", "weight_decay"})
-        return type(self).make(parameter_groups(model, self.config.weight_decay), fused=True, **options)
+        # torch's fused steps take a table's memory to be dense: rows with padding would be moved in the wrong places
+        fused = all(parameter.is_contiguous() for parameter in model.parameters())
+        return type(self).make(parameter_groups(model, self.config.weight_decay), fused=fused, **options)
 
 
 class Adam(_Factory):
@@ -80,7 +84,7 @@ class SGD(_Factory):
     make = torch.optim.SGD
 
 
-class AdaGrad:
+class AdaGrad(_Factory):
     """Duchi et al. 2011: θ −= lr · g / √G, where G = initial + Σ g² for each number.
 
     GloVe's program with η has lr = 1 and initial = 1/η² in these terms.
@@ -88,9 +92,6 @@ class AdaGrad:
 
     Config = AdaGradConfig
 
-    def __init__(self, config: AdaGradConfig) -> None:
-        self.config = config
-
-    def __call__(self, model: nn.Module) -> Optimizer:
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        return torch.optim.Adagrad(trained, self.config.lr, initial_accumulator_value=self.config.initial, eps=0)
+    @staticmethod
+    def make(groups: list[dict], *, initial: float, **options: Any) -> Optimizer:
+        return torch.optim.Adagrad(groups, initial_accumulator_value=initial, eps=0, **options)
