@@ -252,7 +252,7 @@ def test_a_shared_table_has_one_setting(english: Path) -> None:
 
 
 def test_embeddings_that_cannot_start(english: Path, place: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match='set tokenizer.kind="word"'):
+    with pytest.raises(RecipeError, match=r'set tokenizer\.kind="word"'):
         open_training(translator("seq2seq", english, tokenizer="bpe"), tmp_path / "run")
     with pytest.raises(RecipeError, match="vectors of 8 cannot begin an embedding of 6"):
         open_training(translator("seq2seq", english, d_embedding=6), tmp_path / "run")

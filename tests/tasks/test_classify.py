@@ -1,0 +1,206 @@
+"""Classification from a table to labels, through the command line and through a comparison."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import Result
+from typer.testing import CliRunner
+
+from clew import cli
+from clew.config import DecodeConfig, build
+from clew.hub.vectors import save_vectors
+from clew.models.vectors import WordVectors
+from clew.recipe_file import load_recipe
+from clew.runs import Run
+from clew.runs.training import train
+
+HOME = Path(__file__).parents[2]
+DATA = Path(os.environ.get("CLEW_DATA", "../shared/data"))
+SIDES = {"good": ["fine", "lovely", "great"], "bad": ["poor", "awful", "dull"]}
+FILL = ["the", "film", "is", "a", "story", "of", "people", "and"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The recipes set the number of threads of the whole process."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def clew(*arguments: str | Path, text: str | None = None) -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], input=text)
+
+
+def table(file: Path, n: int, extra: str = "") -> Path:
+    """Reviews, good or bad by one word, often among others."""
+    rng = random.Random(n)
+    lines = ["text\tlabel"]
+    for label in rng.choices(list(SIDES), k=n):
+        words = [*rng.choices(FILL, k=rng.randint(0, 9)), rng.choice(SIDES[label])]
+        rng.shuffle(words)
+        lines.append(f"{' '.join(words)}\t{label}")
+    file.write_text("\n".join(lines) + f"\n{extra}")
+    return file
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables of reviews (one of validation with a label that training lacks), a recipe, and its run."""
+    folder = tmp_path_factory.mktemp("classify")
+    table(folder / "train.tsv", 200)
+    table(folder / "valid.tsv", 30, extra="the film is great\tmixed\n")
+    (folder / "reviews.toml").write_text(f"""
+name = "reviews"
+task = {{ kind = "classify", text = "text", label = "label" }}
+data.kind = "files"
+data.columns = ["text", "label"]
+data.train = ["{folder}/train.tsv"]
+data.valid = ["{folder}/valid.tsv"]
+tokenizer = {{ kind = "word", vocab_size = 100 }}
+model = {{ kind = "text_classifier", d_embedding = 8, d_model = 6, dropout = 0.1 }}
+objective = {{ kind = "classification" }}
+[train]
+batch_tokens = 200
+device = "cpu"
+threads = 1
+optimizer = {{ kind = "adam", lr = 2e-2 }}
+schedule = {{ kind = "constant" }}
+budget = {{ epochs = 8 }}
+""")
+    result = clew("train", folder / "reviews.toml", "--out", folder / "run")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_the_run(place: Path) -> None:
+    run = Run(place / "run")
+    config = json.loads((run.path / "config.json").read_text())
+    assert config["id2label"] == {"0": "bad", "1": "good"} and run.tokenizers().labels == ["bad", "good"]
+    results = run.results()
+    figures = results["splits"]["valid"]
+    assert figures["accuracy"]["value"] == pytest.approx(100 * 30 / 31)  # "mixed" can only be missed
+    assert figures["accuracy"]["low"] < figures["accuracy"]["value"] < 100
+    assert figures["macro_f1"]["value"] == pytest.approx(100 * 2 / 3, abs=3)
+    assert len(run.outputs("valid")) == figures["sentences"] == 31
+    assert results["tokens"] == 200 * 8
+    assert "1,600 texts" in (run.path / "README.md").read_text()
+    assert {"loss", "accuracy", "macro_f1"} == next(row["valid"] for row in run.metrics() if "valid" in row).keys()
+
+
+def test_predict(place: Path) -> None:
+    texts = ["a lovely story", "", "the people is awful and the story is dull", "zebra"]
+    plain = clew("predict", place / "run", "-", text="\n".join(texts) + "\n")
+    assert plain.exit_code == 0 and plain.stdout.splitlines()[::2] == ["good", "bad"]
+    assert len(plain.stdout.splitlines()) == 4  # an empty text is one unknown word
+    found = [json.loads(line) for line in clew("predict", place / "run", "--json", "--n-best", "2", "-",
+                                               text="\n".join(texts)).stdout.splitlines()]  # fmt: skip
+    assert (found[0]["text"], found[0]["score"] > 0.9) == ("good", True)
+    assert found[1]["n_best"] == found[3]["n_best"]
+    for each in found:
+        assert sum(label["score"] for label in each["n_best"]) == pytest.approx(1)
+    run = Run(place / "run")
+    many = texts * 10
+    decode = DecodeConfig(batch_size=3)
+    assert [p.text for p in run.task.predict(run.model(), run.tokenizers(), many, decode)] == plain.stdout.split() * 10
+    refused = clew("predict", place / "run", "--precision", "int8", "a lovely story")
+    assert refused.exit_code == 2 and "fp32" in refused.stderr
+
+
+def test_evaluate(place: Path) -> None:
+    table(place / "other.tsv", 40)
+    result = clew("evaluate", place / "run", f'data.valid=["{place}/other.tsv"]', "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["accuracy"]["value"] == 100
+
+
+def test_compare(place: Path) -> None:
+    """Encoders side by side, to the report."""
+    result = clew(
+        "compare", place / "reviews.toml", "--vary", "model.encoder=mean,recurrent", "--budget", "2epochs",
+        "--out", place / "study", "--json",
+    )  # fmt: skip
+    if "has not been built" in result.output:
+        pytest.skip("the browser page has not been built (python web/build.py)")
+    assert result.exit_code == 0, result.output
+    report = (place / "study" / "report.md").read_text()
+    assert "Accuracy" in report and "Macro-F1" in report and "texts" in report
+
+
+def test_resumed_is_uninterrupted(place: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(place / "reviews.toml", ["train.budget.epochs=2", "train.save_every=3"])[0]
+    for name, dies_at in (("whole", 0), ("killed", 5)):
+        steps = train(recipe, tmp_path / name)
+        for moment in steps:
+            if moment.step.number == dies_at:
+                steps.close()  # type: ignore[attr-defined]
+    for _ in train(recipe, tmp_path / "killed", resume=True):
+        pass
+    whole, killed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert whole == killed
+
+
+def test_frozen_vectors_through_a_run(place: Path, tmp_path: Path) -> None:
+    """The table begins with the vectors and ends with them."""
+    words = [word for side in SIDES.values() for word in side]
+    vectors = WordVectors(words, torch.randn(6, 8, generator=torch.Generator().manual_seed(1)).numpy())
+    save_vectors(vectors, tmp_path / "v.txt")
+    result = clew(
+        "train", place / "reviews.toml", f"model.embedding.start={tmp_path / 'v.txt'}", "model.embedding.frozen=true",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert f"6 of 14 words start from {tmp_path / 'v.txt'}" in result.stderr
+    run = Run(tmp_path / "run")
+    weight, known = run.model().embedding.weight, run.tokenizers().tokenizer.words
+    factors = torch.stack([weight[known.index(word)] / torch.tensor(vectors.vector(word)) for word in words])
+    assert float(factors.min()) == pytest.approx(float(factors.max()), rel=1e-4)
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    (["task.text=sentence"], 'no column "sentence"'),
+    (["train.max_length=1", "data.train=[LONG]"], "raise train.max_length"),
+    (["data.train=[ONE]"], "nothing to learn"),
+])  # fmt: skip
+def test_what_cannot_be_trained(place: Path, tmp_path: Path, settings: list[str], said: str) -> None:
+    (tmp_path / "one.tsv").write_text("text\tlabel\nfine\tgood\nlovely\tgood\n")
+    (tmp_path / "long.tsv").write_text("text\tlabel\nso fine\tgood\nso poor\tbad\n")
+    settings = [s.replace("ONE", f'"{tmp_path}/one.tsv"').replace("LONG", f'"{tmp_path}/long.tsv"') for s in settings]
+    result = clew("train", place / "reviews.toml", *settings, "--out", tmp_path / "run")
+    assert result.exit_code == 2 and said in result.stderr, result.output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("variant", ["random", "static", "finetuned"])
+def test_the_recipes(variant: str) -> None:
+    recipe = load_recipe(HOME / "recipes" / "sst2" / f"cnn-{variant}.toml")[0]
+    start = recipe.model.embedding  # type: ignore[attr-defined]
+    assert (bool(start.start), start.frozen) == (variant != "random", variant == "static")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "text", "label", "labels"), [
+    ("sst2", "sentence", "label", 2), ("sentence_polarity", "sentence", "label", 2),
+    ("subjectivity", "sentence", "label", 2), ("trec_questions", "question", "fine_label", 50),
+])  # fmt: skip
+def test_the_catalogue(name: str, text: str, label: str, labels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not DATA.is_dir():
+        pytest.skip(f"no data at {DATA} (set CLEW_DATA)")
+    monkeypatch.setenv("CLEW_DATA", str(DATA))
+    recipe = load_recipe(HOME / "recipes" / "sst2" / "cnn-random.toml",
+                         [f"data.name={name}", f"task.text={text}", f"task.label={label}"])[0]  # fmt: skip
+    task, data = build("task", recipe.task), build("data", recipe.data)
+    rows = data.split("train")
+    tokenizers = task.tokenizers(rows, recipe.tokenizer)
+    assert labels - 4 <= len(tokenizers.labels) <= labels  # a rare label may be among the rows held out
+    model = task.model(recipe.model, tokenizers)
+    loss = build("objective", recipe.objective)(model, next(iter(task.batches(rows, tokenizers, recipe.train, 1))))
+    assert 0 < loss.total.item() / loss.count < 6
+    assert 0 <= task.validate(model, tokenizers, data.split("valid"), recipe.decode, 10)["accuracy"] <= 100
