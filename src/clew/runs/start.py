@@ -32,7 +32,7 @@ class Start:
     def vocabulary(self, tokenizers: Any) -> Any:
         """The words of the text, and, where the recipe keeps them, those that the run starts from."""
         config: Any = self.recipe.model
-        if not (getattr(config, "start", "") and config.keep_words):
+        if not (getattr(config, "start", "") and getattr(config, "keep_words", False)):
             return tokenizers
         vectors, _ = self.read(config.start, self.recipe.objective.kind)
         return tokenizers.widened(vectors.words, vectors.counts)
