@@ -46,8 +46,8 @@ class Start:
         config: Any = self.recipe.model
         said = []
         if path := getattr(config, "start", ""):
-            known = model.start_from(*self.read(path, self.recipe.objective.kind))
-            said.append(account(known, len(model.vocabulary), path))
+            n = model.start_from(*self.read(path, self.recipe.objective.kind))
+            said.append(account(n, len(model.vocabulary), path))
         for name, settings in config:
             if isinstance(settings, EmbeddingConfig) and settings.start:
                 if self.recipe.tokenizer.kind != "word":
@@ -57,19 +57,19 @@ class Start:
                     )  # fmt: skip
                 vectors, _ = self.read(settings.start, "")
                 words = task.words(tokenizers)[name]
-                known = fill_table(getattr(model, name), words, vectors, f"model.{name}.start")
-                said.append(account(known, sum(map(bool, words)), settings.start))
+                n = fill_table(getattr(model, name), words, vectors, f"model.{name}.start")
+                said.append(account(n, sum(map(bool, words)), settings.start))
         return said
 
 
-def account(known: int, n: int, path: str) -> str:
+def account(n: int, of: int, path: str) -> str:
     """What the report says. Raises DataError where nothing could be used."""
-    if not known:
+    if not n:
         raise DataError(
             "no word of the vocabulary has a vector there", where=path,
             fix="check that the tokenizer lower-cases as those vectors do, or leave start out",
         )  # fmt: skip
-    return f"{known:,} of {n:,} words start from {path}"
+    return f"{n:,} of {of:,} words start from {path}"
 
 
 def read(path: str, objective: str) -> tuple[WordVectors, np.ndarray | None]:
