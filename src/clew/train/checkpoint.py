@@ -85,7 +85,7 @@ def load(
     advice = f"delete {path} to go on from the checkpoint before it, or from the start"
     try:
         genuine = sha256(path / "state.json") == (path / "sha256").read_text()
-        scalars = json.loads((path / "state.json").read_text())
+        scalars = json.loads((path / "state.json").read_text()) if genuine else {}
         if not genuine or sha256(path / "state.safetensors") != scalars["sha256"]:
             raise CheckpointError("the checkpoint does not match its checksums", where=str(path), fix=advice)
         tensors = load_file(path / "state.safetensors")
