@@ -96,8 +96,10 @@ class Clew:
                 "[model]", 'kind = "glove"', f"d_model = {task.dim}",
                 "[objective]", 'kind = "glove"', f'window = {g["window"]}', f'x_max = {g["x_max"]}',
                 f'power = {g["power"]}',
+                "[train.optimizer]", 'kind = "adagrad"', "lr = 1.0", f"initial = {1 / g['lr'] ** 2}",
+                "[train.schedule]", 'kind = "constant"',
             ]  # fmt: skip
-            return "\n".join(lines) + "\n"
+            return "\n".join(lines).replace("batch_tokens = 100000", "batch_tokens = 1000000") + "\n"
         architecture = "cbow" if task.method == "cbow" else "skipgram"
         lines += ["[model]", 'kind = "word2vec"', f'architecture = "{architecture}"', f"d_model = {task.dim}"]
         if task.method == "subword":
