@@ -110,6 +110,15 @@ def test_every_kind_learns_and_resumes_to_the_bit(text: Path, tmp_path: Path, se
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_two_threads_learn_as_well(text: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    settings = ["train.threads=2" if "threads" in setting else setting for setting in SETTINGS]
+    result = clew("train", text, *settings, "train.budget.epochs=5", "--out", tmp_path / "run")
+    torch.set_num_threads(before)
+    assert result.exit_code == 0, result.output
+    assert Run(tmp_path / "run").results()["splits"]["valid"]["nearness"]["value"] > 70
+
+
 def test_the_equation_trains_too(text: Path, tmp_path: Path) -> None:
     settings = [s for s in SETTINGS if "batch_tokens" not in s and "lr" not in s]
     result = clew("train", text, *settings, "objective.engine=equation", "train.batch_tokens=400",

@@ -200,7 +200,7 @@ def in_threads(
     Each thread takes whole sentences, about the same number of words. All write to the same tables without a lock
     (Hogwild, Recht et al. 2011), so that only one thread gives the same result each time.
     """
-    if len(states) == 1:
+    if len(states) == 1 or not len(ends):
         return train(ids, ends, states[0], *settings)
     cuts = np.searchsorted(ends, np.linspace(0, ends[-1], len(states) + 1)[1:-1])
     parts = np.split(ends, cuts)
