@@ -135,7 +135,7 @@ class TokenizerConfig(Config):
     min_count: int = Field(1, ge=1)
     lowercase: bool = False
     punctuation: bool = True  # punctuation marks are tokens of their own; false: only spaces part words
-    letters: bool = False  # word vectors: punctuation parts words and is dropped; false: only spaces part them
+    letters: bool = False  # of word vectors, instead of `punctuation`: marks part words and are dropped
     joint: bool = True  # one vocabulary for source and target
     max_examples: int | None = None  # train the tokenizer on at most so many rows
 

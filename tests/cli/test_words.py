@@ -110,6 +110,25 @@ def test_every_kind_learns_and_resumes_to_the_bit(text: Path, tmp_path: Path, se
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_answers_for_machines(run: Path) -> None:
+    result = clew("predict", run, "-", "--json", "--n-best", "3", stdin="ship\nship sea bread\nquark\n")
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]  # no NaN
+    assert len(rows[0]["n_best"]) == 3 and {found["text"] for found in rows[0]["n_best"]} < set(TOPICS[0])
+    assert rows[0]["text"] == rows[0]["n_best"][0]["text"] and rows[1]["text"] == "bread" and rows[2]["text"] == ""
+
+
+def test_a_set_in_another_language_is_told_before_training(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("word1\tword2\tscore\nnavire\tmer\t9\nfour\tpain\t8\n")
+    result = clew("train", text, *SETTINGS, f'task.sets=["{tmp_path / "pairs.tsv"}"]', "--out", tmp_path / "run")
+    assert result.exit_code == 2 and "too few words of pairs" in result.stderr and "task.sets" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_flops_are_not_counted_and_said_so(text: Path, tmp_path: Path) -> None:
+    result = clew("train", text, *SETTINGS, "train.budget.flops=1e9", "--out", tmp_path / "run")
+    assert result.exit_code == 2 and "not counted in flops" in result.stderr
+
+
 def test_two_threads_learn_as_well(text: Path, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     settings = ["train.threads=2" if "threads" in setting else setting for setting in SETTINGS]

@@ -14,7 +14,7 @@ from clew.config import Choice, Recipe
 from clew.data.rows import ReadReport, Rows
 from clew.errors import NonFiniteLoss
 from clew.runs.folder import Run
-from clew.tasks.examples import Example
+from clew.tasks.examples import Example, Prediction
 from clew.tasks.translate import Translate, TranslateConfig
 
 STEPS = 8
@@ -63,9 +63,7 @@ class FakeTask:
             hot = torch.eye(len(words)).flip(0)
             maps = [] if model == "none" else [("layers.0", hot.mean(0).expand_as(hot)), ("layers.0[1]", hot)]
             written = words[::-1]
-            yield SimpleNamespace(
-                text=" ".join(written), score=-1.5, source_tokens=words, target_tokens=written, attention=maps
-            )
+            yield Prediction(" ".join(written), -1.5, source_tokens=words, target_tokens=written, attention=maps)
 
 
 def recipe(name: str = "lstm", **changes: Any) -> Recipe:

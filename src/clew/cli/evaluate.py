@@ -49,5 +49,11 @@ def evaluate(
     for name, figure in figures.items():
         typer.echo(
             f"{name:>30}  "
-            + (f"{score(figure)}  {figure['signature']}" if isinstance(figure, dict) else f"{figure:.4g}")
+            + (
+                f"{score(figure)}  {figure['signature']}"
+                if isinstance(figure, dict)
+                else f"{figure:,}"
+                if isinstance(figure, int)
+                else f"{figure:.4g}"
+            )
         )

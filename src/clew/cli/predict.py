@@ -48,7 +48,7 @@ def predict(
         if as_json:
             typer.echo(json.dumps(document(prediction, best, attention), ensure_ascii=False))
         elif n_best == 1:
-            typer.echo(prediction.text)
+            typer.echo(prediction.shown or prediction.text)
         else:
             for hypothesis, score in best:
                 typer.echo(f"{number}\t{score:.4f}\t{hypothesis}")

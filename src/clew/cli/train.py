@@ -147,7 +147,7 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
             f"{split}: "
             + "  ".join(f"{name} {score(value)}" for name, value in figures.items() if isinstance(value, dict))
         )
-    typer.echo(f'run: {folder}\nnext: clew predict {folder} "a sentence"')
+    typer.echo(f'run: {folder}\nnext: clew predict {folder} "a {Run.open(folder).task.items}"')
 
 
 def score(figure: dict[str, Any]) -> str:

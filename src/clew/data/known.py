@@ -35,14 +35,14 @@ def _tweets(what: str, name: str, rows: str, size: int) -> Entry:
     )
 
 
-def _similarity(what: str, name: str, rows: str, size: int) -> Entry:
+def _words(what: str, name: str, rows: str, size: int, columns: tuple[str, ...] = ("word1", "word2", "score")) -> Entry:
     return Entry(
         what=what,
         licence="not stated",
         url=GITHUB + "vecto-ai/word-benchmarks",
         rows=rows,
         size=size,
-        columns=("word1", "word2", "score"),
+        columns=columns,
         splits={"test": (f"{name}.tsv",)},
         folder="word_similarity",
     )
@@ -283,20 +283,11 @@ ENTRIES: dict[str, Entry] = {
         max_characters=50_000,
     ),
     # words
-    "wordsim353": _similarity("word pairs by similarity and relatedness", "wordsim353_all", "353", 7_043),
-    "simlex999": _similarity("word pairs by similarity", "simlex999", "999", 29_859),
-    "rarewords": _similarity("pairs with a rare word, by similarity", "rareword2034", "2,034", 49_869),
-    "men": _similarity("word pairs by relatedness", "men3000", "3,000", 68_611),
-    "ap": Entry(
-        what="nouns by category (Almuhareb and Poesio)",
-        licence="not stated",
-        url=GITHUB + "vecto-ai/word-benchmarks",
-        rows="423",
-        size=7_700,
-        columns=("category", "word"),
-        splits={"test": ("ap_categories.tsv",)},
-        folder="word_similarity",
-    ),
+    "wordsim353": _words("word pairs by similarity and relatedness", "wordsim353_all", "353", 7_043),
+    "simlex999": _words("word pairs by similarity", "simlex999", "999", 29_859),
+    "rarewords": _words("pairs with a rare word, by similarity", "rareword2034", "2,034", 49_869),
+    "men": _words("word pairs by relatedness", "men3000", "3,000", 68_611),
+    "ap": _words("nouns by category (Almuhareb and Poesio)", "ap_categories", "423", 7_700, ("category", "word")),
     "word_analogy": Entry(
         what="a is to b as c is to which word? (Google)",
         licence="not stated",

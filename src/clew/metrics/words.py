@@ -211,10 +211,7 @@ def read_set(path: Path) -> list[Pair] | list[Question] | list[Noun]:
 
 def vector_of(vectors: WordVectors, word: str) -> np.ndarray | None:
     """The vector of a word as it is written, else in lower case, else made of its n-grams; None without any."""
-    for form in (word, word.lower()):
-        if form in vectors:
-            return vectors.vector(form)
-    return vectors.subwords.vector(word) if vectors.subwords else None
+    return vectors.find(word if word in vectors or word.lower() not in vectors else word.lower())
 
 
 def centred_ranks(values: np.ndarray) -> np.ndarray:

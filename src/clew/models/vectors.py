@@ -125,13 +125,17 @@ class WordVectors:
 
     def vector(self, word: str) -> np.ndarray:
         """The vector (d,) of a word: its row, else the mean of its n-grams' rows."""
+        found = self.find(word)
+        if found is None:
+            raise self._unknown(word)
+        return found
+
+    def find(self, word: str) -> np.ndarray | None:
+        """As `vector`, but None where there is none."""
         row = self.index.get(word)
         if row is not None:
             return self.matrix[row]
-        made = self.subwords.vector(word) if self.subwords else None
-        if made is None:
-            raise self._unknown(word)
-        return made
+        return self.subwords.vector(word) if self.subwords else None
 
     def similarity(self, a: str, b: str) -> float:
         """The cosine of two words' vectors."""

@@ -20,6 +20,7 @@ from clew.kernels.glove import sums, train_slice
 from clew.models.glove import GloVe
 from clew.models.word2vec import aligned
 from clew.objectives.loss import Loss
+from clew.objectives.word_pairs import on_the_cpu
 
 
 def weighted_squares(scores: Tensor, counts: Tensor, x_max: float, power: float) -> Tensor:
@@ -87,11 +88,7 @@ class WeightedLeastSquares:
         return Loss(losses.sum(), len(losses))
 
     def by_kernel(self, model: GloVe, batch: CooccurrenceBatch) -> Loss:
-        if batch.rows.device.type != "cpu":
-            raise RecipeError(
-                "the word-vector kernels run on the CPU", where="train.device",
-                fix='set train.device="cpu" (the fast way), or objective.engine="equation"',
-            )  # fmt: skip
+        on_the_cpu(batch.rows)
         if not isinstance(self.optimizer, Adagrad):
             raise RecipeError(
                 "GloVe's kernel takes the steps of AdaGrad", where="train.optimizer.kind",

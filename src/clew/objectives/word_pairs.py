@@ -75,11 +75,7 @@ class WordPairs(ABC):
         return Loss(total, len(batch.ids), {"pairs": torch.tensor(float(len(target)))})
 
     def by_kernel(self, model: Word2Vec, batch: CorpusBatch) -> Loss:
-        if batch.ids.device.type != "cpu":
-            raise RecipeError(
-                "the word-vector kernels run on the CPU", where="train.device",
-                fix='set train.device="cpu" (the fast way), or objective.engine="equation"',
-            )  # fmt: skip
+        on_the_cpu(batch.ids)
         if self.optimizer is None:
             raise RecipeError("the kernels move the weights themselves, at a rate that they lack", fix="call attach()")
         config = self.config
@@ -96,6 +92,15 @@ class WordPairs(ABC):
         if self.draws is None:
             self.draws = draws(model.vocabulary.counts, sample=self.config.subsample)
         return self.draws
+
+
+def on_the_cpu(ids: Tensor) -> None:
+    """Raise RecipeError where a batch lies elsewhere: no kernel goes there."""
+    if ids.device.type != "cpu":
+        raise RecipeError(
+            "the word-vector kernels run on the CPU", where="train.device",
+            fix='set train.device="cpu" (the fast way), or objective.engine="equation"',
+        )  # fmt: skip
 
 
 def parts_of(model: Word2Vec) -> Parts:

@@ -27,7 +27,7 @@ def write_card(run: Run, results: dict[str, Any]) -> None:
     ]
     for split, figures in results["splits"].items():
         lines += [row(split, name, figure) for name, figure in figures.items() if isinstance(figure, dict)]
-    lines += ["", 'Use it: `clew predict THIS_FOLDER "a sentence"`. Train it again: `clew train recipe.toml`.', ""]
+    lines += ["", 'Use it: `clew predict THIS_FOLDER "…"`. Train it again: `clew train recipe.toml`.', ""]
     write(run.path / "README.md", "\n".join(lines))
 
 

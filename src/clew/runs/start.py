@@ -109,7 +109,7 @@ def fill_table(table: Embedding, words: Sequence[str], vectors: WordVectors, whe
             f"vectors of {vectors.dim} cannot begin an embedding of {table.embedding_dim}",
             where=where, fix=f"set the width of the model's embedding to {vectors.dim}",
         )  # fmt: skip
-    found = {i: vector for i, word in enumerate(words) if word and (vector := known(vectors, word)) is not None}
+    found = {i: vector for i, word in enumerate(words) if word and (vector := vectors.find(word)) is not None}
     if not found:
         return 0
     rows = torch.tensor(list(found))
@@ -117,11 +117,3 @@ def fill_table(table: Embedding, words: Sequence[str], vectors: WordVectors, whe
     spread = values.square().mean().sqrt().clamp(min=1e-30)
     table.weight[rows] = values * (table.weight[rows].square().mean().sqrt() / spread)
     return len(found)
-
-
-def known(vectors: WordVectors, word: str) -> np.ndarray | None:
-    """The vector of a word, made of its n-grams where it has no own; None where there is neither."""
-    row = vectors.index.get(word)
-    if row is not None:
-        return vectors.matrix[row]
-    return vectors.subwords.vector(word) if vectors.subwords else None

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from clew.config import Recipe, build
-from clew.errors import CheckpointError, RunError
+from clew.errors import CheckpointError, RecipeError, RunError
 from clew.runs.card import write_card
 from clew.runs.events import Events
 from clew.runs.folder import Run, device_of, writing
@@ -128,6 +128,11 @@ class Training:
         self.model: nn.Module = self.task.model(recipe.model, self.tokenizers)
         if checkpoint.latest(run.checkpoints) is None:  # what goes on has its weights from there
             self.report += start.fill(self.model, self.task, self.tokenizers)
+        if settings.budget.flops and not hasattr(self.model, "output_table"):
+            raise RecipeError(
+                f"the work of a {recipe.model.kind} is not counted in flops", where="train.budget.flops",
+                fix="set a budget of time, epochs or steps",
+            )  # fmt: skip
         self.model.to(device_of(settings.device))
         self.objective = build("objective", recipe.objective)
         self.batches = self.task.batches(rows, self.tokenizers, settings, recipe.seed)

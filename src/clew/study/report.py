@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,8 +104,8 @@ def _output(prediction: Any, best: str | None) -> dict[str, Any]:
     first = best if best in maps else _likeliest(list(maps))
     shown = sorted(maps, key=lambda name: name != first)
     return {
-        "text": prediction.text,
-        "score": prediction.score if math.isfinite(prediction.score) else None,
+        "text": prediction.shown or prediction.text,
+        "score": prediction.score,
         "source_tokens": prediction.source_tokens,
         "target_tokens": prediction.target_tokens,
         "attention": [{"name": name, "weights": _rounded(maps[name])} for name in shown],

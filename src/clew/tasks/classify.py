@@ -16,11 +16,9 @@ from clew.data.batches import TextLoader, Texts
 from clew.data.rows import Rows
 from clew.errors import DataError, RecipeError
 from clew.metrics.classification import accuracy, macro_f1
-from clew.tasks.examples import Example, Prediction, by_length
+from clew.tasks.examples import SHOWN, Example, Prediction, by_length
 from clew.text.labelled import Labelled
 from clew.text.tokenizer import Tokenizer
-
-SHOWN = (0.05, 0.25, 0.5, 0.75, 0.95)  # which texts of each split reports show: quantiles of length
 
 Model = Any
 """An nn.Module that is called as `clew.models.classifier.Classifier` says: Python has no type for both at once."""

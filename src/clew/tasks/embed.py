@@ -6,14 +6,12 @@ import math
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
 from clew.data.catalogue import find, locate
@@ -24,24 +22,12 @@ from clew.errors import DataError, RecipeError, VocabularyError
 from clew.metrics.nearness import nearness
 from clew.metrics.words import Noun, Pair, analogy_score, clustering_purity, read_set, similarity_score
 from clew.models.vectors import WordVectors
-from clew.tasks.examples import Example
+from clew.tasks.examples import Example, Prediction
 from clew.text.words import Progress, WordVocabulary, encode, encode_to
 
 VALIDATION_BLOCKS = 4  # of the validation text are looked at, each about 40,000 words
 PROBES = 8  # words shown where the recipe names none: frequent ones, the first hundred left out
 NEIGHBOURS = 8
-
-
-@dataclass
-class Answer:
-    """What was found for a question, best first: as one line, and as words with their scores."""
-
-    text: str
-    score: float
-    alternatives: list[tuple[str, float]] = field(default_factory=list)
-    source_tokens: list[str] = field(default_factory=list)
-    target_tokens: list[str] = field(default_factory=list)
-    attention: list[tuple[str, Tensor]] = field(default_factory=list)
 
 
 class EmbedConfig(Choice):
@@ -101,7 +87,18 @@ class Embed:
         return WordVocabulary.load(folder / "tokenizer.json")
 
     def batches(self, rows: Text, tokenizers: WordVocabulary, train: TrainConfig, seed: int) -> CorpusLoader:
-        """Slices of the text as ids, which lie in a temporary file for as long as the loader lives."""
+        """Slices of the text as ids, which lie in a temporary file for as long as the loader lives.
+
+        Raises DataError where a set cannot judge vectors of these words: better now than after training.
+        """
+        for name, items in self.sets.items():
+            try:
+                judge(meaningless(tokenizers.words), {name: items})
+            except DataError as error:
+                raise DataError(
+                    f"the text has too few words of {name}: {error.what}",
+                    where="task.sets", fix="leave that set out, or give text in its language",
+                ) from error  # fmt: skip
         folder = tempfile.TemporaryDirectory(prefix="clew-")
         text = encode_to(folder.name, rows.paths, tokenizers, self.watched("encoding text"))
         loader = CorpusLoader(text.ids, text.ends, batch_tokens=train.batch_tokens, seed=seed)
@@ -121,7 +118,7 @@ class Embed:
         decode: DecodeConfig,
         *,
         attention: bool = False,
-    ) -> Iterator[Answer]:
+    ) -> Iterator[Prediction]:
         """Answer each line: a word by its neighbours, "king - man + woman" by an analogy, words by the odd one out."""
         vectors = model.vectors()
         for text in texts:
@@ -143,7 +140,7 @@ class Embed:
         pairs = {name: items for name, items in self.sets.items() if isinstance(items[0], Pair)}
         scores = {"nearness": self.nearness(vectors, tokenizers, rows), **judge(vectors, pairs)}
         probes = [word for word in self.config.probes or frequent(tokenizers) if word in vectors]
-        samples = [{"source": word, "output": answer(vectors, word).text} for word in probes]
+        samples = [{"source": word, "output": answer(vectors, word).shown} for word in probes]
         return {**{name: figure["value"] for name, figure in scores.items()}, "samples": samples}
 
     def evaluate(
@@ -156,7 +153,7 @@ class Embed:
             "words": len(vectors),
             "nearness": self.nearness(vectors, tokenizers, rows),
             **judge(vectors, self.sets),
-            "outputs": [f"{word}: {answer(vectors, word).text}" for word in probes],
+            "outputs": [f"{word}: {answer(vectors, word).shown}" for word in probes],
         }
 
     def nearness(self, vectors: WordVectors, vocabulary: WordVocabulary, rows: Text) -> dict[str, Any]:
@@ -176,24 +173,26 @@ def set_file(name: str) -> Path:
 def judge(vectors: WordVectors, sets: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     """The score of each set, "similarity:men"; the mean of all similarity sets; analogies whole, semantic, syntactic.
 
-    A set none of whose words has a vector is left out: it says nothing about the vectors.
+    Raises DataError where a set has too few words with vectors to be scored.
     """
     found: dict[str, Any] = {}
     similar: list[dict[str, Any]] = []
     for name, items in sets.items():
-        try:
-            if isinstance(items[0], Pair):
-                similar.append(found.setdefault(f"similarity:{name}", similarity_score(vectors, items).as_dict()))
-            elif isinstance(items[0], Noun):
-                found[f"purity:{name}"] = clustering_purity(vectors, items).as_dict()
-            else:
-                scored = analogy_score(vectors, items)
-                parts = {part: scored.parts[part] for part in ("semantic", "syntactic") if part in scored.parts}
-                found["analogies"] = scored.as_dict()
-                found |= {f"analogies:{part}": score.as_dict() for part, score in parts.items()}
-        except DataError:
-            continue
+        if isinstance(items[0], Pair):
+            similar.append(found.setdefault(f"similarity:{name}", similarity_score(vectors, items).as_dict()))
+        elif isinstance(items[0], Noun):
+            found[f"purity:{name}"] = clustering_purity(vectors, items).as_dict()
+        else:
+            scored = analogy_score(vectors, items)
+            parts = {part: scored.parts[part] for part in ("semantic", "syntactic") if part in scored.parts}
+            found["analogies"] = scored.as_dict()
+            found |= {f"analogies:{part}": score.as_dict() for part, score in parts.items()}
     return {**({"similarity": mean(similar)} if similar else {}), **found}
+
+
+def meaningless(words: Sequence[str]) -> WordVectors:
+    """Random vectors, to try out what can be asked of vectors of these words."""
+    return WordVectors(words, np.random.default_rng(1).standard_normal((len(words), 2), dtype=np.float32))
 
 
 def mean(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -209,30 +208,34 @@ def frequent(vocabulary: WordVocabulary) -> list[str]:
     return among[:: max(1, len(among) // PROBES)][:PROBES]
 
 
-def answer(vectors: WordVectors, text: str) -> Answer:
+def answer(vectors: WordVectors, text: str) -> Prediction:
     """Neighbours of a word; how alike two are; of "king - man + woman" the best other word; of several the odd one out.
 
     Nothing asked is nothing answered. A word without a vector is said so in the answer: the next line has its own.
     """
     if not text.strip():
-        return Answer("", 0.0)
+        return Prediction("", 0.0)
     try:
         found = ask(vectors, text.split())
     except VocabularyError as error:
-        return Answer(f"? {error.what}", float("nan"))
-    shown = ", ".join(word if math.isnan(score) else f"{word} {score:.2f}" for word, score in found[:NEIGHBOURS])
-    return Answer(shown, found[0][1] if found else float("nan"), found[1:])
+        return Prediction("", 0.0, shown=f"? {error.what}")
+    shown = ", ".join(word if score is None else f"{word} {score:.2f}" for word, score in found)
+    scored = [(word, score or 0.0) for word, score in found]
+    return Prediction(*scored[0], alternatives=scored[1:], shown=shown) if scored else Prediction("", 0.0)
 
 
-def ask(vectors: WordVectors, words: list[str]) -> list[tuple[str, float]]:
-    """The words that answer, best first. Raises VocabularyError for a word without a vector."""
+def ask(vectors: WordVectors, words: list[str]) -> Sequence[tuple[str, float | None]]:
+    """The words that answer, best first, with their cosine where there is one.
+
+    Raises VocabularyError for a word without a vector.
+    """
     if len(words) == 1:
         return vectors.neighbours(words[0], NEIGHBOURS)
     if len(words) == 2:
         return [(words[1], vectors.similarity(*words))]
     if not any(word in "+-" for word in words):
         odd = vectors.odd_one_out(words)
-        return [(odd, float("nan"))]
+        return [(odd, None)]
     total, sign, asked = np.zeros(vectors.dim, dtype=np.float32), 1, []
     for word in words:
         if word in "+-":

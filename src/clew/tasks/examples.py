@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+SHOWN = (0.05, 0.25, 0.5, 0.75, 0.95)  # which texts of a split reports show: quantiles of length
+
 
 @dataclass(frozen=True)
 class Example:
@@ -34,6 +36,7 @@ class Prediction:
     target_tokens: list[str] = field(default_factory=list)
     attention: list[tuple[str, Tensor]] = field(default_factory=list)
     salient: list[int] = field(default_factory=list)
+    shown: str = ""  # the answer as people read it, where that is more than its text
 
 
 def by_length(texts: Sequence[str], quantiles: Sequence[float]) -> list[int]:

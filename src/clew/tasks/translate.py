@@ -20,12 +20,11 @@ from clew.decode.search import Hypothesis, Limits, search
 from clew.errors import DataError, RecipeError
 from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
-from clew.tasks.examples import Example, Prediction, by_length
+from clew.tasks.examples import SHOWN, Example, Prediction, by_length
 from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
 
-SHOWN = (0.05, 0.25, 0.5, 0.75, 0.95)  # which sentences of the first split reports show: quantiles of length
-SHOWN_OTHER = (0.25, 0.75)  # and of each other split
+SHOWN_OTHER = (0.25, 0.75)  # quantiles of length of the sentences shown of each split but the first
 
 Model = Any
 """An nn.Module that offers what `clew.models.translator.Translator` lists: Python has no type for both at once."""

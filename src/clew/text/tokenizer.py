@@ -54,6 +54,11 @@ class Tokenizer:
         `texts` is what to learn from: the caller applies `config.max_examples`, since only it knows what a row is.
         Raises DataError where the texts hold nothing to learn from, RecipeError where byte_bpe gets fewer than 260 ids.
         """
+        if config.letters:
+            raise RecipeError(
+                "letters is for word vectors; other models read the marks too", where="tokenizer.letters",
+                fix="leave it out, or set tokenizer.punctuation",
+            )  # fmt: skip
         if config.kind == "byte_bpe" and config.vocab_size < 256 + len(SPECIALS):
             raise RecipeError(
                 "byte_bpe needs an id for each of the 256 bytes and 4 special tokens",
