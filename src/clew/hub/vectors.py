@@ -12,6 +12,7 @@ from typing import IO, TypeVar
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from clew import tensor_file
 from clew.errors import ClewError, DataError, RecipeError
 from clew.hub import fasttext_bin, word2vec_format
 from clew.hub.table_file import AGAIN, TableFile, check_words, mapped
@@ -120,7 +121,7 @@ def read_safetensors(file: TableFile) -> WordVectors:
 
 
 def write_safetensors(vectors: WordVectors, file: IO[bytes]) -> None:
-    """Write our own file, the tables straight from where they lie: safetensors' writer would copy them first."""
+    """Write our own file, the tables straight from where they lie."""
     check_words(vectors.words, "\\n", "a safetensors file of word vectors")
     words = np.frombuffer("\n".join(vectors.words).encode(), dtype=np.uint8)
     tensors, metadata = {"matrix": vectors.matrix, "words": words}, {"kind": KIND}
@@ -130,20 +131,7 @@ def write_safetensors(vectors: WordVectors, file: IO[bytes]) -> None:
         sub = vectors.subwords
         tensors["subwords"] = sub.matrix
         metadata["subwords"] = json.dumps([sub.minn, sub.maxn, sub.bucket])
-    order = sorted(tensors, key=lambda name: -tensors[name].itemsize)  # keeps each aligned to its type
-    header: dict[str, object] = {"__metadata__": metadata}
-    at = 0
-    for name in order:
-        tensor = tensors[name]
-        kind = {"float32": "F32", "int64": "I64", "uint8": "U8"}[tensor.dtype.name]
-        header[name] = {"dtype": kind, "shape": tensor.shape, "data_offsets": [at, at + tensor.nbytes]}
-        at += tensor.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    file.write(struct.pack("<Q", len(text)) + text)
-    for name in order:
-        for start in range(0, len(tensors[name]), 1 << 16):
-            file.write(np.ascontiguousarray(tensors[name][start : start + (1 << 16)]).data)
+    tensor_file.write(file, tensors, metadata)
 
 
 def _one_of(table: dict[str, Handler], name: str) -> Handler:

@@ -8,6 +8,7 @@ from clew.data.corpus import keep_probability
 from clew.metrics.bootstrap import Score, score
 
 WINDOW = 5
+PAIRS = 4096  # looked up at a time
 SUBSAMPLE = 1e-4  # thins the frequent words, on both sides alike
 
 
@@ -30,13 +31,16 @@ def nearness(matrix: np.ndarray, ids: np.ndarray, ends: np.ndarray, counts: np.n
     random = rng.choice(len(counts), size=len(word), p=chance / chance.sum())
     usable = (word != near) & (word != random)
     word, near, random = word[usable], near[usable], random[usable]
-    rows = np.unique(np.concatenate([word, near, random]), return_inverse=True)
-    chosen = matrix[rows[0]]
-    unit = chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-12)
-    w, a, b = np.split(rows[1].ravel(), 3)
-    margin = np.einsum("nd,nd->n", unit[w], unit[a] - unit[b])
+    margin = np.empty(len(word), matrix.dtype)
+    for at in range(0, len(word), PAIRS):
+        w, a, b = (_unit(matrix[rows[at : at + PAIRS]]) for rows in (word, near, random))
+        margin[at : at + PAIRS] = np.einsum("nd,nd->n", w, a - b)
     wins = np.sign(margin) / 2 + 0.5
     return score(np.stack([wins, np.ones(len(wins))], axis=1), _share, f"nearness|window:{WINDOW}|seed:{seed}")
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def _share(sums: np.ndarray) -> np.ndarray:

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from clew import __version__
 from clew.config import Recipe, build
 from clew.errors import RunError
 from clew.recipe_file import dump_recipe, load_recipe
-from clew.train.checkpoint import unshared
+from clew.tensor_file import save_file
 
 
 class Run:
@@ -84,7 +84,7 @@ class Run:
     def save_model(self, model: nn.Module, file: str = "model.safetensors") -> None:
         """Write the weights, whole or not at all."""
         temporary = self.path / f".{file}.{os.getpid()}"
-        save_file(unshared(model.state_dict()), temporary)
+        save_file(model.state_dict(), temporary)
         os.replace(temporary, self.path / file)
 
     def model(self, device: str = "cpu") -> nn.Module:

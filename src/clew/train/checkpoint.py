@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from clew.errors import CheckpointError
+from clew.tensor_file import save_file
 from clew.train.average import Average
 from clew.train.budget import Progress
 
@@ -48,7 +49,7 @@ def save(
     temporary = folder / ".writing"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_file(unshared(tensors), temporary / "state.safetensors")
+    save_file(tensors, temporary / "state.safetensors")
     digest = sha256(temporary / "state.safetensors")
     (temporary / "state.json").write_text(json.dumps({"sha256": digest, **scalars}))
     (temporary / "sha256").write_text(sha256(temporary / "state.json"))
@@ -59,17 +60,6 @@ def save(
     for old in sorted(folder.glob("step-*"))[:-keep]:
         shutil.rmtree(old)
     return target
-
-
-def unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies where a tensor stands under two names (tied weights): safetensors refuses shared memory."""
-    seen: set[int] = set()
-    out = {}
-    for name, value in tensors.items():
-        again = value.data_ptr() in seen
-        seen.add(value.data_ptr())
-        out[name] = value.clone() if again else value.contiguous()
-    return out
 
 
 def latest(folder: Path) -> Path | None:
