@@ -31,11 +31,17 @@ def squeezed(text: str) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_special_ids_are_fixed(kind):
+def test_special_ids_of_a_fresh_vocabulary(kind):
     tok = trained(kind)
-    assert (tok.pad_id, tok.bos_id, tok.eos_id, tok.unk_id) == (0, 1, 2, 3)
-    assert tok.tokens(range(4)) == list(SPECIALS)
-    assert len(SPECIALS) < len(tok) <= 600
+    ids = (tok.pad_id, tok.bos_id, tok.eos_id, tok.unk_id)
+    if kind == "wordpiece":
+        assert (*ids, tok.mask_id) == (0, 2, 3, 1, 4)
+        assert tok.tokens(range(5)) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    else:
+        assert (*ids, tok.mask_id) == (0, 1, 2, 3, None)
+        assert tok.tokens(range(4)) == list(SPECIALS)
+    assert (tok.cls_id, tok.sep_id) == (tok.bos_id, tok.eos_id)
+    assert 5 < len(tok) <= 600
 
 
 @pytest.mark.parametrize("kind", ["word", "bpe", "byte_bpe", "unigram"])
@@ -144,7 +150,7 @@ def test_saved_and_loaded_alike(kind, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["tokenizer.json"]
 
 
-@pytest.mark.parametrize("kind", ["word", "bpe", "byte_bpe"])  # the library leaves ties of the others to chance
+@pytest.mark.parametrize("kind", ["word", "bpe", "byte_bpe", "wordpiece"])  # the library leaves unigram's to chance
 def test_training_is_deterministic(kind):
     twice = [Tokenizer.train(TEXTS, TokenizerConfig(kind=kind, vocab_size=300)).inner.to_str() for _ in range(2)]
     assert twice[0] == twice[1]
@@ -165,12 +171,13 @@ def test_bad_files_and_requests(tmp_path):
         Tokenizer.load(tmp_path / "broken.json")
     trained("bpe").save(tmp_path / "tokenizer.json")
     content = json.loads((tmp_path / "tokenizer.json").read_text())
-    content["model"]["vocab"]["<pad>"], content["model"]["vocab"]["<s>"] = 1, 0
-    for token in content["added_tokens"]:
-        token["id"] = content["model"]["vocab"][token["content"]]
-    (tmp_path / "swapped.json").write_text(json.dumps(content))
-    with pytest.raises(VocabularyError, match="must have ids 0 to 3"):
-        Tokenizer.load(tmp_path / "swapped.json")
+    content["model"]["vocab"]["<nothing>"] = content["model"]["vocab"].pop("<pad>")
+    content["added_tokens"] = []
+    (tmp_path / "lacking.json").write_text(json.dumps(content))
+    with pytest.raises(VocabularyError, match="lacks special tokens"):
+        Tokenizer.load(tmp_path / "lacking.json")
+    with pytest.raises(RecipeError, match="sets punctuation marks apart"):
+        Tokenizer.train(TEXTS, TokenizerConfig(kind="wordpiece", punctuation=False))
     with pytest.raises(RecipeError, match="256 bytes"):
         Tokenizer.train(TEXTS, TokenizerConfig(kind="byte_bpe", vocab_size=100))
     for kind in ("word", "bpe", "wordpiece"):

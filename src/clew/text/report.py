@@ -39,10 +39,10 @@ class VocabularyReport:
 
 def vocabulary_report(inner: hf.Tokenizer, texts: Iterable[str], unk_id: int, n_unknown: int = 10) -> VocabularyReport:
     """Encode each distinct word once (no token spans a space) and weight it by how often it occurs."""
-    n_texts, counts = 0, Counter[str]()
+    n_texts, counts, rule = 0, Counter[str](), inner.normalizer
     for text in texts:
         n_texts += 1
-        counts.update(inner.normalizer.normalize_str(text).split(" "))
+        counts.update((rule.normalize_str(text) if rule else text).split(" "))
     counts.pop("", None)
     n_tokens = n_unk = n_whole = 0
     unknown = Counter[str]()

@@ -1,77 +1,80 @@
-"""Tokenizers trained on the user's own text: word, BPE, byte-level BPE, WordPiece and unigram.
+"""Text ↔ token ids: word, BPE, byte-level BPE, WordPiece and unigram, our own and published ones.
 
-All five share one frame (the `tokenizers` library): normalise white space → split into pre-tokens → model → decoder.
+All share one frame (the `tokenizers` library): normalise white space → split into pre-tokens → model → decoder.
 Except for byte_bpe and wordpiece a word carries its preceding space as a leading "▁", so that joining the pieces
 gives the text back; punctuation stands alone, so that "dog." and "dog" share a token (`tokenizer.punctuation`).
+wordpiece is BERT's, to the letter.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
+import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import tokenizers as hf
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import decoders, models
 
 from clew.config import TokenizerConfig
-from clew.errors import DataError, RecipeError, RunError, VocabularyError
+from clew.errors import DataError, RecipeError, VocabularyError
 from clew.text.report import VocabularyReport, vocabulary_report
+from clew.text.specials import SPECIALS, Specials
+from clew.text.tokenizer_files import inner_of_file, inner_of_folder, transformers_config, write
+from clew.text.untrained import untrained
+from clew.text.wordpiece import framing, train_wordpiece
 
-SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")  # in this order: their ids are 0, 1, 2, 3
-
-MARK = r"▁?[\p{P}$+<=>^`|~]"  # a punctuation mark, with the space before it where there is one
+Offsets = list[tuple[int, int]]
 
 
 class Tokenizer:
-    """Text ↔ token ids; the special ids are fixed.
+    """Text ↔ token ids; the special ids are looked up by name: pad_id, bos_id, eos_id, unk_id, mask_id (or None).
 
     `decode(encode(x)) == normalise(x)` for word, bpe, unigram (where nothing is unknown) and byte_bpe (always);
     wordpiece forgets where spaces stood around punctuation. Normalising turns every run of white space into one space
-    and strips both ends ("▁" counts as a space, except for byte_bpe). "<s>" in a text is text, never a special token.
+    and strips both ends ("▁" counts as a space, except for byte_bpe and wordpiece). "<s>" or "[MASK]" in a text is
+    text, never a special token (but see `encode_masked`). In BERT's vocabularies bos is [CLS] and eos is [SEP].
     """
 
-    pad_id, bos_id, eos_id, unk_id = range(4)
-
     def __init__(self, inner: hf.Tokenizer) -> None:
-        wrong = [name for i, name in enumerate(SPECIALS) if inner.token_to_id(name) != i]
-        if wrong:
-            raise VocabularyError(
-                f"the special tokens {', '.join(SPECIALS)} must have ids 0 to 3; wrong: {', '.join(wrong)}"
-            )
+        self.specials = Specials.of(inner)
         inner.encode_special_tokens = True  # not kept in tokenizer.json
+        inner.no_padding()  # published files may ask for either: batches and windows are the caller's
+        inner.no_truncation()
         self.inner = inner
         self._bytes = isinstance(inner.decoder, decoders.ByteLevel)
+        ids = inner.get_vocab(with_added_tokens=True)
+        self.pad_id, self.bos_id = ids[self.specials.pad], ids[self.specials.bos]
+        self.eos_id, self.unk_id = ids[self.specials.eos], ids[self.specials.unk]
+        self.cls_id, self.sep_id = self.bos_id, self.eos_id  # as BERT calls them
+        self.mask_id = ids[self.specials.mask] if self.specials.mask else None
+        self.special_ids = frozenset(ids[name] for name in self.specials.all)  # they stand for no text
 
     @classmethod
-    def train(cls, texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
-        """Learn a vocabulary of at most `vocab_size` tokens, specials included.
+    def train(cls, texts: Iterable[str], config: TokenizerConfig, *, mask: bool = False) -> Tokenizer:
+        """Learn a vocabulary of at most `vocab_size` tokens, specials included; `mask`: <mask> too (wordpiece: always).
 
-        The same texts give the same word, bpe and byte_bpe vocabulary each time; wordpiece and unigram may settle ties
-        differently, for the library keeps its counts in no fixed order: to repeat a run, keep the saved file.
+        The same texts give the same vocabulary each time, except for unigram, which may settle ties differently, for
+        the library keeps its counts in no fixed order: to repeat a run, keep the saved file.
         `texts` is what to learn from: the caller applies `config.max_examples`, since only it knows what a row is.
-        Raises DataError where the texts hold nothing to learn from, RecipeError where byte_bpe gets fewer than 260 ids.
+        Raises DataError where the texts hold nothing to learn from, RecipeError where the kind and a setting disagree.
         """
-        if config.letters:
-            raise RecipeError(
-                "letters is for word vectors; other models read the marks too", where="tokenizer.letters",
-                fix="leave it out, or set tokenizer.punctuation",
-            )  # fmt: skip
-        if config.kind == "byte_bpe" and config.vocab_size < 256 + len(SPECIALS):
-            raise RecipeError(
-                "byte_bpe needs an id for each of the 256 bytes and 4 special tokens",
-                where="tokenizer.vocab_size",
-                fix="use at least 260",
+        _agree(config, len(SPECIALS) + mask)
+        if config.kind == "wordpiece":
+            inner = train_wordpiece(
+                texts, vocab_size=config.vocab_size, min_count=config.min_count, lowercase=config.lowercase
             )
-        inner, trainer = _untrained(config)
+            return cls(inner)
+        inner, trainer = untrained(config, mask)
         inner.train_from_iterator(texts, trainer)
-        if inner.get_vocab_size() <= len(SPECIALS):
+        if inner.get_vocab_size() <= len(SPECIALS) + mask:
             raise DataError(
                 "the tokenizer found no token to learn: no text, or no word reaches min_count",
                 where=f"tokenizer.min_count = {config.min_count}",
             )
+        if mask:
+            inner.post_processor = framing(SPECIALS[1], SPECIALS[2], inner)
         return cls(inner)
 
     def __len__(self) -> int:
@@ -79,14 +82,55 @@ class Tokenizer:
 
     def normalise(self, text: str) -> str:
         """The text as the model sees it: single spaces, stripped, lower-cased where the recipe says so."""
-        return self.inner.normalizer.normalize_str(text)
+        seen = self.inner.normalizer.normalize_str(text) if self.inner.normalizer else text
+        return re.sub(" +", " ", seen).strip(" ")
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, without special tokens."""
         return [e.ids for e in self.inner.encode_batch_fast(list(texts), add_special_tokens=False)]
 
+    def encode_masked(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, where "[MASK]" (as this vocabulary spells it) is the special token `mask_id`.
+
+        Raises VocabularyError where the vocabulary has none.
+        """
+        mark, mask = self.specials.mask, self.mask_id
+        if mark is None or mask is None:
+            raise VocabularyError("this vocabulary has no mask token", fix="use a model that was trained to fill masks")
+        rows = []
+        for text in texts:
+            *before, last = text.split(mark)
+            parts = self.encode([*(part.rstrip() for part in before), last])  # a mask stands for its space too
+            rows.append([i for part in parts for i in (*part, mask)][:-1])
+        return rows
+
+    def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
+        """Ids of each sentence given as words, and which word each id belongs to; for tagging.
+
+        A word of which nothing is left (a control character, say) is one unknown token: every word has a token.
+        """
+        out = []
+        spaced = [[" " + word for word in words] for words in sentences]  # each begins a word, whatever the vocabulary
+        encoded = self.inner.encode_batch(spaced, is_pretokenized=True, add_special_tokens=False)
+        for words, encoding in zip(sentences, encoded, strict=True):
+            ids: list[list[int]] = [[] for _ in words]
+            for i, word in zip(encoding.ids, encoding.word_ids, strict=True):
+                ids[word or 0].append(i)  # never None: only special tokens have no word
+            whole = [row or [self.unk_id] for row in ids]
+            out.append(([i for row in whole for i in row], [word for word, row in enumerate(whole) for _ in row]))
+        return out
+
+    def encode_with_offsets(self, texts: Sequence[str]) -> list[tuple[list[int], Offsets]]:
+        """Ids of each text, and where each stands in it: [start, end) in characters, without the space before it."""
+        out = []
+        for text, encoding in zip(texts, self.inner.encode_batch(list(texts), add_special_tokens=False), strict=True):
+            pieces = [(text[start:end], end) for start, end in encoding.offsets]
+            spans = [(end - len(piece.lstrip()), end) for piece, end in pieces]
+            out.append((encoding.ids, spans))
+        return out
+
     def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """The text of each id list; <pad>, <s>, </s> and <unk> are dropped, ids outside the vocabulary are errors."""
+        """The text of each id list; special tokens are dropped, ids outside the vocabulary are errors."""
         for row in ids:
             self._check(row)
         return [
@@ -100,7 +144,7 @@ class Tokenizer:
         if not self._bytes:
             return pieces
         return [
-            p if i < len(SPECIALS) else self.inner.decoder.decode([p]).replace(" ", "▁")
+            p if i in self.special_ids else self.inner.decoder.decode([p]).replace(" ", "▁")
             for i, p in zip(ids, pieces, strict=True)
         ]
 
@@ -108,7 +152,24 @@ class Tokenizer:
     def words(self) -> list[str]:
         """What each id stands for, without the mark of a space before it; "" for the special tokens."""
         pieces = self.tokens(range(len(self)))
-        return [""] * len(SPECIALS) + [piece.removeprefix("▁") for piece in pieces[len(SPECIALS) :]]
+        return ["" if i in self.special_ids else piece.removeprefix("▁") for i, piece in enumerate(pieces)]
+
+    @cached_property
+    def continues(self) -> np.ndarray:
+        """(vocabulary,) bool: True where a token goes on with the word before it, so that whole words can be masked.
+
+        Of WordPiece: "##…". Of bpe, byte_bpe and unigram: a piece without a space before it, so that a word is what
+        stands between spaces (the first piece of a text begins one, whatever it is). Of word, and of special tokens:
+        never.
+        """
+        pieces = [str(self.inner.id_to_token(i)) for i in range(len(self))]
+        if isinstance(self.inner.model, models.WordPiece):
+            inside = [piece.startswith(self.inner.model.continuing_subword_prefix) for piece in pieces]
+        elif isinstance(self.inner.model, models.WordLevel):
+            inside = [False] * len(pieces)
+        else:
+            inside = [not piece.startswith("Ġ" if self._bytes else "▁") for piece in pieces]
+        return np.array([found and i not in self.special_ids for i, found in enumerate(inside)], dtype=bool)
 
     def word_ids(self, text: str) -> list[int]:
         """For each token of `encode([text])[0]`, the index of the word of `text.split()` that it starts in."""
@@ -122,30 +183,29 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write `tokenizer.json` (what transformers' PreTrainedTokenizerFast loads): whole, or not at all."""
-        path = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(self.inner.to_str(pretty=True))
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # mkstemp's own mode shuts out everyone else
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write(Path(path), self.inner.to_str(pretty=True))
+
+    def save_pretrained(self, folder: str | Path, max_length: int) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, of which `transformers.AutoTokenizer` makes the same.
+
+        max_length: the most tokens that the model reads, [CLS] and [SEP] included.
+        """
+        self.save(Path(folder) / "tokenizer.json")
+        write(Path(folder) / "tokenizer_config.json", transformers_config(self.inner, self.specials, max_length))
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
-        """Read a tokenizer that `save` wrote; RunError where the file is missing or damaged."""
-        if not Path(path).is_file():
-            raise RunError("there is no tokenizer here", where=str(path))
-        try:
-            return cls(hf.Tokenizer.from_file(str(path)))
-        except VocabularyError:
-            raise
-        except Exception as error:  # the library raises bare Exception for any malformed file
-            raise RunError(f"this is not a tokenizer: {error}", where=str(path)) from error
+        """Read a file that `save` wrote, or a folder (`from_folder`); RunError where it is missing or damaged."""
+        return cls.from_folder(path) if Path(path).is_dir() else cls(inner_of_file(Path(path)))
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> Tokenizer:
+        """The tokenizer of a model folder: its `tokenizer.json`, or BERT's over its `vocab.txt`, one token per line.
+
+        The second heeds do_lower_case (default: yes), strip_accents and tokenize_chinese_chars of
+        `tokenizer_config.json`. Raises RunError where there is neither, or one is damaged.
+        """
+        return cls(inner_of_folder(Path(folder)))
 
     def report(self, texts: Iterable[str]) -> VocabularyReport:
         """How well this vocabulary covers `texts`."""
@@ -157,43 +217,21 @@ class Tokenizer:
             raise VocabularyError(f"token id {wrong} is outside the vocabulary of {len(self)} tokens")
 
 
-def _untrained(config: TokenizerConfig) -> tuple[hf.Tokenizer, trainers.Trainer]:
-    """The tokenizer that `config` describes, and what trains it."""
-    size, count = config.vocab_size, config.min_count
-    common: dict[str, Any] = {"vocab_size": size, "special_tokens": list(SPECIALS), "show_progress": False}
-    letters: dict[str, Any] = {"limit_alphabet": size - len(SPECIALS)}  # or a large alphabet would overrun vocab_size
-    marks = [pre_tokenizers.Split(Regex(MARK), "isolated")] if config.punctuation else []
-    spaced = (  # ▁ for spaces, punctuation alone
-        pre_tokenizers.Sequence([pre_tokenizers.Metaspace(prepend_scheme="always"), *marks]),
-        decoders.Metaspace(prepend_scheme="always"),
-    )
-    bare = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), *marks])
-    by_byte = (pre_tokenizers.ByteLevel(add_prefix_space=True), decoders.ByteLevel())
-    unk = SPECIALS[3]
-    model: models.Model
-    split: pre_tokenizers.PreTokenizer
-    decoder: decoders.Decoder
-    trainer: trainers.Trainer
-    if config.kind == "word":
-        model, (split, decoder) = models.WordLevel(unk_token=unk), spaced
-        trainer = trainers.WordLevelTrainer(min_frequency=count, **common)
-    elif config.kind == "bpe":
-        model, (split, decoder) = models.BPE(unk_token=unk), spaced
-        trainer = trainers.BpeTrainer(min_frequency=count, **letters, **common)
-    elif config.kind == "byte_bpe":
-        model, (split, decoder) = models.BPE(), by_byte
-        trainer = trainers.BpeTrainer(
-            min_frequency=count, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **common
+def _agree(config: TokenizerConfig, n_specials: int) -> None:
+    """Raises RecipeError where the kind and another setting disagree."""
+    if config.letters:
+        raise RecipeError(
+            "letters is for word vectors; other models read the marks too", where="tokenizer.letters",
+            fix="leave it out, or set tokenizer.punctuation",
+        )  # fmt: skip
+    if config.kind == "wordpiece" and not config.punctuation:
+        raise RecipeError(
+            "BERT's WordPiece always sets punctuation marks apart", where="tokenizer.punctuation",
+            fix="leave it out, or choose another tokenizer.kind",
+        )  # fmt: skip
+    if config.kind == "byte_bpe" and config.vocab_size < 256 + n_specials:
+        raise RecipeError(
+            f"byte_bpe needs an id for each of the 256 bytes and {n_specials} special tokens",
+            where="tokenizer.vocab_size",
+            fix=f"use at least {256 + n_specials}",
         )
-    elif config.kind == "wordpiece":
-        model, split, decoder = models.WordPiece(unk_token=unk), bare, decoders.WordPiece(cleanup=True)
-        trainer = trainers.WordPieceTrainer(min_frequency=count, **letters, **common)
-    else:
-        model, (split, decoder) = models.Unigram(), spaced
-        trainer = trainers.UnigramTrainer(unk_token=unk, **common)
-    inner = hf.Tokenizer(model)
-    spaces = r"\s+" if config.kind == "byte_bpe" else r"[\s▁]+"
-    steps = [normalizers.Replace(Regex(spaces), " "), normalizers.Strip()]
-    inner.normalizer = normalizers.Sequence([*steps, normalizers.Lowercase()] if config.lowercase else steps)
-    inner.pre_tokenizer, inner.decoder = split, decoder
-    return inner, trainer
