@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 import torch
 
 from clew.data.corpus import CorpusBatch
+from clew.errors import RecipeError
 from clew.kernels.hierarchical import tree
 from clew.models.word2vec import Word2Vec, Word2VecConfig
 from clew.objectives.hierarchical_softmax import HierarchicalSoftmax, HierarchicalSoftmaxConfig, path_loss
 from clew.objectives.negative_sampling import NegativeSampling, NegativeSamplingConfig, negative_sampling
 from clew.text.words import WordVocabulary
+from clew.train.optim import SGD, AdamConfig, AdamW, SGDConfig
 
 VOCABULARY = WordVocabulary([f"word{i}" for i in range(30)], np.arange(60, 0, -2))
 
@@ -115,3 +118,17 @@ def test_the_kernel_moves_the_parameters_and_not_their_padding() -> None:
     assert not torch.equal(words.input, before)
     whole = words.input.detach().as_strided((30, 16), (16, 1))
     assert (whole[:, 8:] == 0).all()
+
+
+def test_an_engine_takes_plain_steps_alone() -> None:
+    """Its rate follows the schedule and survives a checkpoint; other optimizers' steps are not its own."""
+    words = model()
+    rate = SGD(SGDConfig(lr=0.5)).rate(words)
+    rate.param_groups[0] |= {"lr": 0.25, "peak_lr": 0.5}
+    other = SGD(SGDConfig(lr=0.1)).rate(words)
+    other.load_state_dict(json.loads(json.dumps(rate.state_dict())))
+    assert [other.param_groups[0][name] for name in ("lr", "peak_lr")] == [0.25, 0.5]
+    assert len(other.param_groups[0]["params"]) == 2
+    for refused in (AdamW(AdamConfig()), SGD(SGDConfig(momentum=0.9)), SGD(SGDConfig(weight_decay=0.1))):
+        with pytest.raises(RecipeError, match="the word-vector kernels"):
+            refused.rate(words)

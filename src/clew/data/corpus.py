@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,7 @@ class CorpusLoader:
             self.position += 1
             draws = np.random.SeedSequence([self.seed, self.epoch, self.position]).generate_state(1)
             ids = torch.from_numpy(np.array(self.ids[start : ends[-1]]))
+            forget_pages(self.ids)
             yield CorpusBatch(ids, torch.from_numpy(np.array(ends) - start), int(draws[0]))
 
     def state_dict(self) -> dict[str, Any]:
@@ -66,6 +68,12 @@ class CorpusLoader:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch, self.position = state["epoch"], state["position"]
+
+
+def forget_pages(array: np.ndarray) -> None:
+    """Let go of what has been read of a file mapped into memory: it counts as this process's own until then."""
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def keep_probability(counts: np.ndarray, threshold: float) -> np.ndarray:

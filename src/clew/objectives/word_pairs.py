@@ -42,13 +42,18 @@ class WordPairs(ABC):
         self.optimizer: Optimizer | None = None
         self.draws: Draws | None = None  # of the vocabulary, made when first needed
 
+    @property
+    def moves_weights(self) -> bool:
+        """Whether an engine takes the steps, at the optimizer's rate, or the optimizer itself."""
+        return self.config.engine == "kernel"
+
     def __call__(self, model: Word2Vec, batch: CorpusBatch) -> Loss:
         return self.by_kernel(model, batch) if self.config.engine == "kernel" else self.by_equation(model, batch)
 
     def attach(self, model: Word2Vec, optimizer: Optimizer) -> None:
         """Take the optimizer whose rate the kernel reads, and have the kernel compiled, outside of any budget."""
         self.optimizer = optimizer
-        if self.config.engine == "kernel":
+        if self.moves_weights:
             nothing = CorpusBatch(torch.zeros(0, dtype=torch.int32), torch.zeros(0, dtype=torch.int64), seed=0)
             self.by_kernel(model, nothing)
 

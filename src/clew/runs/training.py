@@ -138,7 +138,9 @@ class Training:
         self.batches = self.task.batches(rows, self.tokenizers, settings, recipe.seed)
         if hasattr(self.objective, "batches"):  # it learns from something that is made of them
             self.batches = self.objective.batches(self.batches, settings)
-        self.optimizer = build("optimizer", settings.optimizer)(self.model)
+        optimizer = build("optimizer", settings.optimizer)
+        own = getattr(self.objective, "moves_weights", False)  # a compiled engine takes the steps, at the rate
+        self.optimizer = optimizer.rate(self.model) if own else optimizer(self.model)
         self.average = Average(self.model, settings.average) if settings.average else None
         self.progress, self.standing = Progress(), Standing()
         if n := self.batches.n_left_out:
@@ -244,7 +246,10 @@ class Training:
 
     def finish(self) -> None:
         """Measure the best weights on every split that is neither trained on nor chosen by, and write the results."""
-        model = self.run.model(device_of(self.recipe.train.device))
+        if self.average or self.standing.best_step != self.progress.step:  # else the best weights are those in hand
+            del self.model, self.optimizer, self.objective, self.average  # room for the best
+            self.model = self.run.model(device_of(self.recipe.train.device))
+        model = self.model.eval()
         splits = [name for name in self.data.splits if name not in ("train", "valid")] or ["valid"]
         measured = {}
         for name in splits:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from clew.config import Choice
+from clew.errors import RecipeError
 from clew.train.budget import embeddings
 
 
@@ -60,6 +61,35 @@ class _Factory:
         fused = all(parameter.is_contiguous() for parameter in model.parameters())
         return type(self).make(parameter_groups(model, self.config.weight_decay), fused=fused, **options)
 
+    def rate(self, model: nn.Module) -> Rate:
+        """For an engine that takes the steps itself. Raises RecipeError where they would not be this optimizer's."""
+        raise RecipeError(
+            f"the word-vector kernels take plain steps, not those of {self.config.kind}",
+            where="train.optimizer.kind", fix='set train.optimizer.kind="sgd", or objective.engine="equation"',
+        )  # fmt: skip
+
+
+class Rate:
+    """What a compiled engine asks of an optimizer: the rate, which the schedule moves; θ −= lr · g is the engine's own.
+
+    In place of torch's, whose making imports its compiler: 60 MB and a second.
+    """
+
+    def __init__(self, model: nn.Module, lr: float) -> None:
+        self.param_groups: list[dict[str, Any]] = [{"params": list(model.parameters()), "lr": lr}]
+
+    def step(self) -> None:
+        """The engine has moved the weights by now."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """There are no gradients."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": {}, "param_groups": [{**self.param_groups[0], "params": []}]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.param_groups[0] |= {name: value for name, value in state["param_groups"][0].items() if name != "params"}
+
 
 class Adam(_Factory):
     """Kingma and Ba 2015, with Vaswani et al.'s β₂ and ε as defaults; weight decay as an L2 gradient."""
@@ -82,6 +112,14 @@ class SGD(_Factory):
 
     Config = SGDConfig
     make = torch.optim.SGD
+
+    def rate(self, model: nn.Module) -> Rate:
+        if self.config.weight_decay or self.config.momentum:  # type: ignore[union-attr]
+            raise RecipeError(
+                "the word-vector kernels know neither momentum nor weight decay", where="train.optimizer",
+                fix='set both to 0, or objective.engine="equation"',
+            )  # fmt: skip
+        return Rate(model, self.config.lr)
 
 
 class AdaGrad(_Factory):
