@@ -17,11 +17,13 @@ ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the package ctran
 
 
 @pytest.fixture(scope="module")
-def tokenizers():
-    tokenizer = Tokenizer.train([f"word{i}" for i in range(60)], TokenizerConfig(kind="word", vocab_size=64))
+def tokenizers(request):
+    kind = getattr(request, "param", "word")
+    tokenizer = Tokenizer.train([f"word{i}" for i in range(60)], TokenizerConfig(kind=kind, vocab_size=64))
     return Tokenizers(tokenizer, tokenizer)
 
 
+@pytest.mark.parametrize("tokenizers", ["word", "wordpiece"], indirect=True)  # they differ in the special tokens
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("beam", [1, 4])
 def test_same_hypotheses_and_scores(tmp_path, tokenizers, norm, beam):
@@ -32,11 +34,12 @@ def test_same_hypotheses_and_scores(tmp_path, tokenizers, norm, beam):
         torch.nn.init.normal_(parameter, std=0.4)  # far from the uniform distribution, so that a mistake shows
     export(model, tokenizers, tmp_path)
     words = [tokenizers.source.inner.id_to_token(i) for i in range(size)]
-    ids = [[4 + (7 * i + 5 * j) % (size - 4) for j in range(3 + i)] for i in range(6)]
-    source = pad([[*row, 2] for row in ids], 0)
-    ours = search(model, source, source != 0, Limits(1, 2, 10), beam)
+    side = tokenizers.source
+    ids = [[5 + (7 * i + 5 * j) % (size - 5) for j in range(3 + i)] for i in range(6)]
+    source = pad([[*row, side.eos_id] for row in ids], 0)
+    ours = search(model, source, source != 0, Limits(side.bos_id, side.eos_id, 10), beam)
     theirs = ctranslate2.Translator(str(tmp_path), intra_threads=1).translate_batch(
-        [[words[i] for i in row] + ["</s>"] for row in ids],
+        [[words[i] for i in row] + [words[side.eos_id]] for row in ids],
         beam_size=beam, length_penalty=1, max_decoding_length=10, min_decoding_length=0, return_scores=True,
     )  # fmt: skip
     for (best, *_), result in zip(ours, theirs, strict=True):

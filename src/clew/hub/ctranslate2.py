@@ -20,7 +20,7 @@ POSITIONS = 1024  # rows of the position table that is written
 
 
 def export(model: nn.Module, tokenizers: Tokenizers, folder: Path, *, quantization: str | None = None) -> None:
-    """Write `model` to `folder` for `ctranslate2.Translator`; sources there are token lists ending in </s>.
+    """Write `model` to `folder` for `ctranslate2.Translator`; sources there are token lists ending in </s> ([SEP]).
 
     quantization: what CTranslate2 knows (int8, int16, float16, …), None for float32.
     Raises RecipeError for a model that CTranslate2 has no form for, MissingExtra where it is not installed.
@@ -58,6 +58,9 @@ def export(model: nn.Module, tokenizers: Tokenizers, folder: Path, *, quantizati
         decoder_layer(target, cast(DecoderLayer, layer))
     spec.register_source_vocabulary(vocabulary(tokenizers.source.inner))
     spec.register_target_vocabulary(vocabulary(tokenizers.target.inner))
+    names = tokenizers.target.specials
+    spec.config.unk_token, spec.config.bos_token, spec.config.eos_token = names.unk, names.bos, names.eos
+    spec.config.decoder_start_token = names.bos
     spec.validate()
     spec.optimize(quantization=quantization)
     folder.mkdir(parents=True, exist_ok=True)

@@ -159,8 +159,8 @@ class Translate:
         out = Prediction(*scored[0], alternatives=scored[1:])
         if attention:
             target = hypotheses[0].ids
-            out.source_tokens = [*tokenizers.source.tokens(source), "</s>"]
-            out.target_tokens = [*tokenizers.target.tokens(target), "</s>"]
+            out.source_tokens = [*tokenizers.source.tokens(source), tokenizers.source.specials.eos]
+            out.target_tokens = [*tokenizers.target.tokens(target), tokenizers.target.specials.eos]
             out.attention = list(self.maps(model, tokenizers, Pairs([source], [target]))[0].items())
             out.salient = salient(out.attention[0][1]) if out.attention else []
         return out
