@@ -39,3 +39,18 @@ class Entry:
 def counted_from_zero(links: str) -> str:
     """Word links "1-2 3p4", counted from 1, as "0-1 2p3", counted from 0."""
     return re.sub(r"(\d+)([-p])(\d+)", lambda m: f"{int(m[1]) - 1}{m[2]}{int(m[3]) - 1}", links)
+
+
+def bio_of_iob1(tags: str) -> str:
+    """Tags where B- only parts neighbours of one type (IOB1) as tags where B- begins every span (BIO)."""
+    out, before = [], "O"
+    for tag in tags.split(" "):
+        inside = tag.startswith("I-") and before[2:] == tag[2:]
+        out.append(tag if inside or not tag.startswith("I-") else "B-" + tag[2:])
+        before = tag
+    return " ".join(out)
+
+
+def without_language(words: str) -> str:
+    """WikiANN's "en:Paris en:is" as "Paris is"."""
+    return " ".join(word.partition(":")[2] or word for word in words.split(" "))

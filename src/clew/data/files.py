@@ -13,7 +13,11 @@ from clew.errors import DataError
 
 
 class FilesConfig(SourceConfig):
-    """Files per split: one per column (parallel text), or tables with the columns (.tsv, .csv, .jsonl, .parquet)."""
+    """Files per split: one per column (parallel text), or tables with the columns (.tsv, .csv, .jsonl, .parquet).
+
+    Tagged words: .conllu (words, upos, lemma, …) and .conll (words, 2, 3, …, tags); questions: SQuAD's .json (id,
+    title, context, question, answers).
+    """
 
     kind: str = "files"
     train: tuple[str, ...] = Field(min_length=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from clew.data.entry import GITHUB, SCIBERT, Entry, counted_from_zero
+from clew.data.tagged import TAGGED
 from clew.data.unread import UNREAD
 
 TWEETS = "restrictions may apply to individual tasks; Twitter's terms"
@@ -341,5 +342,6 @@ ENTRIES: dict[str, Entry] = {
         splits={"train": ("train.txt.xz",)},
         format="text",
     ),
+    **TAGGED,
     **UNREAD,
 }

@@ -1,4 +1,4 @@
-"""Readers: text files, TSV, CSV, JSONL and Parquet, plain or compressed, into Rows.
+"""Readers: text files, TSV, CSV, JSONL, Parquet, CoNLL and SQuAD's JSON, plain or compressed, into Rows.
 
 A reader yields one `Record` per line (or row) and holds one of them at a time; `read` keeps the sound ones and counts
 the others by reason. What concerns whole files (missing, unequal lengths, no such column, nothing kept) is a DataError.
@@ -6,31 +6,17 @@ the others by reason. What concerns whole files (missing, unequal lengths, no su
 
 from __future__ import annotations
 
-import bz2
 import csv
-import difflib
-import gzip
 import json
-import lzma
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from clew.data.lines import OPENERS, Record, did_you_mean, existing, lines
 from clew.data.rows import ReadReport, Rows
+from clew.data.structured import conll, conllu, is_squad, squad
 from clew.errors import DataError, MissingExtra
-
-OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-UTF16 = (b"\xff\xfe", b"\xfe\xff")
-
-
-class Record(NamedTuple):
-    """The wanted values of one row in the order of the columns, or the reason why it has none; `place` is its line."""
-
-    place: str
-    values: Sequence[str | None]
-    fault: str = ""
 
 
 def read(
@@ -110,58 +96,14 @@ def _fault(value: str | None, column: str, max_characters: int) -> str:
     return ""
 
 
-def existing(path: str | Path) -> Path:
-    """The path, if it is a file; DataError with the nearest name in that folder otherwise."""
-    path = Path(path)
-    if path.is_file():
-        return path
-    if path.is_dir():
-        raise DataError("this is a folder, not a file", where=str(path), fix="name the files in it")
-    names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise DataError("there is no such file", where=str(path), fix=_did_you_mean(path.name, names))
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f'did you mean "{near[0]}"?' if near else ""
+SUFFIXES = {".tab": "tsv", ".ndjson": "jsonl"}
 
 
 def kind_of(path: Path) -> str:
-    """tsv, csv, jsonl or parquet by suffix, compression aside; anything else is text."""
-    suffix = Path(path.stem).suffix if path.suffix in OPENERS else path.suffix
-    return {".tsv": "tsv", ".tab": "tsv", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}.get(
-        suffix.lower(), "parquet" if suffix.lower() == ".parquet" else "text"
-    )
-
-
-class Line(NamedTuple):
-    number: int
-    text: str  # without its end; bytes that are not UTF-8 become surrogates
-    whole: bool  # False where the line was longer than the limit: text is its beginning
-
-
-def lines(path: Path, limit: int) -> Iterator[Line]:
-    r"""The lines of a file, in memory bounded by `limit` bytes; they end at \n or \r\n only; a BOM is dropped."""
-    number = 0
-    try:
-        with OPENERS.get(path.suffix, open)(path, "rb") as file:
-            while raw := file.readline(limit):
-                number += 1
-                rest = raw
-                while len(rest) == limit and not rest.endswith(b"\n"):  # read past the rest of an over-long line
-                    rest = file.readline(limit)
-                whole = rest is raw
-                if number == 1:
-                    if raw.startswith(UTF16):
-                        raise DataError(
-                            "this file is UTF-16", where=str(path), fix="convert it: iconv -f UTF-16 -t UTF-8"
-                        )
-                    raw = raw.removeprefix(b"\xef\xbb\xbf")
-                yield Line(number, raw.removesuffix(b"\n").removesuffix(b"\r").decode(errors="surrogateescape"), whole)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(
-            f"cannot read on: {error or 'the file ends too early'}", where=f"{path}:{number + 1}"
-        ) from error
+    """tsv, csv, jsonl, json, parquet, conll or conllu by suffix, compression aside; anything else is text."""
+    suffix = (Path(path.stem).suffix if path.suffix in OPENERS else path.suffix).lower()
+    kind = SUFFIXES.get(suffix, suffix.removeprefix("."))
+    return kind if kind in TABLES else "text"
 
 
 def parallel(paths: Sequence[Path], limit: int) -> Iterator[Record]:
@@ -193,7 +135,7 @@ def _positions(
     known = [field.strip() for field in first] if header else list(names or columns)
     for column in columns:
         if column not in known:
-            fix = _did_you_mean(column, known) or next(
+            fix = did_you_mean(column, known) or next(
                 (f'did you mean "{k}"?' for k in known if k.lower() == column.lower()), ""
             )
             raise DataError(f'there is no column "{column}" (columns: {", ".join(known)})', where=f"{path}:1", fix=fix)
@@ -286,7 +228,7 @@ def require(row: dict[str, Any], columns: Iterable[str], place: str) -> None:
                 raise DataError(
                     f'there is no column "{column}" (columns: {", ".join(known)})',
                     where=place,
-                    fix=_did_you_mean(column, known),
+                    fix=did_you_mean(column, known),
                 )
             inside = inside[part]
 
@@ -315,7 +257,7 @@ def parquet(path: Path, columns: Sequence[str], names: Sequence[str] | None, lim
                     raise DataError(
                         f'there is no column "{column}" (columns: {", ".join(tops)})',
                         where=str(path),
-                        fix=_did_you_mean(column, tops),
+                        fix=did_you_mean(column, tops),
                     )
             wanted = [c if c in tops else c.split(".")[0] for c in columns]
             for batch in file.iter_batches(batch_size=1024, columns=list(dict.fromkeys(wanted))):
@@ -326,9 +268,17 @@ def parquet(path: Path, columns: Sequence[str], names: Sequence[str] | None, lim
         raise DataError(f"cannot read this as Parquet: {error}", where=str(path)) from error
 
 
+def json_file(path: Path, columns: Sequence[str], names: Sequence[str] | None, limit: int) -> Iterator[Record]:
+    """SQuAD's form where the file begins so, otherwise one JSON object per line."""
+    return (squad if is_squad(path) else jsonl)(path, columns, names, limit)
+
+
 TABLES: dict[str, Callable[[Path, Sequence[str], Sequence[str] | None, int], Iterator[Record]]] = {
     "tsv": tsv,
     "csv": comma,
     "jsonl": jsonl,
+    "json": json_file,
     "parquet": parquet,
+    "conll": conll,
+    "conllu": conllu,
 }

@@ -1,8 +1,8 @@
-"""Known data sets that are not rows of text (images, trees, documents): listed with their place and terms."""
+"""Known data sets that are not rows of text (images): listed with their place and terms."""
 
 from __future__ import annotations
 
-from clew.data.entry import GITHUB, SCIBERT, Entry
+from clew.data.entry import GITHUB, Entry
 
 
 def _other(what: str, licence: str, url: str, rows: str, size: int, format: str, hub: str = "") -> Entry:
@@ -10,50 +10,6 @@ def _other(what: str, licence: str, url: str, rows: str, size: int, format: str,
 
 
 UNREAD: dict[str, Entry] = {
-    "squad": _other(
-        "questions on paragraphs, 1.1 and 2.0",
-        "CC BY-SA 4.0",
-        "https://rajpurkar.github.io/SQuAD-explorer/",
-        "13,746 / 3,458",
-        1_381_336,
-        "SQuAD JSON",
-        hub="rajpurkar/squad",
-    ),
-    "ud_english_ewt": _other(
-        "sentences with parts of speech and dependency trees",
-        "CC BY-SA 4.0 (annotations)",
-        "https://universaldependencies.org/treebanks/en_ewt/",
-        "12,544 / 2,001",
-        2_946_396,
-        "CoNLL-U",
-        hub="universal-dependencies/universal_dependencies",
-    ),
-    "wnut17_ner": _other(
-        "emerging named entities",
-        "CC BY 4.0",
-        GITHUB + "leondz/emerging_entities_17",
-        "3,394 / 1,009",
-        221_120,
-        "CoNLL",
-        hub="leondz/wnut_17",
-    ),
-    "wikiann_ner": _other(
-        "named entities in English, German, French",
-        "not stated (Wikipedia text)",
-        GITHUB + "davidsbatista/NER-datasets",
-        "14,000 / 4,500",
-        521_317,
-        "CoNLL",
-        hub="unimelb-nlp/wikiann",
-    ),
-    "scientific_ner": _other(
-        "entities in science abstracts (BC5CDR, NCBI-disease, SciERC)",
-        "Apache-2.0 (repository); the corpora under their own terms",
-        SCIBERT,
-        "11,227 / 5,147",
-        1_021_921,
-        "CoNLL",
-    ),
     "fashion_mnist": _other(
         "clothes, 28×28 grey, 10 classes",
         "MIT",
