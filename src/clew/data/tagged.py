@@ -59,7 +59,11 @@ def _entities(what: str, name: str, rows: str, size: int) -> Entry:
 TAGGED: dict[str, Entry] = {
     "squad": _squad("questions on paragraphs (SQuAD 1.1)", "1.1", "6,358 / 2,133", 827_170, "rajpurkar/squad"),
     "squad2": _squad(
-        "the same, half without an answer (SQuAD 2.0)", "2.0", "7,388 / 1,325", 550_070, "rajpurkar/squad_v2"
+        "questions on paragraphs, half without an answer (SQuAD 2.0)",
+        "2.0",
+        "7,388 / 1,325",
+        550_070,
+        "rajpurkar/squad_v2",
     ),
     "ud_english_ewt": Entry(
         what="web text with parts of speech, lemmas and dependency trees",
