@@ -21,6 +21,7 @@ KINDS: dict[str, dict[str, str]] = {
         "translate": "clew.tasks.translate:Translate",
         "embed": "clew.tasks.embed:Embed",
         "classify": "clew.tasks.classify:Classify",
+        "pretrain": "clew.tasks.pretrain:Pretrain",
     },
     "data": {
         "catalogue": "clew.data.catalogue:Catalogue",
@@ -36,6 +37,7 @@ KINDS: dict[str, dict[str, str]] = {
         "transformer": "clew.models.transformer:Transformer",
         "text_classifier": "clew.models.text_classifier:TextClassifier",
         "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
+        "bert": "clew.models.bert:Bert",
     },
     "objective": {
         "negative_sampling": "clew.objectives.negative_sampling:NegativeSampling",
@@ -43,6 +45,7 @@ KINDS: dict[str, dict[str, str]] = {
         "glove": "clew.objectives.glove:WeightedLeastSquares",
         "translation": "clew.objectives.translation:Translation",
         "classification": "clew.objectives.classification:Classification",
+        "masked_lm": "clew.objectives.masked_lm:MaskedLM",
     },
     "optimizer": {
         "adamw": "clew.train.optim:AdamW",

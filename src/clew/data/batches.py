@@ -75,37 +75,65 @@ class Pairs:
 
 @dataclass
 class TextBatch:
-    """Texts with a label each, padded to the longest of the batch.
+    """Texts and what is to be learned of each, padded to the longest of the batch.
 
-    text: (batch, time) ids; mask: (batch, time) bool, True = a real token; label: (batch,) classes.
-    index: (batch,) row numbers in the data, so that a bad batch can be named.
+    text: (batch, time) ids; mask: (batch, time) bool, True = a real token; segment: (batch, time), 0, or 1 in the
+    second of two texts. label: (batch,) classes or scores; or (n,) classes of the tokens `at`; or (batch, 2) the first
+    and last token of an answer. at: (n,) places among the batch · time ones. follows: (batch,) 1 where the second text
+    goes on with the first (next-sentence prediction). index: (batch,) row numbers in the data, so that a bad batch can
+    be named. Where each choice of an example is a text of its own, they stand in neighbouring rows, label: (examples,).
     """
 
     text: Tensor
     mask: Tensor
+    segment: Tensor
     label: Tensor
     index: Tensor
+    at: Tensor | None = None
+    follows: Tensor | None = None
 
     def to(self, device: torch.device | str) -> TextBatch:
-        return TextBatch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
+        values = [getattr(self, name) for name in self.__dataclass_fields__]
+        return TextBatch(*(None if value is None else value.to(device, non_blocking=True) for value in values))
 
 
 @dataclass
 class Texts:
-    """Encoded texts, of at least one token each, and their classes."""
+    """Encoded texts, of at least one token each, and what is to be learned of them.
+
+    text: ids of each; label: a class, a score, a pair of places, or the classes of the tokens `at`, for each example;
+    first: tokens of the first segment (all, by default). With `choices`, each example has so many neighbouring texts.
+    """
 
     text: list[list[int]]
-    label: list[int]
+    label: list[Any]
+    first: list[int] | None = None
+    at: list[list[int]] | None = None
+    choices: int = 1
 
     def __len__(self) -> int:
-        return len(self.text)
+        return len(self.label)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(examples,) tokens of the longest text of each."""
+        return np.array([len(ids) for ids in self.text], dtype=np.int64).reshape(-1, self.choices).max(axis=1)
 
     def batch(self, rows: Sequence[int], *, pad_id: int) -> TextBatch:
-        """Collate the given rows into one padded batch."""
-        text = pad([self.text[i] for i in rows], pad_id)
-        lengths = torch.tensor([len(self.text[i]) for i in rows])
-        label = torch.tensor([self.label[i] for i in rows])
-        return TextBatch(text, torch.arange(text.shape[1]) < lengths[:, None], label, torch.tensor(rows))
+        """Collate the given examples into one padded batch."""
+        texts = [row * self.choices + choice for row in rows for choice in range(self.choices)]
+        text = pad([self.text[i] for i in texts], pad_id)
+        lengths = torch.tensor([len(self.text[i]) for i in texts])
+        time = torch.arange(text.shape[1])
+        mask = time < lengths[:, None]
+        first = lengths if self.first is None else torch.tensor([self.first[i] for i in texts])
+        segment = (mask & (time >= first[:, None])).long()
+        labels = [self.label[i] for i in rows]
+        at = None
+        if self.at is not None:
+            at = torch.tensor([n * text.shape[1] + place for n, i in enumerate(rows) for place in self.at[i]])
+            labels = [each for label in labels for each in label]
+        return TextBatch(text, mask, segment, torch.tensor(labels), torch.tensor(rows), at)
 
 
 class Loader(ABC):
@@ -188,7 +216,8 @@ class TextLoader(Loader):
 
     def __init__(self, texts: Texts, *, batch_tokens: int, max_length: int, seed: int, pad_id: int) -> None:
         self.texts, self.pad_id = texts, pad_id
-        lengths = np.array([len(text) for text in texts.text]).reshape(-1, 1)
+        lengths = texts.lengths[:, None]
+        batch_tokens = max(1, batch_tokens // texts.choices)  # of one choice
         super().__init__(lengths, batch_tokens=batch_tokens, max_length=max_length, seed=seed)
 
     def batch(self, rows: list[int]) -> TextBatch:

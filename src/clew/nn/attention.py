@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clew.nn.dropout import dropout
+from clew.nn.packing import Packing
 from clew.nn.positions import rotate
 from clew.nn.taps import Tap
 
@@ -104,11 +106,16 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, score
     `key` is what `score.prepare` returned. `mask` broadcasts to (…, T, S), True = may attend; every query must be
     allowed at least one key.
     """
+    weights = weigh(query, key, mask, score)
+    return weights @ value, weights
+
+
+def weigh(query: Tensor, key: Tensor, mask: Tensor | None, score: Score) -> Tensor:
+    """softmax(score(q, k)), (…, T, S); what is masked has weight 0."""
     scores = score(query, key)  # (…, T, S)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
-    weights = scores.softmax(dim=-1)
-    return weights @ value, weights
+    return scores.softmax(dim=-1)
 
 
 class KeyValues:
@@ -139,7 +146,8 @@ class MultiHeadAttention(nn.Module):
 
     forward(query (B, T, d_model), memory (B, S, d_model), mask, causal) -> (B, T, d_model). Two paths give the same
     result: the equation (`attend`), taken while someone listens to the tap `weights` (B, heads, T, S), and torch's
-    fused kernel, taken otherwise. `mask` is boolean and broadcasts to (B, heads, T, S).
+    fused kernel, taken otherwise. `mask` is boolean and broadcasts to (B, heads, T, S). `packed` attends within each
+    row of an unpadded batch.
     """
 
     def __init__(self, d_model: int, n_heads: int, *, dropout: float = 0.0, rotary: bool = False) -> None:
@@ -171,14 +179,36 @@ class MultiHeadAttention(nn.Module):
         return self.output(heads.transpose(1, 2).flatten(2))  # (B, T, d_model)
 
     def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        """Attention within each head, (B, heads, T, d_head), by the equation or by the engine."""
-        dropout = self.dropout if self.training else 0.0
-        if not self.weights.heard:
-            return F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal=causal)
+        """Attention within each head, (B, heads, T, d_head), by the equation or by the engine.
+
+        torch's kernel for the CPU has no dropout: there the equation is the faster of the two.
+        """
+        p = self.dropout if self.training else 0.0
+        if not self.weights.heard and (not p or q.is_cuda):
+            return F.scaled_dot_product_attention(q, k, v, mask, p, is_causal=causal)
         if causal:
             mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
-        weights = self.weights(attend(q, k, v, mask, self.score)[1])
-        return F.dropout(weights, dropout) @ v
+        weights = self.weights(weigh(q, k, mask, self.score))
+        return dropout(weights, p, self.training) @ v
+
+    def packed(self, x: Tensor, packing: Packing) -> Tensor:
+        """Self-attention within each row of an unpadded batch: (tokens, d_model) -> (tokens, d_model).
+
+        The three projections are one product. On the CPU each run of rows of one length is a dense batch; a GPU, and
+        whoever listens, gets the padded batch with its mask.
+        """
+        parts = (self.query, self.key, self.value)
+        weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+        qkv = F.linear(x, weight, bias).view(len(x), 3, self.n_heads, self.d_head)
+        if x.is_cuda or self.weights.heard:
+            heads = self.attention(*qkv_of(packing.unpack(qkv)), packing.mask[:, None, None, :], False)
+            return self.output(packing.pack(heads.transpose(1, 2)).flatten(1))
+        blocks = qkv.split([rows * length for rows, length in packing.runs])
+        out = [
+            self.attention(*qkv_of(block.unflatten(0, run)), None, False).transpose(1, 2).flatten(0, 1)
+            for block, run in zip(blocks, packing.runs, strict=True)
+        ]  # each (rows · length, heads, d_head)
+        return self.output(torch.cat(out).flatten(1))
 
     def step(self, query: Tensor, past: KeyValues) -> Tensor:
         """Self-attention of one new position (B, 1, d_model) over the cached ones and itself."""
@@ -197,3 +227,8 @@ class MultiHeadAttention(nn.Module):
         q = self.query(query).view(key.shape[0], -1, self.n_heads, self.d_head).transpose(1, 2)  # (B, heads, beam, d)
         heads = self.attention(q, key, value, mask, False)
         return self.output(heads.transpose(1, 2).reshape(rows, 1, -1))
+
+
+def qkv_of(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, T, 3, heads, d_head) -> queries, keys and values, each (B, heads, T, d_head)."""
+    return x.permute(2, 0, 3, 1, 4).unbind(0)

@@ -80,6 +80,9 @@ class Tokenizer:
     def __len__(self) -> int:
         return self.inner.get_vocab_size()
 
+    def __str__(self) -> str:
+        return f"{len(self):,} tokens in the vocabulary"
+
     def normalise(self, text: str) -> str:
         """The text as the model sees it: single spaces, stripped, lower-cased where the recipe says so."""
         seen = self.inner.normalizer.normalize_str(text) if self.inner.normalizer else text

@@ -1,0 +1,119 @@
+"""BERT (Devlin et al. 2019): a Transformer encoder that reads both ways; its heads are in `heads.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from clew.config import Choice
+from clew.data.batches import TextBatch
+from clew.nn.attention import MultiHeadAttention
+from clew.nn.dropout import Dropout
+from clew.nn.embedding import Embedding
+from clew.nn.feedforward import FeedForward
+from clew.nn.packing import Packing
+
+
+class BertConfig(Choice):
+    """Sizes; the defaults are those of "mini" (Turc et al. 2019). `clew/presets/bert-*.toml` has the published ones."""
+
+    kind: str = "bert"
+    start: str = (
+        ""  # a pre-trained run, or a folder or hub name that transformers loads: its sizes, vocabulary, weights
+    )
+    d_model: int = Field(256, ge=2)
+    d_ff: int = Field(1024, ge=1)
+    n_heads: int = Field(4, ge=1)
+    n_layers: int = Field(4, ge=1)
+    max_length: int = Field(512, ge=1)
+    n_segments: int = Field(2, ge=1)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    attention_dropout: float = Field(0.1, ge=0, lt=1)
+    norm_eps: float = Field(1e-12, gt=0)
+
+    @model_validator(mode="after")
+    def heads_fit(self) -> BertConfig:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
+        return self
+
+
+@dataclass
+class EncoderOutput:
+    """What an encoder returns. hidden: (tokens, d_model), the last states of the real tokens; packing: their places."""
+
+    hidden: Tensor
+    packing: Packing
+
+    @property
+    def first(self) -> Tensor:
+        """(batch, d_model): the state of each row's first token, [CLS]."""
+        return self.hidden[self.packing.first]
+
+
+class BertEmbeddings(nn.Module):
+    """dropout(norm(E_token + E_position + E_segment)), all learned (§3, fig. 2): ids (tokens,) -> (tokens, d_model)."""
+
+    def __init__(self, config: BertConfig, vocab_size: int, pad_id: int) -> None:
+        super().__init__()
+        self.token = Embedding(vocab_size, config.d_model, padding_idx=pad_id)
+        self.position = Embedding(config.max_length, config.d_model, name="position")
+        self.segment = Embedding(config.n_segments, config.d_model, name="segment")
+        self.norm = nn.LayerNorm(config.d_model, config.norm_eps)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, token: Tensor, position: Tensor, segment: Tensor) -> Tensor:
+        return self.dropout(self.norm(self.token(token) + self.position(position) + self.segment(segment)))
+
+
+class BertLayer(nn.Module):
+    """Self-attention, then feed-forward with GELU, each as norm(x + dropout(f(x))): (tokens, d) -> (tokens, d)."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.attention = MultiHeadAttention(config.d_model, config.n_heads, dropout=config.attention_dropout)
+        self.attention_norm = nn.LayerNorm(config.d_model, config.norm_eps)
+        self.feedforward = FeedForward(config.d_model, config.d_ff, activation="gelu")
+        self.feedforward_norm = nn.LayerNorm(config.d_model, config.norm_eps)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        x = self.attention_norm(self.dropout(self.attention.packed(x, packing), residual=x))
+        return self.feedforward_norm(self.dropout(self.feedforward(x), residual=x))
+
+
+class Bert(nn.Module):
+    """Embeddings and N layers (§3, "Model Architecture"); every state sees the whole text.
+
+    It reads a padded batch and works on its real tokens alone: see `Packing`.
+    """
+
+    Config = BertConfig
+    encoder = True
+
+    def __init__(self, config: BertConfig, vocab_size: int, pad_id: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = BertEmbeddings(config, vocab_size, pad_id)
+        self.layers = nn.ModuleList(BertLayer(config) for _ in range(config.n_layers))
+        self.apply(initialise)
+
+    def forward(self, batch: TextBatch) -> EncoderOutput:
+        packing = Packing(batch.mask)
+        x = self.embeddings(packing.pack(batch.text), packing.position, packing.pack(batch.segment))
+        for layer in self.layers:
+            x = layer(x, packing)
+        return EncoderOutput(x, packing)
+
+
+def initialise(module: nn.Module) -> None:
+    """Weights from N(0, 0.02²), biases 0, norms the identity (as the published code has it)."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+        if module.padding_idx is not None:
+            nn.init.zeros_(module.weight[module.padding_idx].detach())

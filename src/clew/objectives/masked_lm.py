@@ -1,0 +1,37 @@
+"""Masked language modelling, and next-sentence prediction where the batch has pairs."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+
+from clew.config import Choice
+from clew.data.batches import TextBatch
+from clew.models.heads import Pretraining
+from clew.nn.vocabulary import linear_cross_entropy
+from clew.objectives.loss import Loss
+
+
+class MaskedLMConfig(Choice):
+    kind: str = "masked_lm"
+
+
+class MaskedLM:
+    """Σ over hidden tokens of -log P(token | the rest), counted per hidden token (Devlin et al. 2019, §3.1).
+
+    Where the batch has `follows`, the mean cross-entropy of next-sentence prediction is added to the mean of these:
+    the loss is the paper's sum of two means. parts: `mlm` and `nsp`, those means.
+    """
+
+    Config = MaskedLMConfig
+
+    def __init__(self, config: MaskedLMConfig) -> None:
+        self.config = config
+
+    def __call__(self, model: Pretraining, batch: TextBatch) -> Loss:
+        out = model(batch)
+        total, nll = linear_cross_entropy(out.hidden, *model.vocabulary_table(), batch.label, 0.0)
+        parts = {"mlm": nll}
+        if batch.follows is not None:
+            nsp = F.cross_entropy(out.next.float(), batch.follows) * len(batch.label)
+            total, parts["nsp"] = total + nsp, nsp.detach()
+        return Loss(total, len(batch.label), parts)
