@@ -11,7 +11,8 @@ The generator is xorshift64*; its state is an array that the caller keeps, so th
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from clew.kernels.registers import LANES, prefetch
 
 MULTIPLIER = np.uint64(0x2545F4914F6CDD1D)
 LOW = np.uint64(0xFFFFFFFF)
+PARTS = 4  # of a slice for each thread
 
 
 class Draws(NamedTuple):
@@ -197,19 +199,29 @@ def in_threads(
 ) -> tuple[float, int]:
     """`train(ids, ends, state, *settings)` over as many threads as there are states; returns loss and pairs.
 
-    Each thread takes whole sentences, about the same number of words. All write to the same tables without a lock
-    (Hogwild, Recht et al. 2011), so that only one thread gives the same result each time.
+    Each thread takes parts of the slice, of whole sentences and about the same number of words, as long as there are
+    any: one that is held up leaves its share to the others. All write to the same tables without a lock (Hogwild, Recht
+    et al. 2011), so that only one thread gives the same result each time.
     """
     if len(states) == 1 or not len(ends):
         return train(ids, ends, states[0], *settings)
-    cuts = np.searchsorted(ends, np.linspace(0, ends[-1], len(states) + 1)[1:-1])
-    parts = np.split(ends, cuts)
+    cuts = np.searchsorted(ends, np.linspace(0, ends[-1], PARTS * len(states) + 1)[1:-1])
     begins = np.concatenate([[0], ends])[np.concatenate([[0], cuts])]
-    with ThreadPoolExecutor(len(states)) as pool:
-        jobs = [
-            pool.submit(train, ids[begin : part[-1]], part - begin, state, *settings)
-            for begin, part, state in zip(begins, parts, states, strict=True)
-            if len(part)
-        ]
-        done = [job.result() for job in jobs]
+    parts = iter([(begin, part) for begin, part in zip(begins, np.split(ends, cuts), strict=True) if len(part)])
+
+    def work(state: np.ndarray) -> list[tuple[float, int]]:
+        return [train(ids[begin : part[-1]], part - begin, state, *settings) for begin, part in parts]
+
+    others = [helpers(len(states) - 1).submit(work, state) for state in states[1:]]
+    try:
+        done = work(states[0])
+    finally:
+        wait(others)
+    done += [result for other in others for result in other.result()]
     return sum(loss for loss, _ in done), sum(pairs for _, pairs in done)
+
+
+@cache
+def helpers(threads: int) -> ThreadPoolExecutor:
+    """Threads that stand by for the next slice: to start new ones would take a twentieth of its time."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="clew-kernel")
