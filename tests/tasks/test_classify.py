@@ -157,11 +157,44 @@ def test_frozen_vectors_through_a_run(place: Path, tmp_path: Path) -> None:
         "--out", tmp_path / "run",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert f"6 of 14 words start from {tmp_path / 'v.txt'}" in result.stderr
+    # 6 after spaces and 6 after marks: the text has no marks
+    assert f"12 of 20 words start from {tmp_path / 'v.txt'}, which has 6" in result.stderr
     run = Run(tmp_path / "run")
     weight, known = run.model().embedding.weight, run.tokenizers().tokenizer.words
     factors = torch.stack([weight[known.index(word)] / torch.tensor(vectors.vector(word)) for word in words])
     assert float(factors.min()) == pytest.approx(float(factors.max()), rel=1e-4)
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 5])
+def test_words_that_only_the_vectors_know(place: Path, tmp_path: Path, dies_at: int) -> None:
+    """A word that training lacks is judged by its vector, also by a run killed before or after its first checkpoint."""
+    drawn = torch.randn(6, 8, generator=torch.Generator().manual_seed(1)).numpy()
+    words = [word for side in SIDES.values() for word in side] + ["superb", "dire"]
+    save_vectors(WordVectors(words, drawn[[0, 1, 2, 3, 4, 5, 0, 3]]), tmp_path / "v.txt")
+    start = [f"model.embedding.start={tmp_path / 'v.txt'}", "model.embedding.frozen=true", "train.save_every=3"]
+
+    def trained(name: str, *settings: str, dies_at: int = 0) -> Run:
+        recipe = load_recipe(place / "reviews.toml", [*start, *settings])[0]
+        for moment in (steps := train(recipe, tmp_path / name)):
+            if moment.step.number == dies_at:
+                steps.close()  # type: ignore[attr-defined]
+        for _ in train(recipe, tmp_path / name, resume=True):
+            pass
+        return Run.open(tmp_path / name)
+
+    def judged(run: Run) -> list[tuple[str, float]]:
+        texts = ["the film is superb", "the film is dire"]
+        found = run.task.predict(run.model(), run.tokenizers(), texts, DecodeConfig())
+        return [(prediction.text, prediction.score) for prediction in found]
+
+    run = trained("wide", dies_at=dies_at)
+    assert [label for label, _ in judged(run)] == ["good", "bad"]
+    assert len(run.tokenizers().tokenizer) == 4 + 8 + 2 * 8
+    narrow = judged(trained("narrow", "tokenizer.vocab_size=18"))  # no room: both are unknown
+    assert narrow[0] == narrow[1]
+    if dies_at:
+        whole = trained("whole")
+        assert (run.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(("settings", "said"), [

@@ -17,6 +17,7 @@ from clew.hub.vectors import load_vectors
 from clew.models.vectors import WordVectors
 from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.runs.folder import Run
+from clew.text.labelled import Labelled
 
 
 class Start:
@@ -30,12 +31,33 @@ class Start:
         self.read = cache(read)
 
     def vocabulary(self, tokenizers: Any) -> Any:
-        """The words of the text, and, where the recipe keeps them, those that the run starts from."""
+        """The words of the text, and those that the run starts from.
+
+        Word vectors take them all in, where the recipe keeps them. What only reads text takes in as many as
+        `tokenizer.vocab_size` leaves room for, so that a word which no training text has is understood by its vector.
+        What writes text too (a translator) keeps to the words that it can learn to write.
+        """
         config: Any = self.recipe.model
-        if not (getattr(config, "start", "") and getattr(config, "keep_words", False)):
-            return tokenizers
-        vectors, _ = self.read(config.start, self.recipe.objective.kind)
-        return tokenizers.widened(vectors.words, vectors.counts)
+        if getattr(config, "start", "") and getattr(config, "keep_words", False):
+            vectors, _ = self.read(config.start, self.recipe.objective.kind)
+            return tokenizers.widened(vectors.words, vectors.counts)
+        if isinstance(tokenizers, Labelled):
+            for vectors in self.tables().values():
+                tokenizers = tokenizers.widened(vectors.words, self.recipe.tokenizer.vocab_size)
+        return tokenizers
+
+    def tables(self) -> dict[str, WordVectors]:
+        """The vectors that each embedding starts from. Raises RecipeError where its tokens are no words."""
+        found = {}
+        for name, settings in self.recipe.model:
+            if isinstance(settings, EmbeddingConfig) and settings.start:
+                if self.recipe.tokenizer.kind != "word":
+                    raise RecipeError(
+                        f"vectors of words cannot begin an embedding of {self.recipe.tokenizer.kind} tokens",
+                        where=f"model.{name}.start", fix='set tokenizer.kind="word"',
+                    )  # fmt: skip
+                found[name], _ = self.read(settings.start, "")
+        return found
 
     def fill(self, model: Any, task: Any, tokenizers: Any) -> list[str]:
         """Put the vectors into a new model, and say how many words begin with one.
@@ -48,17 +70,12 @@ class Start:
         if path := getattr(config, "start", ""):
             n = model.start_from(*self.read(path, self.recipe.objective.kind))
             said.append(account(n, len(model.vocabulary), path))
-        for name, settings in config:
-            if isinstance(settings, EmbeddingConfig) and settings.start:
-                if self.recipe.tokenizer.kind != "word":
-                    raise RecipeError(
-                        f"vectors of words cannot begin an embedding of {self.recipe.tokenizer.kind} tokens",
-                        where=f"model.{name}.start", fix='set tokenizer.kind="word"',
-                    )  # fmt: skip
-                vectors, _ = self.read(settings.start, "")
-                words = task.words(tokenizers)[name]
-                n = fill_table(getattr(model, name), words, vectors, f"model.{name}.start")
-                said.append(account(n, sum(map(bool, words)), settings.start))
+        for name, vectors in self.tables().items():
+            words = task.words(tokenizers)[name]
+            n = fill_table(getattr(model, name), words, vectors, f"model.{name}.start")
+            said.append(
+                account(n, sum(map(bool, words)), getattr(config, name).start) + f", which has {len(vectors):,}"
+            )
         return said
 
 

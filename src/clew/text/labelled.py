@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from clew.errors import DataError, RunError
 from clew.text.tokenizer import Tokenizer
+from clew.text.widen import widened
 
 
 @dataclass
@@ -35,6 +36,10 @@ class Labelled:
     def index(self) -> dict[str, int]:
         """The class of each label."""
         return {label: i for i, label in enumerate(self.labels)}
+
+    def widened(self, words: Sequence[str], size: int) -> Labelled:
+        """With words that the training texts lack: see `clew.text.widen`."""
+        return Labelled(widened(self.tokenizer, words, size), self.labels)
 
     def __str__(self) -> str:
         return f"{len(self.tokenizer):,} tokens in the vocabulary, {len(self.labels)} labels"
