@@ -96,3 +96,8 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray, otherwise: float = 0.0
     """Divide, with `otherwise` where the denominator is 0."""
     zero = denominator == 0
     return np.where(zero, otherwise, numerator / np.where(zero, 1, denominator))
+
+
+def share(sums: np.ndarray) -> np.ndarray:
+    """sums: (…, 2): right, all; in percent."""
+    return 100 * ratio(sums[..., 0], sums[..., 1])

@@ -12,6 +12,7 @@ import numpy as np
 
 from clew.errors import DataError
 from clew.metrics.bootstrap import Score, ratio, score
+from clew.metrics.correlation import centred_ranks, correlation_of_sums
 from clew.models.vectors import WordVectors, unit
 
 TOP = 30_000  # the most frequent words, among which an analogy is answered, as is usual
@@ -86,7 +87,7 @@ def similarity_score(vectors: WordVectors, pairs: Sequence[Pair]) -> WordScore:
     y = centred_ranks(np.array([pair.score for pair, kept in zip(pairs, have, strict=True) if kept]))
     statistics = np.zeros((len(pairs), 6))
     statistics[have] = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
-    return WordScore(score(statistics, _correlation_of_sums, "spearman|cosine"), len(x), len(pairs), {})
+    return WordScore(score(statistics, correlation_of_sums, "spearman|cosine"), len(x), len(pairs), {})
 
 
 def analogy_score(
@@ -214,13 +215,6 @@ def vector_of(vectors: WordVectors, word: str) -> np.ndarray | None:
     return vectors.find(word if word in vectors or word.lower() not in vectors else word.lower())
 
 
-def centred_ranks(values: np.ndarray) -> np.ndarray:
-    """The rank of each value (n,), equal values sharing the mean of theirs, minus the mean rank."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[place] - (len(values) + 1) / 2
-
-
 def k_means(points: np.ndarray, k: int, restarts: int, seed: int) -> np.ndarray:
     """Clusters (n,) of unit vectors (n, d) around k directions: the best of several starts (Dhillon & Modha 2001).
 
@@ -257,10 +251,3 @@ def k_means(points: np.ndarray, k: int, restarts: int, seed: int) -> np.ndarray:
 def _share_of_sums(sums: np.ndarray) -> np.ndarray:
     """sums: (…, 2): right answers, answers."""
     return 100 * ratio(sums[..., 0], sums[..., 1])
-
-
-def _correlation_of_sums(sums: np.ndarray) -> np.ndarray:
-    """sums: (…, 6): n, Σx, Σy, Σx², Σy², Σxy."""
-    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
-    spread = np.sqrt(np.clip((n * xx - x * x) * (n * yy - y * y), 0, None))
-    return 100 * ratio(n * xy - x * y, spread)
