@@ -118,10 +118,11 @@ def best_threshold(
     if len(null_scores) != len(gold):
         raise ClewError(f"{len(null_scores)} null scores for {len(gold)} questions")
     nulls = np.asarray(null_scores, dtype=np.float64)
-    none = np.array([not answers for answers in gold], dtype=np.float64)  # what leaving it unanswered scores
+    has, said = np.array([bool(answers) for answers in gold]), np.array([bool(text) for text in predicted])
     order = np.argsort(nulls, kind="stable")
-    gain = (question_scores(predicted, gold)[by == "f1"] - none)[order]
-    totals = none.sum() + np.concatenate([[0.0], np.cumsum(gain)])  # the first k answered
+    # As the official script counts: an answer of no words ("the") to a question without one is wrong here.
+    gain = np.where(has, question_scores(predicted, gold)[by == "f1"], -1.0 * said)[order]
+    totals = (~has).sum() + np.concatenate([[0.0], np.cumsum(gain)])  # the first k answered
     ranked = nulls[order]
     possible = np.concatenate([[True], ranked[1:] != ranked[:-1], [True]])
     best = int(np.where(possible, totals, -np.inf).argmax())
