@@ -21,6 +21,10 @@ KINDS: dict[str, dict[str, str]] = {
         "translate": "clew.tasks.translate:Translate",
         "embed": "clew.tasks.embed:Embed",
         "classify": "clew.tasks.classify:Classify",
+        "regress": "clew.tasks.regress:Regress",
+        "tag": "clew.tasks.tag:Tag",
+        "choose": "clew.tasks.choose:Choose",
+        "answer": "clew.tasks.answer:Answer",
         "pretrain": "clew.tasks.pretrain:Pretrain",
     },
     "data": {
@@ -45,6 +49,8 @@ KINDS: dict[str, dict[str, str]] = {
         "glove": "clew.objectives.glove:WeightedLeastSquares",
         "translation": "clew.objectives.translation:Translation",
         "classification": "clew.objectives.classification:Classification",
+        "regression": "clew.objectives.regression:Regression",
+        "span": "clew.objectives.span:Span",
         "masked_lm": "clew.objectives.masked_lm:MaskedLM",
     },
     "optimizer": {

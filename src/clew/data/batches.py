@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -93,8 +93,8 @@ class TextBatch:
     follows: Tensor | None = None
 
     def to(self, device: torch.device | str) -> TextBatch:
-        values = [getattr(self, name) for name in self.__dataclass_fields__]
-        return TextBatch(*(None if value is None else value.to(device, non_blocking=True) for value in values))
+        given = {name: value for name in self.__dataclass_fields__ if (value := getattr(self, name)) is not None}
+        return TextBatch(**{name: value.to(device, non_blocking=True) for name, value in given.items()})
 
 
 @dataclass
@@ -103,6 +103,8 @@ class Texts:
 
     text: ids of each; label: a class, a score, a pair of places, or the classes of the tokens `at`, for each example;
     first: tokens of the first segment (all, by default). With `choices`, each example has so many neighbouring texts.
+    cut: how many were longer than what is read at once; part_of: where texts are read in parts, which one each part is
+    of.
     """
 
     text: list[list[int]]
@@ -110,6 +112,8 @@ class Texts:
     first: list[int] | None = None
     at: list[list[int]] | None = None
     choices: int = 1
+    cut: int = 0
+    part_of: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -148,6 +152,7 @@ class Loader(ABC):
 
     def __init__(self, lengths: np.ndarray, *, batch_tokens: int, max_length: int, seed: int) -> None:
         self.lengths, self.batch_tokens, self.seed = lengths, batch_tokens, seed
+        self.notes: list[str] = []  # for the report
         self.rows = np.flatnonzero(lengths.max(axis=1, initial=0) <= max_length)
         self.n_left_out = len(lengths) - len(self.rows)
         self.epoch = 0

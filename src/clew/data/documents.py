@@ -91,10 +91,10 @@ def write(folder: Path, paths: list[Path], tokenizer: Tokenizer, by_line: bool, 
         documents.append(len(starts) - 1)
     if len(documents) == 1:
         raise DataError("there is no text", where=", ".join(map(str, paths)), fix="give files of plain text")
-    ids = np.memmap(folder / "ids", dtype=dtype, mode="r")
-    mapped = np.lib.format.open_memmap(folder / "ids.npy", mode="w+", dtype=dtype, shape=ids.shape)
-    for start in range(0, len(ids), 1 << 24):
-        mapped[start : start + (1 << 24)] = ids[start : start + (1 << 24)]
+    written = np.memmap(folder / "ids", dtype=dtype, mode="r")
+    mapped = np.lib.format.open_memmap(folder / "ids.npy", mode="w+", dtype=dtype, shape=written.shape)
+    for start in range(0, len(written), 1 << 24):
+        mapped[start : start + (1 << 24)] = written[start : start + (1 << 24)]
     mapped.flush()
     (folder / "ids").unlink()
     np.save(folder / "sentences.npy", np.array(starts, dtype=np.int64))

@@ -231,4 +231,5 @@ class MultiHeadAttention(nn.Module):
 
 def qkv_of(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(B, T, 3, heads, d_head) -> queries, keys and values, each (B, heads, T, d_head)."""
-    return x.permute(2, 0, 3, 1, 4).unbind(0)
+    q, k, v = x.permute(2, 0, 3, 1, 4)
+    return q, k, v

@@ -145,6 +145,7 @@ class Training:
         self.progress, self.standing = Progress(), Standing()
         if n := self.batches.n_left_out:
             self.report.append(f"{n:,} training {self.task.items}s over {settings.max_length} tokens were left out")
+        self.report += getattr(self.batches, "notes", [])
         with writing(run.path):  # last: a recipe that cannot be trained leaves no run behind
             run.start(recipe, self.tokenizers)
 

@@ -1,186 +1,117 @@
-"""Classification: one label for a text."""
+"""Classification: one label for a text, or for a pair of texts."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from pydantic import Field
 
-from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
-from clew.data.batches import TextLoader, Texts
+from clew.config import Choice
+from clew.data.batches import Texts
 from clew.data.rows import Rows
-from clew.errors import DataError, RecipeError
-from clew.metrics.classification import accuracy, macro_f1
-from clew.tasks.examples import SHOWN, Example, Prediction, by_length
+from clew.errors import DataError
+from clew.metrics.bootstrap import Score
+from clew.metrics.classification import accuracy, binary_f1, macro_f1
+from clew.metrics.correlation import matthews
+from clew.tasks.examples import Prediction
+from clew.tasks.reading import Reading
+from clew.text.framing import frame
 from clew.text.labelled import Labelled
-from clew.text.tokenizer import Tokenizer
 
-Model = Any
-"""An nn.Module that is called as `clew.models.classifier.Classifier` says: Python has no type for both at once."""
+METRICS: dict[str, Callable[..., Score]] = {"accuracy": accuracy, "macro_f1": macro_f1, "matthews": matthews}
 
 
-class ClassifyConfig(Choice):
-    """Which columns of the data are the text and its label."""
+class PairConfig(Choice):
+    """Which columns are the text and, where texts come in pairs, the other one."""
+
+    text: str
+    pair: str = ""
+    max_length: int = Field(256, ge=4)  # tokens; the longer text of what has more loses its end
+
+
+class ClassifyConfig(PairConfig):
+    """Also which column is the label, and the figures; the first of them is what early stopping looks at."""
 
     kind: str = "classify"
-    text: str
     label: str
+    metrics: tuple[Literal["accuracy", "macro_f1", "f1", "matthews"], ...] = Field(
+        ("accuracy", "macro_f1"), min_length=1
+    )
+    positive: str = "1"  # the label whose F1 `f1` is
 
 
-class Classify:
-    """Read column `text`, choose among the labels that column `label` has in the training rows."""
+class PairReading(Reading):
+    """A task whose examples are texts, or pairs of them with a tab in between."""
 
-    Config = ClassifyConfig
-    quality = "accuracy"
+    head = "classify"
     items = "text"
     counted = "texts"
 
-    def __init__(self, config: ClassifyConfig) -> None:
-        self.config = config
+    def inputs(self, rows: Rows) -> list[str]:
+        texts = self.column(rows, "text")
+        if not self.config.pair:
+            return texts
+        return [f"{a}\t{b}" for a, b in zip(texts, self.column(rows, "pair"), strict=True)]
 
-    # Which examples.
-
-    def columns(self, rows: Rows) -> tuple[list[str], list[str]]:
-        """Texts and labels. Raises DataError where a column is missing."""
-        for key, name in (("text", self.config.text), ("label", self.config.label)):
-            if name not in rows.columns:
-                raise DataError(
-                    f'no column "{name}" in {rows.report.source}',
-                    where=f"task.{key}", fix=f"columns there: {', '.join(rows.columns)}",
-                )  # fmt: skip
-        return rows[self.config.text], rows[self.config.label]
-
-    def tokenizers(self, rows: Rows, config: TokenizerConfig) -> Labelled:
-        """A tokenizer trained on the texts, and the labels."""
-        texts, labels = self.columns(rows)
-        return Labelled.of(Tokenizer.train(texts[: config.max_examples], config), labels, rows.report.source)
-
-    def save_tokenizers(self, tokenizers: Labelled, folder: Path) -> None:
-        tokenizers.save(folder)
-
-    def load_tokenizers(self, folder: Path) -> Labelled:
-        """Those that a run folder holds."""
-        return Labelled.load(folder)
-
-    def describe(self, tokenizers: Labelled) -> dict[str, Any]:
-        """What `config.json` says of the vocabulary and the labels."""
-        tokenizer = tokenizers.tokenizer
-        return {
-            "vocab_size": len(tokenizer),
-            "pad_id": tokenizer.pad_id,
-            "id2label": dict(enumerate(tokenizers.labels)),
-        }
-
-    def words(self, tokenizers: Labelled) -> dict[str, list[str]]:
-        """What the rows of a model's embedding stand for."""
-        return {"embedding": tokenizers.tokenizer.words}
-
-    def encode(self, tokenizers: Labelled, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text; one without any token is one unknown word."""
-        return [ids or [tokenizers.tokenizer.unk_id] for ids in tokenizers.tokenizer.encode(texts)]
-
-    def batches(self, rows: Rows, tokenizers: Labelled, train: TrainConfig, seed: int) -> TextLoader:
-        """Training batches. Raises DataError where no text is short enough to train on."""
-        texts, labels = self.columns(rows)
-        encoded = Texts(self.encode(tokenizers, texts), [tokenizers.index[label] for label in labels])
-        loader = TextLoader(
-            encoded, batch_tokens=train.batch_tokens, max_length=train.max_length, seed=seed,
-            pad_id=tokenizers.tokenizer.pad_id,
-        )  # fmt: skip
-        if not len(loader.rows):
-            raise DataError(
-                f"all {len(encoded)} texts are longer than {train.max_length} tokens", fix="raise train.max_length"
-            )
-        return loader
-
-    def model(self, config: Choice, tokenizers: Labelled) -> Model:
-        tokenizer = tokenizers.tokenizer
-        return build("model", config, len(tokenizer), len(tokenizers.labels), tokenizer.pad_id)
-
-    # How to predict.
-
-    def predict(
-        self, model: Model, tokenizers: Labelled, texts: Iterable[str], decode: DecodeConfig, *, attention: bool = False
-    ) -> Iterator[Prediction]:
-        """The label of each text with its probability, in order; the other labels by falling probability besides.
-
-        Any number of texts, 64 batches in memory at a time. Raises RecipeError for a lower precision than fp32.
-        """
-        if decode.precision != "fp32":
-            raise RecipeError(
-                f"classifiers predict in fp32, not in {decode.precision}", where="decode.precision", fix="leave it out"
-            )
-        stream = iter(texts)
-        while chunk := list(islice(stream, 64 * decode.batch_size)):
-            for row in self.probabilities(model, tokenizers, chunk, decode.batch_size):
-                ranked = [(tokenizers.labels[i], float(row[i])) for i in row.argsort(descending=True, stable=True)]
-                yield Prediction(*ranked[0], alternatives=ranked[1:])
-
-    @torch.no_grad()
-    def probabilities(self, model: Model, tokenizers: Labelled, texts: Sequence[str], batch_size: int) -> Tensor:
-        """P(label | text), (texts, labels)."""
-        model.eval()
-        device = next(model.parameters()).device
-        encoded = Texts(self.encode(tokenizers, texts), [0] * len(texts))
-        order = sorted(range(len(encoded)), key=lambda i: len(encoded.text[i]))
-        found = torch.empty(len(encoded), len(tokenizers.labels))
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            batch = encoded.batch(rows, pad_id=tokenizers.tokenizer.pad_id).to(device)
-            found[rows] = model(batch).logits.float().softmax(dim=1).cpu()
-        return found
-
-    def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
-        """Texts of varied lengths from the splits that runs measured, with their labels."""
-        found = []
-        for split in splits:
-            texts, labels = self.columns(data.split(split))
-            found += [Example(texts[i], labels[i]) for i in by_length(texts, SHOWN)]
-        return found
-
-    # Which metrics.
-
-    def validate(
-        self, model: Model, tokenizers: Labelled, rows: Rows, decode: DecodeConfig, n_examples: int
-    ) -> dict[str, Any]:
-        """Loss, accuracy and macro-F1 on all rows, which cost little; samples."""
-        texts, labels = self.columns(rows)
-        predictions = list(self.predict(model, tokenizers, texts, decode))
-        outputs = [prediction.text for prediction in predictions]
-        shown = list(zip(texts, labels, predictions, strict=True))[:8]
-        return {
-            "loss": loss(predictions, labels),
-            "accuracy": accuracy(outputs, labels).value,
-            "macro_f1": macro_f1(outputs, labels).value,
-            "samples": [{"source": t, "reference": y, "output": f"{p.text} ({p.score:.2f})"} for t, y, p in shown],
-        }
-
-    def evaluate(
-        self, model: Model, tokenizers: Labelled, rows: Rows, decode: DecodeConfig, *, choose_on: Rows | None = None
-    ) -> dict[str, Any]:
-        """Accuracy and macro-F1 on all rows, with 95% bootstrap intervals; loss, and speed."""
-        texts, labels = self.columns(rows)
-        cpu = time.process_time()
-        predictions = list(self.predict(model, tokenizers, texts, decode))
-        cpu = time.process_time() - cpu
-        outputs = [prediction.text for prediction in predictions]
-        return {
-            "sentences": len(rows),
-            "accuracy": accuracy(outputs, labels).as_dict(),
-            "macro_f1": macro_f1(outputs, labels).as_dict(),
-            "loss": loss(predictions, labels),
-            "decode_sentences_per_cpu_second": len(rows) / cpu,
-            "outputs": outputs,
-        }
+    def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Texts:
+        """Frame each text or pair. Raises DataError for a line without its second text."""
+        first, second = list(lines), None
+        if self.config.pair:
+            parts = [line.partition("\t") for line in lines]
+            for line, (_, tab, _) in zip(lines, parts, strict=True):
+                if not tab:
+                    raise DataError("two texts were expected", where=line[:80], fix="put a tab between them")
+            first, second = [a for a, _, _ in parts], [b for _, _, b in parts]
+        found = frame(tokenizers.tokenizer, first, second, self.config.max_length)
+        return Texts(found.ids, [0] * len(found.ids), found.first, cut=found.cut)
 
 
-def loss(predictions: Sequence[Prediction], labels: Sequence[str]) -> float:
-    """The mean of -log P(label), in nats. A label that no training text had has no probability and is left out."""
+class Classify(PairReading):
+    """Read column `text` (and `pair`), choose among the labels that column `label` has in the training rows."""
+
+    Config = ClassifyConfig
+
+    @property
+    def quality(self) -> str:
+        return str(self.config.metrics[0])
+
+    def references(self, rows: Rows) -> list[str]:
+        return self.column(rows, "label")
+
+    def labels(self, rows: Rows) -> list[str]:
+        return Labelled.classes(self.references(rows), rows.report.source)
+
+    def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
+        texts = self.encode(self.inputs(rows), tokenizers)
+        texts.label = [tokenizers.index[label] for label in self.references(rows)]
+        return texts
+
+    def predictions(
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+    ) -> list[Prediction]:
+        return [choice(tokenizers.labels, logits.softmax(dim=0)) for logits in outputs]
+
+    def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Score]:
+        said, true = [prediction.text for prediction in predictions], self.references(rows)
+        metrics = METRICS | {"f1": partial(binary_f1, positive=self.config.positive)}
+        return {name: metrics[name](said, true) for name in self.config.metrics}
+
+    def loss(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
+        """The mean of -log P(label), in nats; a label that no training text had has no probability, and is left out."""
+        return {"loss": negative_log_likelihood(predictions, self.references(rows))}
+
+
+def choice(names: Sequence[str], probabilities: torch.Tensor) -> Prediction:
+    """The likeliest of the names; the others by falling probability."""
+    ranked = [(names[i], float(probabilities[i])) for i in probabilities.argsort(descending=True, stable=True)]
+    return Prediction(*ranked[0], alternatives=ranked[1:])
+
+
+def negative_log_likelihood(predictions: Sequence[Prediction], right: Sequence[str]) -> float:
+    """The mean of -log P(right answer), in nats."""
     given = [dict([(p.text, p.score), *p.alternatives]) for p in predictions]
-    likelihood = torch.tensor([each[y] for each, y in zip(given, labels, strict=True) if y in each])
+    likelihood = torch.tensor([each[y] for each, y in zip(given, right, strict=True) if y in each])
     return -likelihood.clamp(min=1e-30).log().mean().item()

@@ -106,7 +106,7 @@ class Pretrain:
         return self.loader(rows, tokenizers, train.batch_tokens, seed)
 
     def model(self, config: Choice, tokenizers: Tokenizer) -> Pretraining:
-        return with_head("pretrain", config, len(tokenizers), 0, tokenizers.pad_id)
+        return with_head("pretrain", config, len(tokenizers), 2 * self.config.next_sentence, tokenizers.pad_id)
 
     # How to predict.
 

@@ -21,8 +21,8 @@ class Labelled:
     tokenizer: Tokenizer
     labels: list[str]
 
-    @classmethod
-    def of(cls, tokenizer: Tokenizer, values: Iterable[str], where: str) -> Labelled:
+    @staticmethod
+    def classes(values: Iterable[str], where: str) -> list[str]:
         """The labels that occur, sorted. Raises DataError where there is nothing to choose between."""
         labels = sorted(set(values))
         if len(labels) < 2:
@@ -30,7 +30,7 @@ class Labelled:
                 f"every text has the label {labels}: there is nothing to learn", where=where,
                 fix="give texts of two labels or more",
             )  # fmt: skip
-        return cls(tokenizer, labels)
+        return labels
 
     @cached_property
     def index(self) -> dict[str, int]:

@@ -1,0 +1,28 @@
+"""Squared error of a number."""
+
+from __future__ import annotations
+
+from clew.config import Choice
+from clew.data.batches import TextBatch
+from clew.models.classifier import Classifier
+from clew.objectives.loss import Loss
+
+
+class RegressionConfig(Choice):
+    kind: str = "regression"
+
+
+class Regression:
+    """Σ over texts of (ŷ - y)², counted per text: the Gaussian likelihood of y around ŷ, up to constants.
+
+    Needs a model with `forward(batch).logits`, (batch, 1).
+    """
+
+    Config = RegressionConfig
+
+    def __init__(self, config: RegressionConfig) -> None:
+        self.config = config
+
+    def __call__(self, model: Classifier, batch: TextBatch) -> Loss:
+        said = model(batch).logits.float()[:, 0]
+        return Loss((said - batch.label).square().sum(), len(batch.label))

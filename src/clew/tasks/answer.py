@@ -1,0 +1,205 @@
+"""Question answering: the words of a context that answer a question, or that there are none."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from clew.config import Choice
+from clew.data.batches import Texts
+from clew.data.rows import Rows
+from clew.errors import DataError
+from clew.metrics.answers import answered, best_threshold, squad
+from clew.metrics.bootstrap import Score
+from clew.tasks.examples import Prediction
+from clew.tasks.reading import Reading
+from clew.text.framing import framed
+from clew.text.labelled import Labelled
+
+QUESTION = 64  # tokens of a question, at most
+CANDIDATES = 20  # first and last tokens that spans are made of, per window
+
+
+class AnswerConfig(Choice):
+    """Which columns are the question, the context, the answers (JSON, as SQuAD has them); how long texts are read."""
+
+    kind: str = "answer"
+    question: str = "question"
+    context: str = "context"
+    answers: str = "answers"
+    version: Literal["1.1", "2.0"] = "2.0"  # 1.1: there is always an answer
+    threshold: float = 0.0  # of 2.0: no answer where score([CLS]) - score(best span) is above it
+    max_length: int = Field(384, ge=16)  # tokens of question and context; longer ones are read in windows
+    stride: int = Field(128, ge=1)  # tokens from one window to the next
+    max_answer: int = Field(30, ge=1)  # tokens
+    n_best: int = Field(5, ge=1)  # answers that a prediction names
+
+    @model_validator(mode="after")
+    def windows_meet(self) -> AnswerConfig:
+        if self.stride > self.max_length - QUESTION - 3:
+            raise ValueError(f"windows a stride of {self.stride} apart would leave out tokens: take a smaller one")
+        return self
+
+
+@dataclass
+class Windows(Texts):
+    """offsets: of each window, where its context begins among its tokens, and the characters of each context token."""
+
+    offsets: list[tuple[int, list[tuple[int, int]]]] = field(default_factory=list)
+
+
+class Answer(Reading):
+    """Read a question and a context, find the first and the last token of the answer (Devlin et al. 2019, §4.2, §4.3).
+
+    A long context is read in overlapping windows; the best span of all windows counts, and the lowest score of [CLS].
+    """
+
+    Config = AnswerConfig
+    head = "answer"
+    items = "question"
+    counted = "windows"
+    quality = "f1"
+
+    @property
+    def shortened(self) -> str:
+        return f"read in windows of {self.config.max_length} tokens"
+
+    def inputs(self, rows: Rows) -> list[str]:
+        """question TAB context, any white space within them as a space."""
+        pairs = zip(self.column(rows, "question"), self.column(rows, "context"), strict=True)
+        return ["\t".join(text.translate(SPACES) for text in pair) for pair in pairs]
+
+    def golds(self, rows: Rows) -> list[list[dict[str, Any]]]:
+        """The answers of each question. Raises DataError where they are not written as SQuAD's."""
+        try:
+            found = [json.loads(text) for text in self.column(rows, "answers")]
+            return [[{"text": str(a["text"]), "start": int(a["answer_start"])} for a in answers] for answers in found]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"answers cannot be read: {error}", where=f"{rows.report.source}, column {self.config.answers}",
+                fix='write [{"text": "…", "answer_start": 0}], or [] where there is none',
+            ) from error  # fmt: skip
+
+    def references(self, rows: Rows) -> list[str]:
+        return [answers[0]["text"] if answers else "" for answers in self.golds(rows)]
+
+    def labels(self, rows: Rows) -> list[str]:
+        return ["first", "last"]
+
+    def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Windows:
+        """The windows of each line. Raises DataError for a line without a tab."""
+        tokenizer, config = tokenizers.tokenizer, self.config
+        parts = [line.partition("\t") for line in lines]
+        for line, (_, tab, _) in zip(lines, parts, strict=True):
+            if not tab:
+                raise DataError("a question and a text were expected", where=line[:80], fix="put a tab between them")
+        questions = tokenizer.encode([question for question, _, _ in parts])
+        contexts = tokenizer.encode_with_offsets([context for _, _, context in parts])
+        out = Windows([], [], [], part_of=[])
+        assert out.first is not None
+        for number, (question, (ids, offsets)) in enumerate(zip(questions, contexts, strict=True)):
+            question = question[:QUESTION]
+            room = config.max_length - len(question) - 3
+            out.cut += len(ids) > room
+            for begin in range(0, max(1, len(ids) - room + config.stride), config.stride):
+                row, first = framed(tokenizer, question, ids[begin : begin + room])
+                out.text.append(row)
+                out.first.append(first)
+                out.offsets.append((first, offsets[begin : begin + room]))
+                out.label.append((0, 0))
+                out.part_of.append(number)
+        return out
+
+    def labelled(self, rows: Rows, tokenizers: Labelled) -> Windows:
+        """The first gold answer's place in each window; [CLS] where the window does not hold it whole."""
+        texts, golds = self.encode(self.inputs(rows), tokenizers), self.golds(rows)
+        for window, number in enumerate(texts.part_of):
+            if golds[number]:
+                start = golds[number][0]["start"]
+                texts.label[window] = place(texts.offsets[window], start, start + len(golds[number][0]["text"]))
+        return texts
+
+    def outputs(self, out: Any, texts: Texts, rows: Sequence[int]) -> Sequence[Any]:
+        """Scores of each token as first and last, (time,) each."""
+        return list(zip(out.start.float().cpu(), out.end.float().cpu(), strict=True))
+
+    def predictions(
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+    ) -> list[Prediction]:
+        """The best answer, "" where there is none; alternatives: the next, by probability among all those named."""
+        assert isinstance(texts, Windows)
+        spans: list[dict[str, float]] = [{} for _ in lines]
+        null = [math.inf] * len(lines)
+        for number, window, (start, end) in zip(texts.part_of, texts.offsets, outputs, strict=True):
+            null[number] = min(null[number], float(start[0] + end[0]))
+            context = lines[number].partition("\t")[2]
+            for text, score in self.spans(window, start, end, context):
+                spans[number][text] = max(score, spans[number].get(text, -math.inf))
+        return [self.best(*found) for found in zip(spans, null, strict=True)]
+
+    def spans(
+        self, window: tuple[int, list[tuple[int, int]]], start: Tensor, end: Tensor, context: str
+    ) -> list[tuple[str, float]]:
+        """Texts of the likeliest spans of a window, and their scores."""
+        first, offsets = window
+        n = len(offsets)
+        if not n:
+            return []
+        begin, stop = start[first : first + n], end[first : first + n]
+        found = []
+        for i in begin.topk(min(CANDIDATES, n)).indices.tolist():
+            for j in stop.topk(min(CANDIDATES, n)).indices.tolist():
+                if i <= j < i + self.config.max_answer:
+                    found.append((context[offsets[i][0] : offsets[j][1]], float(begin[i] + stop[j])))
+        return found
+
+    def best(self, spans: dict[str, float], null: float) -> Prediction:
+        """The answer, by the threshold of 2.0; probabilities are among the n best spans and no answer."""
+        ranked = sorted(spans.items(), key=lambda each: -each[1])[: self.config.n_best]
+        if self.config.version == "2.0" or not ranked:
+            ranked.append(("", null))
+        shares = torch.tensor([score for _, score in ranked]).softmax(dim=0).tolist()
+        named = [(text, share) for (text, _), share in zip(ranked, shares, strict=True)]
+        chosen = 0
+        if named[-1][0] == "" and null - ranked[0][1] > self.config.threshold:
+            chosen = len(named) - 1
+        text, share = named.pop(chosen)
+        named.sort(key=lambda each: -each[1])
+        return Prediction(text, share, alternatives=named, shown=text or "(no answer)")
+
+    def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Score]:
+        """Exact match and F1 as the official script has them; of 2.0 also F1 at the threshold that suits best."""
+        golds = [[answer["text"] for answer in answers] for answers in self.golds(rows)]
+        said = [prediction.text for prediction in predictions]
+        found = squad(said, golds, self.config.version)
+        out = {"exact": found.exact, "f1": found.f1}
+        if self.config.version == "2.0":
+            spans, null = [], []
+            for prediction in predictions:
+                options = [(prediction.text, prediction.score), *prediction.alternatives]
+                text, share = max(((t, p) for t, p in options if t), key=lambda each: each[1], default=("", 1e-30))
+                spans.append(text)
+                none = next((p for t, p in options if not t), 1e-30)
+                null.append(math.log(max(none, 1e-30)) - math.log(max(share, 1e-30)))
+            best = best_threshold(spans, golds, null)
+            out["f1_best_threshold"] = squad(answered(spans, null, best.threshold), golds, "2.0").f1
+        return out
+
+
+SPACES = str.maketrans("\t\r\n", "   ")  # as many characters: the places of answers stay
+
+
+def place(window: tuple[int, list[tuple[int, int]]], start: int, end: int) -> tuple[int, int]:
+    """The first and the last token of the characters [start, end), (0, 0) where the window lacks some of them."""
+    first, offsets = window
+    inside = [i for i, (a, b) in enumerate(offsets) if b > start and a < end]
+    if not inside or offsets[inside[0]][0] > start or offsets[inside[-1]][1] < end:
+        return 0, 0
+    return first + inside[0], first + inside[-1]

@@ -1,0 +1,99 @@
+"""Multiple choice: the best of several continuations or answers of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from clew.config import Choice
+from clew.data.batches import Texts
+from clew.data.rows import Rows
+from clew.errors import DataError
+from clew.metrics.bootstrap import Score
+from clew.metrics.classification import accuracy
+from clew.tasks.classify import choice, negative_log_likelihood
+from clew.tasks.examples import Prediction
+from clew.tasks.reading import Reading, named
+from clew.text.framing import frame
+from clew.text.labelled import Labelled
+
+
+class ChooseConfig(Choice):
+    """Which columns are the text, its choices, and the right one: by its column's name or its number from 0."""
+
+    kind: str = "choose"
+    text: str
+    choices: tuple[str, ...] = Field(min_length=2)
+    label: str
+    max_length: int = Field(128, ge=4)  # tokens of the text with one choice; the longer of them loses its end
+
+
+class Choose(Reading):
+    """Read column `text` with each of the choices, as pairs, and choose one (Devlin et al. 2019, §4.4)."""
+
+    Config = ChooseConfig
+    head = "choose"
+    items = "question"
+    counted = "questions"
+    quality = "accuracy"
+
+    def inputs(self, rows: Rows) -> list[str]:
+        choices = [named(rows, name, "task.choices") for name in self.config.choices]
+        return ["\t".join(parts) for parts in zip(self.column(rows, "text"), *choices, strict=True)]
+
+    def references(self, rows: Rows) -> list[str]:
+        """The names of the right choices. Raises DataError where a label is none of them."""
+        names = {name: name for name in self.config.choices}
+        names |= {str(i): name for i, name in enumerate(self.config.choices) if str(i) not in names}
+        labels = self.column(rows, "label")
+        if wrong := next((label for label in labels if label not in names), None):
+            raise DataError(
+                f'the label "{wrong}" is no choice', where=f"{rows.report.source}, column {self.config.label}",
+                fix=f"labels are the columns' names ({', '.join(self.config.choices)}) or numbers from 0",
+            )  # fmt: skip
+        return [names[label] for label in labels]
+
+    def labels(self, rows: Rows) -> list[str]:
+        return [*self.config.choices]
+
+    def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Texts:
+        """A pair for each choice. Raises DataError for a line with fewer or more choices."""
+        n = len(self.config.choices)
+        first, second = [], []
+        for line in lines:
+            text, *choices = line.split("\t")
+            if len(choices) != n:
+                raise DataError(
+                    f"{len(choices)} choices instead of {n}", where=line[:80],
+                    fix="write the text and its choices on a line, tabs in between",
+                )  # fmt: skip
+            first += [text] * n
+            second += choices
+        found = frame(tokenizers.tokenizer, first, second, self.config.max_length)
+        return Texts(found.ids, [0] * len(lines), found.first, choices=n, cut=found.cut)
+
+    def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
+        texts = self.encode(self.inputs(rows), tokenizers)
+        texts.label = [tokenizers.index[label] for label in self.references(rows)]
+        return texts
+
+    def predictions(
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+    ) -> list[Prediction]:
+        """The name of the best choice; shown: its text."""
+        found = []
+        for line, logits in zip(lines, outputs, strict=True):
+            best = choice(tokenizers.labels, logits.softmax(dim=0))
+            text = line.split("\t")[1 + tokenizers.index[best.text]]
+            best.shown = f"{best.text}: {text}"
+            found.append(best)
+        return found
+
+    def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Score]:
+        return {"accuracy": accuracy([prediction.text for prediction in predictions], self.references(rows))}
+
+    def loss(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
+        """The mean of -log P(right choice), in nats."""
+        return {"loss": negative_log_likelihood(predictions, self.references(rows))}

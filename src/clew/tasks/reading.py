@@ -1,0 +1,228 @@
+"""What all tasks have in common in which a model reads a text and is to say something of it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import torch
+
+from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.data.batches import TextLoader, Texts
+from clew.data.rows import Rows
+from clew.errors import DataError, RecipeError
+from clew.models.heads import with_head
+from clew.tasks.examples import SHOWN, Example, Prediction, by_length
+from clew.text.labelled import Labelled
+from clew.text.tokenizer import Tokenizer
+
+Model = Any
+"""An encoder under a head of `clew.models.heads`, or a model that is its own head: Python has no type for all."""
+
+CHUNK = 64  # batches of texts in memory at a time
+
+
+class Reading(ABC):
+    """Which examples, how to predict, which metrics: a task says what its rows, outputs and figures are."""
+
+    head: str  # of `clew.models.heads`
+    items: str  # what an example is: the word of reports
+    counted: str  # what a budget in tokens counts
+    watch: Callable[[str, int, int], None] | None = None
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    # What a task says.
+
+    @abstractmethod
+    def inputs(self, rows: Rows) -> list[str]:
+        """The examples as `clew predict` takes them, a line each."""
+
+    @abstractmethod
+    def references(self, rows: Rows) -> list[str]:
+        """The right answers, as `Prediction.text` gives them."""
+
+    @abstractmethod
+    def labels(self, rows: Rows) -> list[str]:
+        """What there is to choose from, in the order of classes."""
+
+    @abstractmethod
+    def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Texts:
+        """Lines as a model reads them, without labels."""
+
+    @abstractmethod
+    def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
+        """The same of rows, with their labels."""
+
+    @abstractmethod
+    def predictions(
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+    ) -> list[Prediction]:
+        """Answers to the lines from what the model made of each text."""
+
+    @abstractmethod
+    def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Any]:
+        """Metric → Score of these answers to the rows."""
+
+    def outputs(self, out: Any, texts: Texts, rows: Sequence[int]) -> Sequence[Any]:
+        """What the model says of each example of a batch."""
+        return list(out.logits.float().cpu())
+
+    # Vocabularies.
+
+    def column(self, rows: Rows, key: str) -> list[str]:
+        """The column that `task.key` names. Raises DataError where the data has none of that name."""
+        return named(rows, getattr(self.config, key), f"task.{key}")
+
+    def tokenizers(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> Labelled:
+        """A tokenizer trained on the texts, or the one given, and the labels."""
+        texts = (text for line in self.inputs(rows)[: config.max_examples] for text in line.split("\t"))
+        return Labelled(given or Tokenizer.train(texts, config), self.labels(rows))
+
+    def save_tokenizers(self, tokenizers: Labelled, folder: Path) -> None:
+        tokenizers.save(folder)
+
+    def load_tokenizers(self, folder: Path) -> Labelled:
+        """Those that a run folder holds."""
+        return Labelled.load(folder)
+
+    def describe(self, tokenizers: Labelled) -> dict[str, Any]:
+        """What `config.json` says of the vocabulary and the labels."""
+        return {
+            "vocab_size": len(tokenizers.tokenizer),
+            "pad_id": tokenizers.tokenizer.pad_id,
+            "id2label": dict(enumerate(tokenizers.labels)),
+        }
+
+    def words(self, tokenizers: Labelled) -> dict[str, list[str]]:
+        """What the rows of a model's embedding stand for."""
+        return {"embedding": tokenizers.tokenizer.words}
+
+    # Which examples.
+
+    def batches(self, rows: Rows, tokenizers: Labelled, train: TrainConfig, seed: int) -> TextLoader:
+        """Training batches; what is longer than `task.max_length` tokens was cut, and how many is told."""
+        encoded = self.labelled(rows, tokenizers)
+        loader = TextLoader(
+            encoded, batch_tokens=train.batch_tokens, max_length=int(encoded.lengths.max()), seed=seed,
+            pad_id=tokenizers.tokenizer.pad_id,
+        )  # fmt: skip
+        if encoded.cut:
+            loader.notes = [f"{encoded.cut:,} of {len(encoded):,} training {self.items}s were {self.shortened}"]
+        return loader
+
+    @property
+    def shortened(self) -> str:
+        """What becomes of a long example."""
+        return f"cut to {self.config.max_length} tokens"
+
+    def n_outputs(self, tokenizers: Labelled) -> int:
+        return len(tokenizers.labels)
+
+    def model(self, config: Choice, tokenizers: Labelled) -> Model:
+        """The model under the task's head. Raises RecipeError where texts may be longer than it has positions."""
+        positions = getattr(config, "max_length", self.config.max_length)
+        if self.config.max_length > positions:
+            raise RecipeError(
+                f"texts of {self.config.max_length} tokens do not fit a model of {positions} positions",
+                where="task.max_length", fix=f"set it to {positions} or less",
+            )  # fmt: skip
+        tokenizer = tokenizers.tokenizer
+        return with_head(self.head, config, len(tokenizer), self.n_outputs(tokenizers), tokenizer.pad_id)
+
+    # How to predict.
+
+    def predict(
+        self, model: Model, tokenizers: Labelled, texts: Iterable[str], decode: DecodeConfig, *, attention: bool = False
+    ) -> Iterator[Prediction]:
+        """The answer to each line with its probability, in order; other answers by falling probability besides.
+
+        Any number of lines, 64 batches in memory at a time. Raises RecipeError for a lower precision than fp32.
+        """
+        if decode.precision != "fp32":
+            raise RecipeError(
+                f"this task predicts in fp32, not in {decode.precision}", where="decode.precision", fix="leave it out"
+            )
+        stream = iter(texts)
+        while chunk := list(islice(stream, CHUNK * decode.batch_size)):
+            encoded = self.encode(chunk, tokenizers)
+            outputs = self.read(model, encoded, tokenizers.tokenizer.pad_id, decode.batch_size)
+            yield from self.predictions(chunk, encoded, outputs, tokenizers)
+
+    @torch.no_grad()
+    def read(self, model: Model, texts: Texts, pad_id: int, batch_size: int) -> list[Any]:
+        """What the model says of each example, in their order; those of like length are read together."""
+        model.eval()
+        device = next(model.parameters()).device
+        order = texts.lengths.argsort(kind="stable").tolist()
+        found: list[Any] = [None] * len(texts)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            out = model(texts.batch(rows, pad_id=pad_id).to(device))
+            for row, said in zip(rows, self.outputs(out, texts, rows), strict=True):
+                found[row] = said
+        return found
+
+    def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
+        """Texts of varied lengths from the splits that runs measured, with their answers."""
+        found = []
+        for split in splits:
+            rows = data.split(split)
+            inputs, references = self.inputs(rows), self.references(rows)
+            found += [Example(inputs[i], references[i]) for i in by_length(inputs, SHOWN)]
+        return found
+
+    # Which metrics.
+
+    @property
+    @abstractmethod
+    def quality(self) -> str:
+        """The figure that early stopping and comparisons look at; higher is better."""
+
+    def loss(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
+        """A mean loss by which curves are drawn, where the task has one."""
+        return {}
+
+    def validate(
+        self, model: Model, tokenizers: Labelled, rows: Rows, decode: DecodeConfig, n_examples: int
+    ) -> dict[str, Any]:
+        """Every figure on all rows; samples."""
+        inputs, references = self.inputs(rows), self.references(rows)
+        predictions = list(self.predict(model, tokenizers, inputs, decode))
+        shown = list(zip(inputs, references, predictions, strict=True))[:8]
+        return {
+            **self.loss(predictions, rows),
+            **{name: score.value for name, score in self.figures(predictions, rows).items()},
+            "samples": [
+                {"source": t, "reference": y, "output": f"{p.shown or p.text} ({p.score:.2f})"} for t, y, p in shown
+            ],
+        }
+
+    def evaluate(
+        self, model: Model, tokenizers: Labelled, rows: Rows, decode: DecodeConfig, *, choose_on: Rows | None = None
+    ) -> dict[str, Any]:
+        """Every figure on all rows, with 95% bootstrap intervals, and speed."""
+        begin = process_time()
+        predictions = list(self.predict(model, tokenizers, self.inputs(rows), decode))
+        seconds = process_time() - begin
+        return {
+            "sentences": len(rows),
+            **{name: score.as_dict() for name, score in self.figures(predictions, rows).items()},
+            **self.loss(predictions, rows),
+            "decode_sentences_per_cpu_second": len(rows) / seconds,
+            "outputs": [prediction.text for prediction in predictions],
+        }
+
+
+def named(rows: Rows, name: str, where: str) -> list[str]:
+    """A column. Raises DataError where there is none of that name."""
+    if name not in rows.columns:
+        raise DataError(
+            f'no column "{name}" in {rows.report.source}', where=where, fix=f"columns there: {', '.join(rows.columns)}"
+        )
+    return rows[name]

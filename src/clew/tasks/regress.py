@@ -1,0 +1,72 @@
+"""Regression: a number for a text, or for a pair of texts, such as how alike they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from clew.data.batches import Texts
+from clew.data.rows import Rows
+from clew.errors import DataError
+from clew.metrics.bootstrap import Score
+from clew.metrics.correlation import pearson, spearman
+from clew.tasks.classify import PairConfig, PairReading
+from clew.tasks.examples import Prediction
+from clew.text.labelled import Labelled
+
+METRICS: dict[str, Callable[..., Score]] = {"pearson": pearson, "spearman": spearman}
+
+
+class RegressConfig(PairConfig):
+    """Also which column is the number."""
+
+    kind: str = "regress"
+    score: str
+    metrics: tuple[Literal["pearson", "spearman"], ...] = Field(("pearson", "spearman"), min_length=1)
+
+
+class Regress(PairReading):
+    """Read column `text` (and `pair`), say the number of column `score`."""
+
+    Config = RegressConfig
+
+    @property
+    def quality(self) -> str:
+        return str(self.config.metrics[0])
+
+    def references(self, rows: Rows) -> list[str]:
+        return self.column(rows, "score")
+
+    def labels(self, rows: Rows) -> list[str]:
+        return [self.config.score]
+
+    def numbers(self, rows: Rows) -> list[float]:
+        """The scores. Raises DataError where one is no number."""
+        try:
+            return [float(score) for score in self.references(rows)]
+        except ValueError as error:
+            raise DataError(
+                f"a score is no number: {error}", where=f"{rows.report.source}, column {self.config.score}",
+                fix="mend that row, or name another column in task.score",
+            ) from error  # fmt: skip
+
+    def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
+        texts = self.encode(self.inputs(rows), tokenizers)
+        texts.label = self.numbers(rows)
+        return texts
+
+    def predictions(
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+    ) -> list[Prediction]:
+        return [Prediction(f"{float(score):.4g}", float(score)) for score in outputs]
+
+    def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Score]:
+        said, true = [prediction.score for prediction in predictions], self.numbers(rows)
+        return {name: METRICS[name](said, true) for name in self.config.metrics}
+
+    def loss(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
+        """The mean squared error."""
+        pairs = list(zip((p.score for p in predictions), self.numbers(rows), strict=True))
+        return {"loss": sum((said - true) ** 2 for said, true in pairs) / len(pairs)}

@@ -1,0 +1,126 @@
+"""Tagging: a label for every word of a sentence, such as its part of speech, or where a name begins and goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from clew.config import Choice
+from clew.data.batches import Texts
+from clew.data.rows import Rows
+from clew.errors import DataError
+from clew.metrics.bootstrap import Score
+from clew.metrics.spans import span_f1, tag_accuracy
+from clew.tasks.examples import Prediction
+from clew.tasks.reading import Reading
+from clew.text.framing import framed
+from clew.text.labelled import Labelled
+
+
+class TagConfig(Choice):
+    """Which columns are the words and their tags, both with spaces in between; `spans`: the tags are B-, I-, O."""
+
+    kind: str = "tag"
+    text: str = "words"
+    tags: str = "tags"
+    spans: bool = False
+    max_length: int = Field(256, ge=4)  # tokens; longer sentences are read in parts
+    metrics: tuple[Literal["accuracy"], ...] = ("accuracy",)  # with spans also their F1, which comes first
+
+
+class Tag(Reading):
+    """Tag the words of column `text` as column `tags` does.
+
+    A word's tag is read off its first piece (Devlin et al. 2019, §5.3). A sentence of more than `max_length` tokens is
+    read in parts of whole words.
+    """
+
+    Config = TagConfig
+    head = "tag"
+    items = "sentence"
+    counted = "words"
+
+    @property
+    def quality(self) -> str:
+        return "span_f1" if self.config.spans else "accuracy"
+
+    @property
+    def shortened(self) -> str:
+        return f"read in parts of {self.config.max_length} tokens"
+
+    def inputs(self, rows: Rows) -> list[str]:
+        return self.column(rows, "text")
+
+    def references(self, rows: Rows) -> list[str]:
+        return self.column(rows, "tags")
+
+    def labels(self, rows: Rows) -> list[str]:
+        return Labelled.classes((tag for tags in self.references(rows) for tag in tags.split()), rows.report.source)
+
+    def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Texts:
+        """Each part of a sentence is an example; `part_of` says of which line. A line without words has no part."""
+        tokenizer, room = tokenizers.tokenizer, self.config.max_length - 2
+        texts = Texts([], [], [], [], part_of=[])
+        assert texts.first is not None and texts.at is not None
+        for number, (ids, word) in enumerate(tokenizer.encode_words([line.split() for line in lines])):
+            starts = [i for i in range(len(ids)) if i == 0 or word[i] != word[i - 1]]
+            begin = 0
+            while begin < len(starts):
+                fits = [n for n in range(begin + 1, len(starts)) if starts[n] - starts[begin] <= room]
+                end = len(starts) if len(ids) - starts[begin] <= room else max(fits, default=begin + 1)
+                piece = ids[starts[begin] : starts[end] if end < len(starts) else len(ids)][:room]
+                texts.cut += begin == 0 and end < len(starts)
+                row, n = framed(tokenizer, piece, None)
+                texts.text.append(row)
+                texts.first.append(n)
+                texts.at.append([1 + starts[i] - starts[begin] for i in range(begin, end)])
+                texts.label.append([0] * (end - begin))
+                texts.part_of.append(number)
+                begin = end
+        return texts
+
+    def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
+        texts = self.encode(self.inputs(rows), tokenizers)
+        tags = [[tokenizers.index[tag] for tag in line.split()] for line in self.references(rows)]
+        taken = [0] * len(tags)
+        for part, number in enumerate(texts.part_of):
+            n = len(texts.label[part])
+            texts.label[part] = tags[number][taken[number] : taken[number] + n]
+            taken[number] += n
+            if len(texts.label[part]) != n:
+                raise DataError(
+                    f"a sentence has fewer tags than words: {self.inputs(rows)[number][:60]}",
+                    where=rows.report.source, fix="give one tag for each word, with spaces in between",
+                )  # fmt: skip
+        return texts
+
+    def outputs(self, out: Any, texts: Texts, rows: Sequence[int]) -> Sequence[Any]:
+        """(words, classes) of each part."""
+        assert texts.at is not None
+        return out.logits.float().cpu().split([len(texts.at[i]) for i in rows])
+
+    def predictions(
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+    ) -> list[Prediction]:
+        """Tags with spaces in between; score: the mean probability of the tags; shown: word/tag."""
+        parts = iter(outputs)
+        found = []
+        for line in lines:
+            words = line.split()
+            logits = torch.zeros(0, len(tokenizers.labels))
+            while len(logits) < len(words):
+                logits = torch.cat([logits, next(parts)])
+            best = logits.softmax(dim=-1).max(dim=-1)
+            tags = [tokenizers.labels[i] for i in best.indices]
+            shown = " ".join(f"{word}/{tag}" for word, tag in zip(words, tags, strict=True))
+            found.append(Prediction(" ".join(tags), float(best.values.mean()) if words else 0.0, shown=shown))
+        return found
+
+    def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Score]:
+        said = [prediction.text.split() for prediction in predictions]
+        true = [tags.split() for tags in self.references(rows)]
+        out = {"span_f1": span_f1(said, true).f1} if self.config.spans else {}
+        return out | {"accuracy": tag_accuracy(said, true)}

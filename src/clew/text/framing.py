@@ -1,0 +1,62 @@
+"""One text or two as a model reads them: [CLS] A [SEP], or [CLS] A [SEP] B [SEP], cut to a length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clew.text.tokenizer import Tokenizer
+
+
+@dataclass
+class Framed:
+    """ids of each text (or pair); first: how many are the first text's, frame included; cut: texts cut short."""
+
+    ids: list[list[int]]
+    first: list[int]
+    cut: int = 0
+
+
+def framed(tokenizer: Tokenizer, first: list[int], second: list[int] | None) -> tuple[list[int], int]:
+    """The ids of both with their frame, and the number of those of the first segment."""
+    ids = [tokenizer.bos_id, *first, tokenizer.eos_id]
+    return (ids, len(ids)) if second is None else ([*ids, *second, tokenizer.eos_id], len(ids))
+
+
+def frame(tokenizer: Tokenizer, first: Sequence[str], second: Sequence[str] | None, max_length: int) -> Framed:
+    """Encode texts, or pairs of them; the longer text of one that is over `max_length` tokens loses its end.
+
+    A vocabulary with a mask token belongs to an encoder, which reads frames. Others read bare texts: of a pair, one
+    after the other with </s> between them; a text without any token is one unknown word.
+    """
+    out = Framed([], [])
+    frames = tokenizer.mask_id is not None
+    encoded = tokenizer.encode(first)
+    others: Sequence[list[int] | None] = [None] * len(encoded) if second is None else tokenizer.encode(second)
+    for a, b in zip(encoded, others, strict=True):
+        room = max_length - (0 if not frames else 2 if b is None else 3)
+        out.cut += len(a) + len(b or ()) > room
+        kept, rest = shares(len(a), len(b or ()), room)
+        a, b = a[:kept], b if b is None else b[:rest]
+        ids, n = framed(tokenizer, a, b) if frames else bare(tokenizer, a, b)
+        out.ids.append(ids)
+        out.first.append(n)
+    return out
+
+
+def bare(tokenizer: Tokenizer, first: list[int], second: list[int] | None) -> tuple[list[int], int]:
+    """The same for a model that knows no frame."""
+    if second is None:
+        ids = first or [tokenizer.unk_id]
+        return ids, len(ids)
+    return [*first, tokenizer.eos_id, *second], len(first) + 1
+
+
+def shares(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many tokens of two texts are kept: what is over `room` is taken off the longer one, then off both alike."""
+    half = max(room, 0) // 2
+    if first + second <= room:
+        return first, second
+    if second <= half:
+        return max(room, 0) - second, second
+    return (first, max(room, 0) - first) if first <= half else (max(room, 0) - half, half)
