@@ -310,6 +310,17 @@ ENTRIES: dict[str, Entry] = {
         format="text",
         hub="wikimedia/wikipedia",
     ),
+    "imdb_unlabelled": Entry(
+        what="whole movie reviews without labels, one a line",
+        licence="not stated",
+        url="https://ai.stanford.edu/~amaas/data/sentiment/",
+        rows="10,000 lines, 13 MB of text",
+        size=3_763_456,
+        columns=("text",),
+        splits={"train": ("unlabelled.txt.xz",)},
+        format="text",
+        folder="imdb",
+    ),
     "wikitext2_valid": Entry(
         what="WikiText-2 raw, its validation part",
         licence="CC BY-SA 3.0 (text)",
