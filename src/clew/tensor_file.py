@@ -18,10 +18,10 @@ TYPES = {
 PART = 1 << 20  # bytes copied at a time
 
 
-def save_file(tensors: Mapping[str, Tensor], path: Path) -> None:
+def save_file(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors by their names; one that stands under two names (tied weights) is written twice."""
     with path.open("wb") as file:
-        write(file, {name: tensor.numpy(force=True) for name, tensor in tensors.items()})
+        write(file, {name: tensor.numpy(force=True) for name, tensor in tensors.items()}, metadata)
 
 
 def write(file: IO[bytes], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:

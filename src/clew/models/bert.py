@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -15,11 +16,18 @@ from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
 from clew.nn.packing import Packing
 
+# Published sizes (Devlin et al. 2019, §3; Turc et al. 2019, table 1).
+SIZES = {
+    name: {"n_layers": n, "d_model": d, "d_ff": 4 * d, "n_heads": d // 64}
+    for name, n, d in [("tiny", 2, 128), ("mini", 4, 256), ("small", 4, 512), ("base", 12, 768), ("large", 24, 1024)]
+}
+
 
 class BertConfig(Choice):
-    """Sizes; the defaults are those of "mini" (Turc et al. 2019). `clew/presets/bert-*.toml` has the published ones."""
+    """Sizes; a published `size` sets those that are not set themselves. The defaults are those of "mini"."""
 
     kind: str = "bert"
+    size: Literal["", "tiny", "mini", "small", "base", "large"] = ""
     start: str = (
         ""  # a pre-trained run, or a folder or hub name that transformers loads: its sizes, vocabulary, weights
     )
@@ -32,6 +40,11 @@ class BertConfig(Choice):
     dropout: float = Field(0.1, ge=0, lt=1)
     attention_dropout: float = Field(0.1, ge=0, lt=1)
     norm_eps: float = Field(1e-12, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def of_size(cls, values: Any) -> Any:
+        return {**SIZES.get(str(values.get("size")), {}), **values} if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def heads_fit(self) -> BertConfig:

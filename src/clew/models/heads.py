@@ -48,26 +48,30 @@ class PretrainingOutput:
     """hidden: (n, d), of the tokens at `batch.at`, for the vocabulary; next: (batch, 2) logits, [1] = B follows."""
 
     hidden: Tensor
-    next: Tensor
+    next: Tensor | None
 
 
 class Pretraining(nn.Module):
-    """An encoder that guesses hidden tokens, and whether the second text goes on with the first (§3.1)."""
+    """An encoder that guesses hidden tokens and, with `next_sentence`, whether text B goes on with text A (§3.1)."""
 
-    def __init__(self, encoder: Encoder, vocab_size: int) -> None:
+    def __init__(self, encoder: Encoder, vocab_size: int, *, next_sentence: bool = True) -> None:
         super().__init__()
         self.encoder = encoder
-        self.pooler = Pooler(encoder.config.d_model)
+        self.pooler = Pooler(encoder.config.d_model) if next_sentence else None
         self.masked_lm = MaskedLMHead(encoder.config, vocab_size)
-        self.next_sentence = nn.Linear(encoder.config.d_model, 2)
+        self.next_sentence = nn.Linear(encoder.config.d_model, 2) if next_sentence else None
         for head in (self.pooler, self.masked_lm, self.next_sentence):
-            head.apply(initialise)
+            if head is not None:
+                head.apply(initialise)
 
     def forward(self, batch: TextBatch) -> PretrainingOutput:
         """Only what was hidden, `batch.at`, goes on to the vocabulary."""
         out = self.encoder(batch)
         hidden = self.masked_lm(out.hidden[out.packing.token[batch.at]])
-        return PretrainingOutput(hidden, self.next_sentence(self.pooler(out.first)))
+        if self.pooler is None or self.next_sentence is None:
+            return PretrainingOutput(hidden, None)
+        # In the published weights the first class is "B follows".
+        return PretrainingOutput(hidden, self.next_sentence(self.pooler(out.first)).flip(-1))
 
     def vocabulary_table(self) -> tuple[Tensor, Tensor]:
         """Weight (V, d), tied to the token embeddings, and bias (V,) of the logits."""
@@ -156,5 +160,5 @@ def with_head(head: str, config: Choice, vocab_size: int, n_outputs: int, pad_id
     if not getattr(kind, "encoder", False):
         return kind(config, vocab_size, n_outputs, pad_id)
     if head == "pretrain":
-        return Pretraining(kind(config, vocab_size, pad_id), vocab_size)
+        return Pretraining(kind(config, vocab_size, pad_id), vocab_size, next_sentence=n_outputs > 0)
     return HEADS[head](kind(config, vocab_size, pad_id), n_outputs)

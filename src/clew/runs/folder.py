@@ -17,6 +17,9 @@ from torch import nn
 from clew import __version__
 from clew.config import Recipe, build
 from clew.errors import RunError
+from clew.hub import transformers_folder
+from clew.hub.bert import fill, is_bert, state_to_hf
+from clew.hub.names import FAMILIES
 from clew.recipe_file import dump_recipe, load_recipe
 from clew.tensor_file import save_file
 
@@ -26,6 +29,7 @@ class Run:
 
     recipe.toml (filled in), config.json + model.safetensors + tokenizer.json, README.md (the model card),
     metrics.jsonl, results.json (once finished), outputs/, events/ (TensorBoard), checkpoints/, samples/.
+    Of a family that transformers has, it is a folder that transformers loads.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -67,13 +71,18 @@ class Run:
     def start(self, recipe: Recipe, tokenizers: Any) -> None:
         """Write what is known before the first step; recipe.toml, which makes the folder a run, comes last."""
         self.path.mkdir(parents=True, exist_ok=True)
-        build("task", recipe.task).save_tokenizers(tokenizers, self.path)
+        task = build("task", recipe.task)
+        task.save_tokenizers(tokenizers, self.path)
         config = {
             "clew_version": __version__,
             "task": recipe.task.model_dump(mode="json"),
             "model": recipe.model.model_dump(mode="json"),
-            **build("task", recipe.task).describe(tokenizers),
+            **task.describe(tokenizers),
         }
+        if recipe.model.kind in FAMILIES:
+            with torch.device("meta"):  # its sizes are wanted, not its weights
+                model = task.model(recipe.model, tokenizers)
+            config = transformers_folder.describe(self.path, model, tokenizers, config)
         write(self.path / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write(self.path / "recipe.toml", dump_recipe(recipe))
 
@@ -84,7 +93,8 @@ class Run:
     def save_model(self, model: nn.Module, file: str = "model.safetensors") -> None:
         """Write the weights, whole or not at all."""
         temporary = self.path / f".{file}.{os.getpid()}"
-        save_file(model.state_dict(), temporary)
+        state = state_to_hf(model, str(self.path)) if is_bert(model) else model.state_dict()
+        save_file(state, temporary, {"format": "pt"})
         os.replace(temporary, self.path / file)
 
     def model(self, device: str = "cpu") -> nn.Module:
@@ -99,7 +109,11 @@ class Run:
             torch.set_num_threads(self.recipe.train.threads)
         model = self.task.model(self.recipe.model, self.tokenizers())
         try:
-            model.load_state_dict(load_file(file))
+            state = load_file(file)
+            if is_bert(model) and state.keys() != model.state_dict().keys():
+                fill(model, state, str(file))
+            else:
+                model.load_state_dict(state)
         except (SafetensorError, RuntimeError) as error:
             raise RunError(f"these weights cannot be read: {error}", where=str(file), fix="train it again") from error
         return model.to(device).eval()
