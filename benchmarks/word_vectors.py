@@ -12,18 +12,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import lzma
 import os
 import platform
 import random
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -32,10 +29,11 @@ from typing import Any
 # Only the standard library: a process begins with the memory peak of the one that starts it.
 sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
 from vector_programs import SETTINGS, Clew, FastTextProgram, Gensim, GloVe, Step, Task, Word2VecC, result
+from wikipedia_text import find_data, lines_of, repeat, write_text
 
 HERE = Path(__file__).resolve().parent
 SPEED, WALL, CPU, PEAK = "words_per_cpu_second", "wall_seconds", "cpu_seconds", "peak_mb"
-VOCABULARY = "vocabulary_seconds"
+VOCABULARY, EPOCHS = "vocabulary_seconds", "epochs_cpu_seconds"
 SCORES = {
     "wordsim353_all": "WordSim-353", "simlex999": "SimLex-999", "men3000": "MEN", "rareword2034": "RareWords",
     "ap_categories": "AP categories, purity", "google_analogies": "analogies, %",
@@ -48,16 +46,17 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {  # title, figures
     "sgns-300": ("Skip-gram, 300 wide", RUN),
     "cbow-100": ("CBOW, 100 wide", RUN),
     "subword-100": ("Skip-gram with character n-grams, 100 wide", RUN),
-    "glove-100": ("GloVe, 100 wide", (CPU, WALL, PEAK)),
+    "glove-100": ("GloVe, 100 wide", (EPOCHS, CPU, WALL, PEAK)),
+    "scale-100": ("Skip-gram, 100 wide, on the text over and over", (*RUN, CPU)),
     "quality-100": ("Quality of skip-gram, 100 wide", (SPEED, *SCORES)),
     "quality-300": ("Quality of skip-gram, 300 wide", (SPEED, *SCORES)),
     "quality-subword-100": ("Quality of n-grams, 100 wide", (SPEED, *SCORES)),
 }
 LABELS = {
     SPEED: "raw words / CPU-s of training", WALL: "text to vectors, wall s", CPU: "text to vectors, CPU-s",
-    PEAK: "peak memory, MB", VOCABULARY: "CPU-s", **SCORES,
+    PEAK: "peak memory, MB", VOCABULARY: "CPU-s", EPOCHS: "the epochs alone, CPU-s", **SCORES,
 }  # fmt: skip
-LESS_IS_BETTER = (WALL, CPU, PEAK, VOCABULARY)
+LESS_IS_BETTER = (WALL, CPU, PEAK, VOCABULARY, EPOCHS)
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,12 @@ class Peer:
 
 SKIPGRAM = ("sgns-100", "sgns-300")
 QUALITY = tuple(job for job in JOBS if job.startswith("quality"))
+SCALE = "scale-100"
 WORD2VEC = ("vocabulary", *SKIPGRAM, "cbow-100")
 PEERS = {
     "clew": Peer("clew", Clew(), "", tuple(JOBS)),
     "clew-cold": Peer("clew, first start ever", Clew(cold=True), "", ("vocabulary", "sgns-100")),
+    "clew-once": Peer("clew, the text once", Clew(), "", (SCALE,)),
     "clew-pairs": Peer(
         "clew, negatives of each pair", Clew(share=False), "", (*SKIPGRAM, "quality-100", "quality-300")
     ),
@@ -88,7 +89,7 @@ PEERS = {
 # What clew is to reach: (job, figure, peer, how many times better).
 ASKED = [
     ("sgns-100", SPEED, "gensim", 8.0), ("sgns-300", SPEED, "gensim", 6.0), ("cbow-100", SPEED, "gensim", 4.0),
-    ("subword-100", SPEED, "fasttext", 10.0), ("glove-100", CPU, "glove", 2.0),
+    ("subword-100", SPEED, "fasttext", 10.0), ("glove-100", EPOCHS, "glove", 2.0),
     ("vocabulary", VOCABULARY, "gensim", 2.0),
     *((job, WALL, "gensim", 4.0) for job in SKIPGRAM), *((job, PEAK, "gensim", 1.0) for job in SKIPGRAM),
 ]  # fmt: skip
@@ -116,38 +117,23 @@ class Measured:
         return [found[figure] for found in self.rounds if figure in found]
 
 
-def find_data(given: str | None) -> Path:
-    """The folder that holds wikipedia_en and the sets that judge: as given, or where `clew data` finds them."""
-    if given:
-        return Path(given)
-    code = "from clew.data.catalogue import locate; print(locate('wikipedia_en').parent)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    if found.returncode:
-        raise SystemExit(f"wikipedia_en is not found; give its folder by --data or $CLEW_DATA\n{found.stderr[-500:]}")
-    return Path(found.stdout.strip())
+def text_of(one: Measured) -> str:
+    """Which text a measurement is on: "text" as it is written, "plain", or "repeated"."""
+    return "plain" if one.job in QUALITY else "repeated" if one.job == SCALE and one.peer == "clew" else "text"
 
 
-def lines_of(data: Path, megabytes: float | None) -> Iterator[str]:
-    """The lines of the text, up to that size."""
-    left = float("inf") if megabytes is None else megabytes * 1e6
-    for path in sorted((data / "wikipedia_en").glob("wiki_*.txt.xz")):
-        with lzma.open(path, "rt", encoding="utf-8", newline="\n") as file:
-            for line in file:
-                left -= len(line.encode())
-                if left < 0:
-                    return
-                yield line
-
-
-def write_text(path: Path, lines: Iterator[str], plain: bool) -> int:
-    """Write the text, `plain`: in lower case, words apart from punctuation. Returns how many words it has."""
-    words = 0
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for line in lines:
-            text = " ".join(re.findall(r"\w+", line.lower())) + "\n" if plain else line
-            words += len(text.encode().split())  # bytes are parted at ASCII white space, as all peers do
-            file.write(text)
-    return words
+def write_texts(measured: list[Measured], folder: Path, data: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """The path and the number of words of each text that is needed."""
+    texts, wanted = {}, {text_of(one) for one in measured}
+    for name in ("text", "plain"):
+        if name in wanted or (name == "text" and "repeated" in wanted):
+            path = folder / f"{name}.txt"
+            texts[name] = path, write_text(path, lines_of(data, args.megabytes), name == "plain")
+    if "repeated" in wanted:
+        once, words = texts["text"]
+        path = folder / "repeated.txt"
+        texts["repeated"] = path, words * repeat(path, once, args.scale_megabytes)
+    return texts
 
 
 def run(step: Step, work: Path, threads: int, timeout: float) -> None:
@@ -204,7 +190,7 @@ def work_of(job: str) -> tuple[str, int]:
     """The method and width that a job's name says."""
     if job in QUALITY:
         job = job.removeprefix("quality-") if job.count("-") > 1 else job.replace("quality", "sgns")
-    method, _, dim = job.partition("-")
+    method, _, dim = job.replace("scale", "sgns").partition("-")
     return method, int(dim or 0)
 
 
@@ -327,7 +313,9 @@ def write(args: argparse.Namespace, about: str, absent: list[str], measured: lis
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     listed = {"type": lambda text: text.split(",")}
-    parser.add_argument("--jobs", default=[job for job in JOBS if job not in QUALITY], help=", ".join(JOBS), **listed)
+    parser.add_argument(
+        "--jobs", default=[j for j in JOBS if j not in (*QUALITY, SCALE)], help=", ".join(JOBS), **listed
+    )
     parser.add_argument("--only", default=list(PEERS), help="peers, of: " + ", ".join(PEERS), **listed)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=1)
@@ -335,6 +323,7 @@ def parse_args() -> argparse.Namespace:
         "--threads", type=lambda text: [int(n) for n in text.split(",")], default=[1], help="1, 2 or 1,2"
     )
     parser.add_argument("--megabytes", type=float, help="of the text; default: all")
+    parser.add_argument("--scale-megabytes", type=float, default=1050, help="of the repeated text")
     parser.add_argument("--timeout", type=int, default=3600, help="seconds for one process")
     parser.add_argument(
         "--data", help="folder of wikipedia_en, word_similarity and word_analogy; default: as `clew data`"
@@ -352,10 +341,8 @@ def main() -> None:
     measured, absent = plan(args)
     data = find_data(args.data).resolve()
     with tempfile.TemporaryDirectory() as name:
-        folder, texts = Path(name), {}
-        for plain in sorted({one.job in QUALITY for one in measured}):
-            path = folder / ("plain.txt" if plain else "text.txt")
-            texts[plain] = path, write_text(path, lines_of(data, args.megabytes), plain)
+        folder = Path(name)
+        texts = write_texts(measured, folder, data, args)
         about = "; ".join(
             f"{path.stat().st_size / 1e6:.1f} MB, {words:,} words ({path.stem})" for path, words in texts.values()
         )
@@ -363,7 +350,7 @@ def main() -> None:
             order = [one for one in measured if not one.failed]
             random.Random(count).shuffle(order)
             for one in sorted(order, key=lambda one: args.jobs.index(one.job)):  # what is compared runs close together
-                path, words = texts[one.job in QUALITY]
+                path, words = texts[text_of(one)]
                 work = folder / "work"
                 work.mkdir()
                 task = Task(
