@@ -17,25 +17,7 @@ from clew.runs.training import train
 
 transformers = pytest.importorskip("transformers", reason="needs the package transformers")
 
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "bird",
-    "sat",
-    "ran",
-    "flew",
-    "on",
-    "under",
-    "over",
-    "mat",
-    "tree",
-    "house",
-    "big",
-    "small",
-    "red",
-]
+WORDS = [*"abcdefghij", "cat", "dog", "mat", "the", "sat", "on"]
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,9 +1,11 @@
 """The command line. This file knows only names and one line of help, so that `clew --help` never imports torch;
-the file of a command, `clew/cli/<name>.py` with a function `<name>`, is imported when the command is asked for."""
+the file of a command, `clew/cli/<name>.py` with a function `<name>` (`import_` for "import"), is imported when the
+command is asked for."""
 
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
 import traceback
 from typing import Any
@@ -23,13 +25,15 @@ COMMANDS: dict[str, str] = {
     "predict": "Run a trained model on a text, a file or standard input.",
     "data": "List the known data sets, and show what a data source holds.",
     "recipe": "Print a recipe filled in, with where each value came from.",
+    "import": "Make a run of a checkpoint of transformers.",
     "export": "Write a run for another program.",
 }
 
 
 def load(name: str) -> Any:
     """Import the command `name` and return it ready to run."""
-    function = getattr(importlib.import_module(f"clew.cli.{name}"), name)
+    written = f"{name}_" if keyword.iskeyword(name) else name
+    function = getattr(importlib.import_module(f"clew.cli.{written}"), written)
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP)
     single.command(name, help=function.__doc__ or COMMANDS[name])(function)
     return typer.main.get_command(single)

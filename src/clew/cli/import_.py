@@ -1,0 +1,28 @@
+"""`clew import`: make a run of a checkpoint of transformers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def import_(
+    checkpoint: Annotated[str, typer.Argument(help="A folder that transformers loads, or a name on its hub.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE…", help="Settings of its recipe: task.pair=premise, …")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run folder to write; runs/NAME by default.")
+    ] = None,
+) -> None:
+    """Make a run of a checkpoint of transformers: BERT with any of its heads (pre-training or masked LM → pretrain;
+    sequence classification → classify, or regress with one output; token classification → tag; multiple choice →
+    choose; question answering → answer). Weights are read from safetensors, never from a pickle.
+    """
+    from clew.runs.imported import import_checkpoint
+
+    run = import_checkpoint(checkpoint, out or Path("runs") / Path(checkpoint).name, overrides or [])
+    recipe = run.recipe
+    typer.echo(f"{run.path}: a {recipe.model.kind} for the task {recipe.task.kind}, {run.tokenizers()}")

@@ -1,0 +1,93 @@
+"""A checkpoint of transformers as a run, so that every command works on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from clew.config import Recipe, build
+from clew.errors import RunError
+from clew.hub.bert import load
+from clew.hub.names import BERT
+from clew.hub.transformers_folder import Checkpoint
+from clew.recipe_file import dump_recipe, load_recipe
+from clew.runs.folder import Run, writing
+from clew.text.labelled import Labelled
+
+# Architecture → the task that a run of it has, and its objective; columns are called so until an override says more.
+TASKS: dict[str, tuple[dict[str, Any], str]] = {
+    "BertForPreTraining": ({"kind": "pretrain", "max_length": 128}, "masked_lm"),
+    "BertForMaskedLM": ({"kind": "pretrain", "max_length": 128, "next_sentence": False}, "masked_lm"),
+    "BertForSequenceClassification": (
+        {"kind": "classify", "text": "text", "label": "label", "max_length": 256}, "classification",
+    ),
+    "BertForTokenClassification": (
+        {"kind": "tag", "text": "words", "tags": "tags", "max_length": 256}, "classification",
+    ),
+    "BertForMultipleChoice": (
+        {"kind": "choose", "text": "text", "choices": ["first", "second"], "label": "label", "max_length": 128},
+        "classification",
+    ),
+    "BertForQuestionAnswering": ({"kind": "answer", "max_length": 384, "stride": 128}, "span"),
+}  # fmt: skip
+REGRESSION: tuple[dict[str, Any], str] = (
+    {"kind": "regress", "text": "text", "score": "score", "max_length": 256}, "regression",
+)  # fmt: skip
+
+
+def import_checkpoint(name: str, folder: str | Path, overrides: Sequence[str] = ()) -> Run:
+    """Make a run of a folder that transformers loads, or of a model of the hub; `overrides` change its recipe.
+
+    Raises RunError where the folder holds a run already, the checkpoint is damaged, or no task has its head.
+    """
+    run = Run(folder)
+    if run.started:
+        raise RunError("this folder already holds a run", where=str(folder), fix="choose another --out")
+    found = Checkpoint.find(name)
+    recipe = recipe_of(found, name, overrides)
+    state = {key: found.state[key] for key in found.state if belongs(key, found.architecture)}
+    task = build("task", recipe.task)
+    labels = {"answer": ["first", "last"], "choose": [*getattr(recipe.task, "choices", ())]}
+    pretrains = recipe.task.kind == "pretrain"
+    tokenizers: Any = found.tokenizer
+    if not pretrains:
+        tokenizers = Labelled(tokenizers, labels.get(recipe.task.kind) or found.labels)
+    model = task.model(recipe.model, tokenizers)
+    load(model, state, str(found.folder))
+    with writing(run.path):
+        run.start(recipe, tokenizers)
+        run.save_model(model)
+    return run
+
+
+def belongs(name: str, architecture: str) -> bool:
+    """Whether a tensor of ours is of the encoder or of that architecture's head; a file may hold more than its head."""
+    return name.startswith("encoder.") or name.rpartition(".")[0] in BERT.heads[architecture]
+
+
+def recipe_of(found: Checkpoint, name: str, overrides: Sequence[str]) -> Recipe:
+    """The recipe of a run that was trained elsewhere: its task and sizes; the rest as `overrides` say, or by default.
+
+    Raises RunError for an encoder without a head, which is no run but what one starts from.
+    """
+    kind = found.architecture
+    if kind not in TASKS:
+        raise RunError(
+            "this is an encoder without a head: no task can use it as it is", where=name,
+            fix=f'train one that starts from it: model.start = "{name}" in a recipe',
+        )  # fmt: skip
+    scores = kind == "BertForSequenceClassification" and len(found.labels) == 1
+    task, objective = REGRESSION if scores else TASKS[kind]
+    length = min(task["max_length"], found.config.max_length)
+    task = {**task, "max_length": length} | ({"stride": length // 3} if "stride" in task else {})
+    draft = Recipe.model_validate({
+        "name": Path(name).name or "imported", "about": f"Imported from {name}.",
+        "task": task, "data": {"kind": "text"}, "tokenizer": {"kind": "wordpiece", "vocab_size": len(found.tokenizer)},
+        "model": found.config.model_dump(), "objective": {"kind": objective},
+    })  # fmt: skip
+    with TemporaryDirectory() as place:
+        file = Path(place) / "recipe.toml"
+        file.write_text(dump_recipe(draft), encoding="utf-8")
+        return load_recipe(file, [*overrides])[0]
