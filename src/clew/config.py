@@ -59,6 +59,13 @@ KINDS: dict[str, dict[str, str]] = {
         "sgd": "clew.train.optim:SGD",
         "adagrad": "clew.train.optim:AdaGrad",
     },
+    "tuning": {
+        "full": "clew.train.tuning:Full",
+        "frozen": "clew.train.tuning:Frozen",
+        "gradual": "clew.train.tuning:Gradual",
+        "layerwise": "clew.train.tuning:Layerwise",
+        "lora": "clew.train.tuning:LoRA",
+    },
     "schedule": {
         "constant": "clew.train.schedule:Constant",
         "inverse_sqrt": "clew.train.schedule:InverseSqrt",
@@ -140,6 +147,7 @@ class TokenizerConfig(Config):
     """How text becomes tokens; trained on the training split of the recipe's data."""
 
     kind: Literal["word", "bpe", "byte_bpe", "wordpiece", "unigram"] = "bpe"
+    start: str = ""  # a run, or a folder or hub name that transformers loads, whose tokenizer is taken as it is
     vocab_size: int = Field(8000, ge=8)
     min_count: int = Field(1, ge=1)
     lowercase: bool = False
@@ -171,6 +179,7 @@ class TrainConfig(Config):
 
     optimizer: _choice("optimizer") = Field(default_factory=lambda: {"kind": "adamw"}, validate_default=True)
     schedule: _choice("schedule") = Field(default_factory=lambda: {"kind": "inverse_sqrt"}, validate_default=True)
+    tuning: _choice("tuning") = Field(default_factory=lambda: {"kind": "full"}, validate_default=True)
     budget: BudgetConfig = BudgetConfig(epochs=10)
     batch_tokens: int = Field(4096, ge=1)  # padded tokens of the larger side, at most, per batch
     accumulate: int = Field(1, ge=1)  # batches per optimizer step

@@ -1,7 +1,8 @@
-"""What a new run begins with: word vectors of another run, or of any tool's file, in the tables of its model."""
+"""What a new run begins with: another run's vocabulary and weights, or word vectors of any tool's file."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from clew.config import Recipe
+from clew.config import Recipe, resolve
 from clew.errors import DataError, RecipeError
+from clew.hub.transformers_folder import Checkpoint, encoder_config, start_from
 from clew.hub.vectors import load_vectors
 from clew.models.vectors import WordVectors
 from clew.nn.embedding import Embedding, EmbeddingConfig
@@ -20,8 +22,23 @@ from clew.runs.folder import Run
 from clew.text.labelled import Labelled
 
 
+def sized(recipe: Recipe) -> Recipe:
+    """The recipe with the sizes of the encoder that it starts from, which are not the recipe's to choose."""
+    if not starts_encoder(recipe):
+        return recipe
+    found = encoder_config(recipe.model.start)
+    sizes = {name: value for name, value in found if name not in ("kind", "start") and "dropout" not in name}
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update=sizes)})
+
+
+def starts_encoder(recipe: Recipe) -> bool:
+    """Whether `model.start` names a pre-trained encoder."""
+    return bool(getattr(recipe.model, "start", "")) and getattr(resolve("model", recipe.model.kind), "encoder", False)
+
+
 class Start:
-    """The vectors that a recipe names: `model.start` for word vectors, `start` of any of a model's embeddings.
+    """What a recipe names: `model.start` (an encoder, word vectors), `start` of any of a model's embeddings, and
+    `tokenizer.start`.
 
     Each is read once, when it is first needed; without a `start` nothing is read and nothing changes.
     """
@@ -29,6 +46,22 @@ class Start:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.read = cache(read)
+
+    def tokenizers(self, task: Any, rows: Any) -> Any:
+        """What the task reads text with: trained on the rows, or that of the run or folder which is started from.
+
+        Raises RecipeError where the task trains its own.
+        """
+        config = self.recipe.tokenizer
+        path = config.start or (str(getattr(self.recipe.model, "start", "")) if starts_encoder(self.recipe) else "")
+        if not path:
+            return self.vocabulary(task.tokenizers(rows, config))
+        if "given" not in inspect.signature(task.tokenizers).parameters:
+            raise RecipeError(
+                f"the task {self.recipe.task.kind} trains its own vocabulary", where="tokenizer.start",
+                fix="leave it out",
+            )  # fmt: skip
+        return task.tokenizers(rows, config, given=Checkpoint.find(path).tokenizer)
 
     def vocabulary(self, tokenizers: Any) -> Any:
         """The words of the text, and those that the run starts from.
@@ -67,7 +100,9 @@ class Start:
         """
         config: Any = self.recipe.model
         said = []
-        if path := getattr(config, "start", ""):
+        if starts_encoder(self.recipe):
+            said.append(start_from(model, config.start))
+        elif path := getattr(config, "start", ""):
             n = model.start_from(*self.read(path, self.recipe.objective.kind))
             said.append(account(n, len(model.vocabulary), path))
         for name, vectors in self.tables().items():

@@ -20,7 +20,7 @@ from clew.errors import CheckpointError, RecipeError, RunError
 from clew.runs.card import write_card
 from clew.runs.events import Events
 from clew.runs.folder import Run, device_of, writing
-from clew.runs.start import Start
+from clew.runs.start import Start, sized
 from clew.train import checkpoint
 from clew.train.average import Average
 from clew.train.budget import Progress
@@ -71,7 +71,7 @@ def open_training(
     raised. `watch` is told of long reading before the first step. Raises RunError where the folder holds a run and
     `resume` is off, or cannot be written, CheckpointError where its recipe is another.
     """
-    run = Run(folder)
+    recipe, run = sized(recipe), Run(folder)
     if run.started:
         if not resume:
             raise RunError(
@@ -121,9 +121,7 @@ class Training:
         rows = self.data.split("train")
         self.valid = self.data.split("valid")
         start = Start(recipe)
-        self.tokenizers: Any = (
-            run.tokenizers() if run.started else start.vocabulary(self.task.tokenizers(rows, recipe.tokenizer))
-        )
+        self.tokenizers: Any = run.tokenizers() if run.started else start.tokenizers(self.task, rows)
         self.report = [str(rows.report), str(self.valid.report)]
         self.model: nn.Module = self.task.model(recipe.model, self.tokenizers)
         if checkpoint.latest(run.checkpoints) is None:  # what goes on has its weights from there
@@ -134,13 +132,16 @@ class Training:
                 fix="set a budget of time, epochs or steps",
             )  # fmt: skip
         self.model.to(device_of(settings.device))
+        self.parameters = {"parameters": count(self.model)}
+        self.tuning = build("tuning", settings.tuning, self.model)
+        self.parameters["trained_parameters"] = count(self.model, learning=True)
         self.objective = build("objective", recipe.objective)
         self.batches = self.task.batches(rows, self.tokenizers, settings, recipe.seed)
         if hasattr(self.objective, "batches"):  # it learns from something that is made of them
             self.batches = self.objective.batches(self.batches, settings)
         optimizer = build("optimizer", settings.optimizer)
         own = getattr(self.objective, "moves_weights", False)  # a compiled engine takes the steps, at the rate
-        self.optimizer = optimizer.rate(self.model) if own else optimizer(self.model)
+        self.optimizer = optimizer.rate(self.model) if own else optimizer(self.model, self.tuning.factor)
         self.average = Average(self.model, settings.average) if settings.average else None
         self.progress, self.standing = Progress(), Standing()
         if n := self.batches.n_left_out:
@@ -166,6 +167,7 @@ class Training:
             model, objective, self.batches, self.optimizer,
             build("schedule", settings.schedule), settings.budget, progress=self.progress, average=self.average,
             accumulate=settings.accumulate, clip_norm=settings.clip_norm, precision=settings.precision,
+            before_step=self.tuning.before_step,
         )  # fmt: skip
         folder, save_every = self.run.path, settings.save_every
         with writing(folder), Events(folder / "events", self.progress.step) as events, asked_to_stop() as asked:
@@ -185,9 +187,10 @@ class Training:
                 raise KeyboardInterrupt
 
     def describe(self) -> str:
-        """One line: the model, its size, what it goes on from."""
-        count = sum(parameter.numel() for parameter in self.model.parameters())
-        return f"{self.recipe.model.kind}: {count:,} parameters, {self.tokenizers}"
+        """One line: the model, its size, how much of it learns, what it reads with."""
+        n, learn = self.parameters.values()
+        learning = "" if learn == n else f" ({self.recipe.train.tuning.kind} tuning: {learn:,} learn)"
+        return f"{self.recipe.model.kind}: {n:,} parameters{learning}, {self.tokenizers}"
 
     @property
     def stopped_early(self) -> bool:
@@ -248,7 +251,7 @@ class Training:
     def finish(self) -> None:
         """Measure the best weights on every split that is neither trained on nor chosen by, and write the results."""
         if self.average or self.standing.best_step != self.progress.step:  # else the best weights are those in hand
-            del self.model, self.optimizer, self.objective, self.average  # room for the best
+            del self.model, self.tuning, self.optimizer, self.objective, self.average  # room for the best
             self.model = self.run.model(device_of(self.recipe.train.device))
         model = self.model.eval()
         splits = [name for name in self.data.splits if name not in ("train", "valid")] or ["valid"]
@@ -261,7 +264,7 @@ class Training:
             "splits": {name: {key: figure for key, figure in figures.items() if key != "outputs"}
                        for name, figures in measured.items()},
             "best": asdict(self.standing),
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            **self.parameters,
             **asdict(progress),
             "train_tokens_per_cpu_second": progress.tokens / progress.cpu_seconds,
             "data": self.report,
@@ -273,6 +276,11 @@ class Training:
                 self.run.save_outputs(name, figures["outputs"])
             write_card(self.run, results)
             self.run.finish(results)
+
+
+def count(model: nn.Module, *, learning: bool = False) -> int:
+    """Numbers in all parameters, or in those that learn."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not learning)
 
 
 def hardware() -> str:

@@ -57,8 +57,10 @@ class Pretrain:
 
     # Which examples.
 
-    def tokenizers(self, rows: Text, config: TokenizerConfig) -> Tokenizer:
-        """A vocabulary trained on the sentences of the text."""
+    def tokenizers(self, rows: Text, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizer:
+        """A vocabulary trained on the sentences of the text, or the one given."""
+        if given is not None:
+            return given
         stream = (piece for piece in pieces(rows.paths, False, self.watched("learning the vocabulary")) if piece)
         return Tokenizer.train(islice(stream, config.max_examples), config, mask=True)
 

@@ -113,7 +113,8 @@ class Reading(ABC):
             pad_id=tokenizers.tokenizer.pad_id,
         )  # fmt: skip
         if encoded.cut:
-            loader.notes = [f"{encoded.cut:,} of {len(encoded):,} training {self.items}s were {self.shortened}"]
+            n = len({*encoded.part_of}) or len(encoded)
+            loader.notes = [f"{encoded.cut:,} of {n:,} training {self.items}s were {self.shortened}"]
         return loader
 
     @property

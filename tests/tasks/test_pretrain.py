@@ -1,0 +1,261 @@
+"""A small encoder pre-trained, resumed, asked to fill masks, and fine-tuned on every task of reading."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import Result
+from typer.testing import CliRunner
+
+from clew import cli
+from clew.config import DecodeConfig
+from clew.recipe_file import load_recipe
+from clew.runs import Run
+from clew.runs.training import train
+
+WHO = ["anna", "bert", "carl", "dora"]
+DOES = {"reads": "book", "eats": "apple", "drives": "car"}
+
+
+@pytest.fixture(autouse=True)
+def place_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No cache is shared, and the recipes' number of threads stays within the test."""
+    monkeypatch.setenv("CLEW_CACHE", str(tmp_path / "cache"))
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def clew(*arguments: str | Path, text: str | None = None) -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], input=text)
+
+
+def documents(file: Path, n: int = 60) -> Path:
+    """Each document is of one person; each sentence's last word follows from its verb."""
+    rng = random.Random(n)
+    parts = []
+    for _ in range(n):
+        who = rng.choice(WHO)
+        verbs = rng.choices(list(DOES), k=rng.randint(2, 5))
+        parts.append(" ".join(f"{who.capitalize()} {verb} a {DOES[verb]}." for verb in verbs))
+    file.write_text("\n\n".join(parts) + "\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pretrain")
+    documents(folder / "text.txt", 200)
+    documents(folder / "valid.txt", 20)
+    (folder / "bert.toml").write_text(f"""
+name = "tiny"
+task = {{ kind = "pretrain", max_length = 24 }}
+data = {{ kind = "text", train = ["{folder}/text.txt"], valid = ["{folder}/valid.txt"] }}
+tokenizer = {{ kind = "wordpiece", vocab_size = 60, lowercase = true }}
+objective = {{ kind = "masked_lm" }}
+[model]
+kind = "bert"
+d_model = 32
+d_ff = 64
+n_heads = 2
+n_layers = 2
+max_length = 40
+dropout = 0.0
+attention_dropout = 0.0
+[train]
+batch_tokens = 240
+device = "cpu"
+threads = 1
+save_every = 20
+optimizer = {{ kind = "adamw", lr = 5e-3, betas = [0.9, 0.98], eps = 1e-6 }}
+schedule = {{ kind = "linear", warmup = 20 }}
+budget = {{ steps = 260 }}
+""")
+    mp = pytest.MonkeyPatch()
+    mp.setenv("CLEW_CACHE", str(folder / "cache"))
+    result = clew("train", folder / "bert.toml", "--out", folder / "run")
+    mp.undo()
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_it_learns_what_follows_and_fills_masks(pretrained: Path) -> None:
+    figures = Run(pretrained / "run").results()["splits"]["valid"]
+    assert figures["accuracy"]["value"] > 55 and figures["next_sentence"]["value"] > 50
+    answer = clew("predict", pretrained / "run", "-", text="Anna drives a [MASK].\nDora eats a [MASK].\n")
+    assert answer.exit_code == 0, answer.output
+    first, second = answer.stdout.splitlines()
+    assert first.startswith("anna drives a car") and second.startswith("dora eats a apple")
+    found = json.loads(
+        clew("predict", pretrained / "run", "-", "--json", "--n-best", 3, text="[MASK] eats a [MASK]").stdout
+    )
+    assert len(found["n_best"]) == 3 and found["n_best"][0]["score"] >= found["n_best"][1]["score"]
+    none = clew("predict", pretrained / "run", "-", text="nothing hidden")
+    assert none.exit_code != 0 and "no [MASK]" in none.stderr
+
+
+def test_resumed_is_uninterrupted(pretrained: Path, tmp_path: Path) -> None:
+    recipe, _ = load_recipe(pretrained / "bert.toml", ["train.budget.steps=60"])
+    for _ in train(recipe, tmp_path / "whole"):
+        pass
+    for moment in train(recipe, tmp_path / "parted"):
+        if moment.step.number == 45:
+            break
+    for _ in train(recipe, tmp_path / "parted", resume=True):
+        pass
+    whole, parted = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "parted"))
+    assert whole == parted
+
+
+BASE = """
+name = "tuned"
+data = {{ kind = "files", train = ["{file}"], valid = ["{file}"], columns = {columns} }}
+task = {task}
+objective = {{ kind = "{objective}" }}
+tokenizer.kind = "wordpiece"
+model = {{ kind = "bert", start = "{start}", dropout = 0.0, attention_dropout = 0.0 }}
+[train]
+batch_tokens = 200
+device = "cpu"
+threads = 1
+optimizer = {{ kind = "adamw", lr = 3e-3 }}
+schedule = {{ kind = "linear", warmup = 5 }}
+budget = {{ epochs = {epochs} }}
+"""
+
+
+def table(file: Path, header: str, rows: list[tuple[str, ...]]) -> Path:
+    file.write_text("\n".join(["\t".join(header.split()), *("\t".join(row) for row in rows)]) + "\n")
+    return file
+
+
+def sentences(n: int) -> list[tuple[str, str]]:
+    rng = random.Random(5)
+    return [(rng.choice(WHO), rng.choice(list(DOES))) for _ in range(n)]
+
+
+def rows_of(kind: str) -> tuple[str, list[tuple[str, ...]], str, str]:
+    """header, rows, the task's settings and the objective of each task, all to be learned from a verb."""
+    some = sentences(60)
+    texts = [f"{who} {verb} a {DOES[verb]}" for who, verb in some]
+    if kind == "classify":
+        return (
+            "text label",
+            [(t, verb) for t, (_, verb) in zip(texts, some, strict=True)],
+            '{ kind = "classify", text = "text", label = "label", max_length = 40 }',
+            "classification",
+        )
+    if kind == "pair":
+        rows = [
+            (f"{who} {verb}", f"a {DOES[verb]}" if i % 2 else "a dog", str(i % 2)) for i, (who, verb) in enumerate(some)
+        ]
+        return (
+            "a b label",
+            rows,
+            '{ kind = "classify", text = "a", pair = "b", label = "label", metrics = ["f1", "matthews"], max_length = 40 }',
+            "classification",
+        )
+    if kind == "regress":
+        value = {verb: f"{i / 2}" for i, verb in enumerate(DOES)}
+        return (
+            "text score",
+            [(t, value[verb]) for t, (_, verb) in zip(texts, some, strict=True)],
+            '{ kind = "regress", text = "text", score = "score", max_length = 40 }',
+            "regression",
+        )
+    if kind == "tag":
+        return (
+            "words tags",
+            [(t, "B-PER I-ACT O B-THING") for t in texts],
+            '{ kind = "tag", spans = true, max_length = 40 }',
+            "classification",
+        )
+    if kind == "choose":
+        rows = []
+        for i, (who, verb) in enumerate(some):
+            things = list(DOES.values())
+            rows.append(
+                (
+                    f"{who} {verb} a",
+                    *things,
+                    "ABC"[things.index(DOES[verb])] if i % 2 else str(things.index(DOES[verb])),
+                )
+            )
+        return (
+            "q A B C right",
+            rows,
+            '{ kind = "choose", text = "q", choices = ["A", "B", "C"], label = "right", max_length = 40 }',
+            "classification",
+        )
+    rows = []
+    for i, (t, (who, verb)) in enumerate(zip(texts, some, strict=True)):
+        answers = [] if i % 3 == 0 else [{"text": DOES[verb], "answer_start": t.index(DOES[verb])}]
+        rows.append(
+            (
+                f"what {verb}" if answers else "who sleeps",
+                t,
+                json.dumps(answers).replace('"', '""').join('""') if False else json.dumps(answers),
+            )
+        )
+    return "question context answers", rows, '{ kind = "answer", max_length = 80, stride = 4 }', "span"
+
+
+@pytest.mark.parametrize(("kind", "quality", "least"), [
+    ("classify", "accuracy", 95), ("pair", "f1", 95), ("regress", "pearson", 90), ("tag", "span_f1", 95),
+    ("choose", "accuracy", 60), ("answer", "f1", 80),
+])  # fmt: skip
+def test_every_task_is_learned_predicted_and_kept(
+    pretrained: Path, tmp_path: Path, kind: str, quality: str, least: float
+) -> None:
+    header, rows, task, objective = rows_of(kind)
+    file = table(tmp_path / "rows.tsv", header, rows)
+    start = pretrained / "run"
+    (tmp_path / "r.toml").write_text(BASE.format(
+        file=file, columns=json.dumps(header.split()), task=task, objective=objective, start=start, epochs=12,
+    ))  # fmt: skip
+    extra = ["task.max_length=40", "task.stride=4"] if kind == "answer" else []
+    result = clew("train", tmp_path / "r.toml", "--out", tmp_path / "run", *extra)
+    assert result.exit_code == 0, result.output
+    assert "tiny" not in result.output
+    run = Run(tmp_path / "run")
+    figures = run.results()["splits"]["valid"]
+    assert figures[quality]["value"] >= least, figures
+    lines = run.task.inputs(run_rows(run))[:7]
+    found = list(run.task.predict(run.model(), run.tokenizers(), lines, DecodeConfig(batch_size=3)))
+    one_by_one = [next(iter(run.task.predict(run.model(), run.tokenizers(), [line], DecodeConfig()))) for line in lines]
+    assert [p.text for p in found] == [p.text for p in one_by_one]
+    assert [p.score for p in found] == pytest.approx([p.score for p in one_by_one], abs=1e-5)
+    said = clew("predict", tmp_path / "run", "-", text="\n".join(lines) + "\n")
+    assert said.exit_code == 0 and len(said.stdout.splitlines()) == len(lines), said.output
+
+
+def run_rows(run: Run) -> object:
+    from clew.config import build
+
+    return build("data", run.recipe.data).split("valid")
+
+
+def test_sizes_come_from_the_start_and_its_vocabulary_stays(pretrained: Path, tmp_path: Path) -> None:
+    header, rows, task, objective = rows_of("classify")
+    file = table(tmp_path / "rows.tsv", header, rows)
+    text = BASE.format(
+        file=file,
+        columns=json.dumps(header.split()),
+        task=task,
+        objective=objective,
+        start=pretrained / "run",
+        epochs=1,
+    )
+    (tmp_path / "r.toml").write_text(text)
+    result = clew("train", tmp_path / "r.toml", "--out", tmp_path / "run", "model.d_model=512")
+    assert result.exit_code == 0, result.output
+    old, new = Run(pretrained / "run"), Run(tmp_path / "run")
+    assert new.recipe.model.d_model == old.recipe.model.d_model == 32  # type: ignore[attr-defined]
+    assert new.tokenizers().tokenizer.inner.to_str() == old.tokenizers().inner.to_str()
+    again = clew("train", tmp_path / "run", "--resume", "train.budget.epochs=2")
+    assert again.exit_code == 0, again.output
