@@ -40,6 +40,9 @@ size = 5
 
 [train.schedule]
 kind = "second"
+
+[train.tuning]
+kind = "first"
 """
 
 

@@ -215,7 +215,7 @@ def test_parameter_groups() -> None:
     """Matrices decay; tables, positions, biases and norms do not; what is frozen is left out; none twice."""
     model = translator(positions="learned", share_embeddings=True)
     model.encoder.layers[0].attention.query.weight.requires_grad_(False)
-    decays, rest = parameter_groups(model, 0.3)
+    decays, rest = parameter_groups(model, 0.1, 0.3)
     assert (decays["weight_decay"], rest["weight_decay"]) == (0.3, 0.0)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     decaying = {names[id(parameter)] for parameter in decays["params"]}

@@ -18,6 +18,7 @@ from clew.models.heads import (
     SpanAnswering,
     TokenClassification,
 )
+from clew.nn.low_rank import merged_state
 
 # Ours → theirs, where one is just the other.
 SETTINGS = {
@@ -102,7 +103,7 @@ def config_from_hf(config: Mapping[str, Any], where: str) -> BertConfig:
 
 def state_to_hf(model: nn.Module, where: str) -> dict[str, Tensor]:
     """The weights of an encoder and its head under transformers' names."""
-    return to_hf(model.state_dict(), architecture(model), where)
+    return to_hf(merged_state(model), architecture(model), where)
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:

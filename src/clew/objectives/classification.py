@@ -1,12 +1,18 @@
-"""Maximum likelihood of each text's class, with label smoothing."""
+"""Maximum likelihood of each text's class, with label smoothing, and with weights for rare classes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
 import torch.nn.functional as F
 from pydantic import Field
+from torch import Tensor
 
 from clew.config import Choice
-from clew.data.batches import TextBatch
+from clew.data.batches import TextBatch, TextLoader
+from clew.errors import RecipeError
 from clew.models.classifier import Classifier
 from clew.objectives.loss import Loss
 
@@ -14,22 +20,49 @@ from clew.objectives.loss import Loss
 class ClassificationConfig(Choice):
     kind: str = "classification"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: every class counts for as much as any other
 
 
 class Classification:
-    """Σ over texts of the cross-entropy -Σ_c q_c log p_c, q = (1 - ε) onehot(y) + ε/C; counted per text.
+    """Σ over texts of the cross-entropy -Σ_c q_c w_c log p_c, q = (1 - ε) onehot(y) + ε/C; counted per text, or token.
 
-    Needs a model with `forward(batch).logits`, (batch, classes). parts: `nll`, the same with ε = 0, and `accuracy`.
+    Needs a model with `forward(batch).logits`, (batch, classes), or (n, classes) of tokens. parts: `nll`, the same with
+    ε = 0 and w = 1, and `accuracy`. Balanced weights are w_c = n / (C n_c) for a class with n_c of the n training
+    labels (King and Zeng 2001, eq. 12): they are 1 on average over the labels.
     """
 
     Config = ClassificationConfig
 
     def __init__(self, config: ClassificationConfig) -> None:
-        self.smoothing = config.label_smoothing
+        self.smoothing, self.balanced = config.label_smoothing, config.class_weights == "balanced"
+        self.weight: Tensor | None = None  # (classes,)
+
+    def batches(self, loader: TextLoader, train: Any) -> TextLoader:
+        """The same batches; where classes are to be balanced, their labels are counted.
+
+        Raises RecipeError where labels say which of several texts is right: those places are no classes.
+        """
+        if self.balanced:
+            if loader.texts.choices > 1:
+                raise RecipeError(
+                    "a choice among texts has no classes to balance",
+                    where="objective.class_weights",
+                    fix="leave it out",
+                )
+            self.weight = balanced(loader.texts.label)
+        return loader
 
     def __call__(self, model: Classifier, batch: TextBatch) -> Loss:
         logits = model(batch).logits.float()
-        total = F.cross_entropy(logits, batch.label, reduction="sum", label_smoothing=self.smoothing)
+        weight = None if self.weight is None else self.weight.to(logits.device)
+        total = F.cross_entropy(logits, batch.label, weight, reduction="sum", label_smoothing=self.smoothing)
         nll = F.cross_entropy(logits.detach(), batch.label, reduction="sum")
         right = (logits.detach().argmax(dim=1) == batch.label).float().sum()
         return Loss(total, len(batch.label), {"nll": nll, "accuracy": right})
+
+
+def balanced(labels: Sequence[Any]) -> Tensor:
+    """n / (C n_c) of each class: labels, one for each text or a list for each, -> (C,)."""
+    flat = [each for label in labels for each in (label if isinstance(label, Sequence) else [label])]
+    n = torch.bincount(torch.tensor(flat))
+    return len(flat) / (len(n) * n)

@@ -20,6 +20,7 @@ from clew.errors import RunError
 from clew.hub import transformers_folder
 from clew.hub.bert import fill, is_bert, state_to_hf
 from clew.hub.names import FAMILIES
+from clew.nn.low_rank import merged_state
 from clew.recipe_file import dump_recipe, load_recipe
 from clew.tensor_file import save_file
 
@@ -93,7 +94,7 @@ class Run:
     def save_model(self, model: nn.Module, file: str = "model.safetensors") -> None:
         """Write the weights, whole or not at all."""
         temporary = self.path / f".{file}.{os.getpid()}"
-        state = state_to_hf(model, str(self.path)) if is_bert(model) else model.state_dict()
+        state = state_to_hf(model, str(self.path)) if is_bert(model) else merged_state(model)
         save_file(state, temporary, {"format": "pt"})
         os.replace(temporary, self.path / file)
 

@@ -58,11 +58,13 @@ def fit(
     accumulate: int = 1,
     clip_norm: float | None = None,
     precision: str = "fp32",
+    before_step: Callable[[float], None] | None = None,
 ) -> Iterator[Step]:
     """Train until the budget is used, yielding after every optimizer step.
 
     Losses are sums: gradients of `accumulate` batches add up and are divided once by their common count, so that
     accumulation is exact. `progress` is updated in place; give one that was saved to go on from there.
+    `before_step` is told the used share of the budget once the model is in training mode: it may freeze parts of it.
     Raises NonFiniteLoss (before the weights are touched) naming the batch.
     """
     progress = progress if progress is not None else Progress()
@@ -78,6 +80,8 @@ def fit(
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
             group["lr"] = peak * factor
         model.train()
+        if before_step is not None:
+            before_step(done)
         total, count = 0.0, 0
         parts: dict[str, float] = {}
         used = []

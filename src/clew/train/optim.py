@@ -37,29 +37,39 @@ class AdaGradConfig(Choice):
     weight_decay: float = Field(0.0, ge=0)
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Two groups: matrices, which decay, and the rest, which does not."""
+Factor = Callable[[str], float]
+"""Of the rate, for the parameter of that name."""
+
+
+def parameter_groups(model: nn.Module, lr: float, weight_decay: float, factor: Factor | None = None) -> list[dict]:
+    """Two groups for each rate, the highest first: matrices, which decay, and the rest, which does not."""
     tables = {id(table) for table in embeddings(model)}
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    decays = [parameter for parameter in trained if parameter.ndim >= 2 and id(parameter) not in tables]
-    kept = {id(parameter) for parameter in decays}
-    rest = [parameter for parameter in trained if id(parameter) not in kept]
-    return [{"params": decays, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    groups: dict[float, tuple[list, list]] = {1.0: ([], [])}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decays, rest = groups.setdefault(factor(name) if factor else 1.0, ([], []))
+            (decays if parameter.ndim >= 2 and id(parameter) not in tables else rest).append(parameter)
+    return [
+        {"params": parameters, "lr": lr * share, "weight_decay": decay}
+        for share in sorted(groups, reverse=True)
+        for parameters, decay in zip(groups[share], (weight_decay, 0.0), strict=True)
+    ]
 
 
 class _Factory:
-    """A choice whose object makes a torch optimizer: `AdamW(config)(model) -> Optimizer`."""
+    """A choice whose object makes a torch optimizer: `AdamW(config)(model, factor) -> Optimizer`."""
 
     make: Callable[..., Optimizer]
 
     def __init__(self, config: AdamConfig | SGDConfig | AdaGradConfig) -> None:
         self.config = config
 
-    def __call__(self, model: nn.Module) -> Optimizer:
-        options = self.config.model_dump(exclude={"kind", "weight_decay"})
+    def __call__(self, model: nn.Module, factor: Factor | None = None) -> Optimizer:
+        options = self.config.model_dump(exclude={"kind", "lr", "weight_decay"})
+        groups = parameter_groups(model, self.config.lr, self.config.weight_decay, factor)
         # torch's fused steps take a table's memory to be dense: rows with padding would be moved in the wrong places
         fused = all(parameter.is_contiguous() for parameter in model.parameters())
-        return type(self).make(parameter_groups(model, self.config.weight_decay), fused=fused, **options)
+        return type(self).make(groups, fused=fused, **options)
 
     def rate(self, model: nn.Module) -> Rate:
         """For an engine that takes the steps itself. Raises RecipeError where they would not be this optimizer's."""
