@@ -65,6 +65,11 @@ class EncoderOutput:
         """(batch, d_model): the state of each row's first token, [CLS]."""
         return self.hidden[self.packing.first]
 
+    @property
+    def mean(self) -> Tensor:
+        """(batch, d_model): the mean of the states of each row's tokens, the vector of a sentence."""
+        return self.packing.mean(self.hidden)
+
 
 class BertEmbeddings(nn.Module):
     """dropout(norm(E_token + E_position + E_segment)), all learned (§3, fig. 2): ids (tokens,) -> (tokens, d_model)."""
@@ -114,7 +119,9 @@ class Bert(nn.Module):
         self.apply(initialise)
 
     def forward(self, batch: TextBatch) -> EncoderOutput:
-        packing = Packing(batch.mask)
+        return self.read(batch, Packing(batch.mask))
+
+    def read(self, batch: TextBatch, packing: Packing) -> EncoderOutput:
         x = self.embeddings(packing.pack(batch.text), packing.position, packing.pack(batch.segment))
         for layer in self.layers:
             x = layer(x, packing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ class Packing:
     """
 
     mask: Tensor
+    padded: ClassVar[bool] = False
 
     @cached_property
     def index(self) -> Tensor:
@@ -48,6 +50,11 @@ class Packing:
         """(batch,) which packed token each row begins with."""
         return self.token[:: self.mask.shape[1]]
 
+    def mean(self, x: Tensor) -> Tensor:
+        """(tokens, d) -> (batch, d): the mean over each row's tokens."""
+        out = x.new_zeros(len(self.mask), *x.shape[1:]).index_add_(0, self.index // self.mask.shape[1], x)
+        return out / self.mask.sum(dim=1, keepdim=True)
+
     def pack(self, x: Tensor) -> Tensor:
         """(batch, time, …) -> (tokens, …)."""
         return x.flatten(0, 1).index_select(0, self.index)
@@ -56,3 +63,28 @@ class Packing:
         """(tokens, …) -> (batch, time, …), zeros where there is padding."""
         out = x.new_zeros(self.mask.numel(), *x.shape[1:])
         return out.index_copy(0, self.index, x).unflatten(0, self.mask.shape)
+
+
+@dataclass(frozen=True)
+class Padded(Packing):
+    """The padded batch itself: every place is a token, so that one graph does for all batches (exports)."""
+
+    padded: ClassVar[bool] = True
+
+    @cached_property
+    def index(self) -> Tensor:
+        return torch.arange(self.mask.numel(), device=self.mask.device)
+
+    @property
+    def token(self) -> Tensor:
+        return self.index
+
+    @property
+    def first(self) -> Tensor:
+        return torch.arange(self.mask.shape[0], device=self.mask.device) * self.mask.shape[1]
+
+    def pack(self, x: Tensor) -> Tensor:
+        return x.flatten(0, 1)
+
+    def unpack(self, x: Tensor) -> Tensor:
+        return x.unflatten(0, self.mask.shape)
