@@ -194,7 +194,8 @@ def test_a_missing_key_names_the_table_that_lacks_it(base: Path, monkeypatch: py
     (b"name = ", "not valid TOML"), (b"\xff\xfe", "not UTF-8"), (b"extends = 3\n", "must name one file"),
     (b'extends = "none.toml"\n', "cannot read the recipe"),
     # the defaults of a recipe name kinds that these tests do not have
-    (b"[train]\noptimizer = {kind = 'first'}\nschedule = {kind = 'first'}\n", 'missing key "name"'),
+    (b"[train]\n" + b"".join(b"%s.kind = 'first'\n" % key for key in (b"optimizer", b"schedule", b"tuning")),
+     'missing key "name"'),
 ])  # fmt: skip
 def test_damaged_files(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "damaged.toml"
@@ -238,7 +239,7 @@ def test_any_text_and_number_survives_the_round_trip(tmp_path_factory: pytest.Te
     recipe = config.Recipe(
         name=drawn["text"], task=First.Config(), data=First.Config(words=drawn["words"]), model=First.Config(),
         objective=Second.Config(), train=TrainConfig(optimizer=First.Config(), schedule=Second.Config(),
-        clip_norm=drawn["rate"]), decode=DecodeConfig(length_penalty=-1e-7),
+        tuning=First.Config(), clip_norm=drawn["rate"]), decode=DecodeConfig(length_penalty=-1e-7),
     )  # fmt: skip
     path = tmp_path_factory.getbasetemp() / "round.toml"
     path.write_text(dump_recipe(recipe), encoding="utf-8", newline="")

@@ -16,6 +16,8 @@ from clew.nn.low_rank import LowRank
 
 
 class FullConfig(Choice):
+    """Every weight learns."""
+
     kind: str = "full"
 
 
@@ -58,14 +60,19 @@ class _Apart(Full):
         return n_layers + 1 if name.startswith("encoder.") else 0
 
 
+class FrozenConfig(Choice):
+    """The head alone learns, from features of an encoder that stays as it began."""
+
+    kind: str = "frozen"
+
+
 class Frozen(_Apart):
     """Only the head learns, from features that do not change (Devlin et al. 2019, §5.3).
 
     Nothing of the encoder is dropped out, and no gradient goes through it: none of its weights asks for one.
     """
 
-    class Config(FullConfig):
-        kind: str = "frozen"
+    Config = FrozenConfig
 
     def __init__(self, config: Choice, model: nn.Module) -> None:
         super().__init__(config, model)
