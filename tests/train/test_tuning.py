@@ -23,7 +23,7 @@ from clew.models.heads import with_head
 from clew.models.text_classifier import TextClassifier, TextClassifierConfig
 from clew.nn.low_rank import merged_state
 from clew.runs import Run
-from clew.runs.training import train
+from clew.runs.training import open_training, train
 from clew.tensor_file import save_file
 from clew.train.optim import AdamW
 
@@ -241,13 +241,20 @@ def test_through_a_run(tables: Path, tmp_path: Path, kind: str, more: dict[str, 
     assert valid["accuracy"].items() >= {"value": results["splits"]["valid"]["accuracy"]["value"]}.items()
 
 
-def test_what_a_frozen_run_keeps_of_its_encoder(tables: Path, tmp_path: Path) -> None:
-    runs = {}
-    for steps in (1, 9):
-        for _ in train(recipe(tables, "frozen", budget={"steps": steps}, evaluate_every=steps), tmp_path / str(steps)):
-            pass
-        runs[steps] = load_file(tmp_path / str(steps) / "model.safetensors")
-    same = {name.partition(".")[0] for name in runs[1] if torch.equal(runs[1][name], runs[9][name])}
-    other = {name for name in runs[1] if not torch.equal(runs[1][name], runs[9][name])}
-    assert same == {"bert"}
-    assert other == {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}
+def test_a_run_freezes_before_its_first_step(tables: Path, tmp_path: Path) -> None:
+    """From one beginning, one step: the encoder stays as it is in a frozen and a gradual run, not in a full one."""
+    encoders, heads = {}, {}
+    for kind in ("frozen", "gradual", "full"):
+        training = open_training(recipe(tables, kind, evaluate_every=9), tmp_path / kind)
+        assert training is not None
+        begun = {name: value.clone() for name, value in training.model.state_dict().items()}
+        steps = training.go()
+        next(steps)
+        changed = {name for name, value in training.model.state_dict().items() if not torch.equal(value, begun[name])}
+        encoders[kind] = {name for name in changed if name.startswith("encoder.")}
+        heads[kind] = changed - encoders[kind]
+        assert training.model.training and training.model.encoder.training == (kind != "frozen")
+        steps.close()
+    assert not encoders["frozen"] and not encoders["gradual"] and len(encoders["full"]) > 20
+    assert heads["frozen"] == heads["gradual"] == heads["full"]
+    assert heads["full"] == {"pooler.dense.weight", "pooler.dense.bias", "output.weight", "output.bias"}
