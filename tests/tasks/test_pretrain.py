@@ -74,7 +74,7 @@ threads = 1
 save_every = 20
 optimizer = {{ kind = "adamw", lr = 5e-3, betas = [0.9, 0.98], eps = 1e-6 }}
 schedule = {{ kind = "linear", warmup = 20 }}
-budget = {{ steps = 260 }}
+budget = {{ steps = 300 }}
 """)
     mp = pytest.MonkeyPatch()
     mp.setenv("CLEW_CACHE", str(folder / "cache"))

@@ -18,7 +18,8 @@ Kind = Literal["word", "bpe", "byte_bpe", "wordpiece", "unigram"]
 
 def data(
     name: Annotated[
-        str | None, typer.Argument(help="A known data set; with --explain also a text file; none: list them all.")
+        str | None,
+        typer.Argument(help="A known data set; with --explain also a text file or a recipe; none: list them all."),
     ] = None,
     columns: Annotated[str, typer.Option(help="Columns to show, separated by commas; none: all.")] = "",
     folder: Annotated[Path | None, typer.Option(help="Where its files are, if not in the usual places.")] = None,
@@ -29,7 +30,8 @@ def data(
     ] = None,
     vocab_size: Annotated[int, typer.Option(min=8, help="Size of that tokenizer's vocabulary.")] = 8000,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Of running text: how word vectors make training pairs of it.")
+        bool,
+        typer.Option("--explain", help="Of running text: how training pairs come of it; of a recipe: what is masked."),
     ] = False,
     settings: Annotated[
         list[str] | None,
@@ -42,7 +44,7 @@ def data(
         _list(as_json)
         return
     if explain:
-        _explain(name, settings or [], as_json)
+        (_explain_masks if name.endswith(".toml") else _explain)(name, settings or [], as_json)
         return
     from clew.data.catalogue import Catalogue, CatalogueConfig, locate
 
@@ -105,6 +107,36 @@ def _explain(name: str, settings: list[str], as_json: bool) -> None:
         typer.echo(f"   {centre:<14} → {' '.join(context) or '(nothing: its window is empty)'}")
     typer.echo(f"\nabout {found.pairs_per_epoch:,.0f} pairs in one reading of the text, each against "
                f"{objective.negatives} words drawn at random")  # fmt: skip
+
+
+def _explain_masks(path: str, settings: list[str], as_json: bool) -> None:
+    """Show an example as the recipe's pre-training makes it: texts, what is read, what is asked."""
+    from clew.config import build
+    from clew.errors import RecipeError
+    from clew.inspect.masking import explain
+    from clew.recipe_file import load_recipe
+    from clew.runs.start import Start, sized
+
+    recipe = sized(load_recipe(path, settings)[0])
+    if recipe.task.kind != "pretrain":
+        raise RecipeError("nothing is masked by this recipe", where=path, fix='give one whose task.kind is "pretrain"')
+    task, text = build("task", recipe.task), build("data", recipe.data).split("train")
+    tokenizer = Start(recipe).tokenizers(task, text)
+    found = explain(next(iter(task.batches(text, tokenizer, recipe.train, recipe.seed))), tokenizer)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        return
+    typer.echo(f"{text.report}\n{tokenizer}\n")
+    for number, pieces in enumerate(found.texts):
+        typer.echo(f"{'AB'[number]}: {' '.join(pieces)}\n")
+    if found.follows is not None:
+        typer.echo(
+            f"B {'goes on with A' if found.follows else 'comes from another document'}: that is asked of [CLS]\n"
+        )
+    typer.echo(f"what the model reads:\n   {' '.join(found.read)}\n")
+    typer.echo(f"what it is asked, {len(found.asked)} tokens of {len(found.read)}:")
+    for asked in found.asked:
+        typer.echo(f"   {asked.place:>4}  {asked.read:<14} → {asked.true:<14} {asked.case}")
 
 
 def _vocabulary(source: Catalogue, kind: Kind, vocab_size: int) -> VocabularyReport:

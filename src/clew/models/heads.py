@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +62,7 @@ class Pretraining(nn.Module):
         self.next_sentence = nn.Linear(encoder.config.d_model, 2) if next_sentence else None
         for head in (self.pooler, self.masked_lm, self.next_sentence):
             if head is not None:
-                head.apply(initialise)
+                initialise(head, encoder.config.d_model)
 
     def forward(self, batch: TextBatch) -> PretrainingOutput:
         """Only what was hidden, `batch.at`, goes on to the vocabulary."""
@@ -88,7 +88,7 @@ class _Headed(nn.Module):
         self.dropout = Dropout(encoder.config.dropout)
         self.output = nn.Linear(encoder.config.d_model, n_outputs)
         for head in (self.pooler, self.output):
-            head.apply(initialise)
+            initialise(head, encoder.config.d_model)
 
 
 class SequenceClassification(_Headed):
@@ -143,6 +143,12 @@ class SpanAnswering(_Headed):
         scores = out.packing.unpack(self.output(out.hidden)).masked_fill(~batch.mask[..., None], -torch.inf)
         start, end = scores.unbind(dim=-1)
         return SpanOutput(start, end)
+
+
+def sentence_vectors(encoder: Encoder, batch: TextBatch, pooling: Literal["mean", "cls"] = "mean") -> Tensor:
+    """A vector of each text, (batch, d): the mean of its tokens' states, [CLS] and [SEP] included, or that of [CLS]."""
+    out = encoder(batch)
+    return out.mean if pooling == "mean" else out.first
 
 
 HEADS = {
