@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 
 class Target(StrEnum):
     ctranslate2 = "ctranslate2"
+    onnx = "onnx"
+    sentence_transformers = "sentence-transformers"
     word2vec = "word2vec"
     text = "text"
     glove = "glove"
@@ -26,6 +29,7 @@ VECTORS = {
     Target.fasttext: ("fasttext", "vectors.fasttext.bin"),
     Target.safetensors: ("safetensors", "vectors.safetensors"),
 }
+ENCODERS = [Target.onnx, Target.sentence_transformers]
 
 
 def export(
@@ -37,31 +41,43 @@ def export(
     quantization: Annotated[
         str | None, typer.Option(help="How CTranslate2 stores weights: int8, int16, float16, …")
     ] = None,
+    pooling: Annotated[
+        str, typer.Option(help="For sentence-transformers, the vector of a sentence: mean or cls.")
+    ] = "mean",
 ) -> None:
     """Write a run for another program.
 
-    A translator for CTranslate2, a C++ engine; word vectors as word2vec's binary or text file (gensim, spaCy, …), as
-    GloVe's text, as fastText's .bin (with the n-grams) or as safetensors.
+    A translator for CTranslate2, a C++ engine; an encoder with its head as an ONNX graph (onnxruntime, optimum), or
+    without it for sentence-transformers (transformers loads the run itself); word vectors as word2vec's binary or text
+    file (gensim, spaCy, …), as GloVe's text, as fastText's .bin (with the n-grams) or as safetensors.
     """
     from clew.errors import RecipeError
+    from clew.hub.bert import is_bert
     from clew.runs import Run
 
     opened = Run.open(run)
-    model = opened.model()
-    embeds = hasattr(model, "vectors")
-    if embeds != (to in VECTORS):
+    model: Any = opened.model()
+    able = [*VECTORS] if hasattr(model, "vectors") else ENCODERS if is_bert(model) else [Target.ctranslate2]
+    if to not in able:
         kind = opened.recipe.model.kind
-        able = ", ".join(VECTORS) if embeds else Target.ctranslate2
-        raise RecipeError(f"a {kind} cannot be written as {to}", where="--to", fix=f"for this run: {able}")
+        raise RecipeError(f"a {kind} cannot be written as {to}", where="--to", fix=f"for this run: {', '.join(able)}")
+    place = out or run / (VECTORS[to][1] if to in VECTORS else to.value)
+    tokenizers, said = opened.tokenizers(), ""
     if to in VECTORS:
         from clew.hub.vectors import save_vectors
 
-        form, name = VECTORS[to]
-        place = out or run / name
-        save_vectors(model.vectors(), place, format=form)  # type: ignore[operator]
+        save_vectors(model.vectors(), place, format=VECTORS[to][0])
+    elif to == Target.onnx:
+        from clew.hub import onnx
+
+        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        said = f" (onnxruntime's logits are within {onnx.export(model, tokenizers, config, place):.0e} of the run's)"
+    elif to == Target.sentence_transformers:
+        from clew.hub import sentence_transformers
+
+        sentence_transformers.export(model, tokenizers, place, pooling=pooling)
     else:
         from clew.hub.ctranslate2 import export as write
 
-        place = out or run / to.value
-        write(model, opened.tokenizers(), place, quantization=quantization)
-    typer.echo(f"{to.value}: {place}")
+        write(model, tokenizers, place, quantization=quantization)
+    typer.echo(f"{to.value}: {place}{said}")

@@ -194,13 +194,13 @@ class MultiHeadAttention(nn.Module):
     def packed(self, x: Tensor, packing: Packing) -> Tensor:
         """Self-attention within each row of an unpadded batch: (tokens, d_model) -> (tokens, d_model).
 
-        The three projections are one product. On the CPU each run of rows of one length is a dense batch; a GPU, and
-        whoever listens, gets the padded batch with its mask.
+        The three projections are one product. On the CPU each run of rows of one length is a dense batch; a GPU, an
+        export and whoever listens get the padded batch with its mask.
         """
         parts = (self.query, self.key, self.value)
         weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
-        qkv = F.linear(x, weight, bias).view(len(x), 3, self.n_heads, self.d_head)
-        if x.is_cuda or self.weights.heard:
+        qkv = F.linear(x, weight, bias).unflatten(-1, (3, self.n_heads, self.d_head))
+        if x.is_cuda or packing.padded or self.weights.heard:
             heads = self.attention(*qkv_of(packing.unpack(qkv)), packing.mask[:, None, None, :], False)
             return self.output(packing.pack(heads.transpose(1, 2)).flatten(1))
         blocks = qkv.split([rows * length for rows, length in packing.runs])

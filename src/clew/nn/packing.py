@@ -76,6 +76,11 @@ class Padded(Packing):
         return torch.arange(self.mask.numel(), device=self.mask.device)
 
     @property
+    def position(self) -> Tensor:
+        rows, time = self.mask.shape
+        return torch.arange(time, device=self.mask.device).repeat(rows)
+
+    @property
     def token(self) -> Tensor:
         return self.index
 
