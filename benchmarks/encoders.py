@@ -115,9 +115,9 @@ def prepare(folder: Path, data: str | None, args: argparse.Namespace) -> tuple[s
     """Write each job's lines, the tokenizer and the models to encode with; what they are, mean tokens of a pair."""
     captions = rows_of("multi30k", ("en",), data)["en"]
     file = locate("wikipedia_en", data and f"{data}/wikipedia_en") / "wiki_00.txt.xz"
-    wikipedia = [line.text for line in islice(lines(file, 1 << 20), 40000) if len(line.text.split()) > 10]
+    wikipedia = [line.text for line in islice(lines(file, 1 << 20), 8000) if len(line.text.split()) > 10]
     first, second, labels = pairs_of(data)
-    learned = [*captions, *wikipedia, *first, *second]
+    learned = [*captions[:5000], *wikipedia[:3000], *first, *second]
     tokenizer = Tokenizer.train(learned, TokenizerConfig(kind="wordpiece", vocab_size=8000, lowercase=True))
     tokenizer.save_pretrained(made(folder / "tokenizer"), 128)
     special = sorted(tokenizer.special_ids)
@@ -125,18 +125,16 @@ def prepare(folder: Path, data: str | None, args: argparse.Namespace) -> tuple[s
     meta["plain"] = [i for i in range(len(tokenizer)) if i not in tokenizer.special_ids]
     (folder / "meta.json").write_text(json.dumps(meta))
     sampled = random.Random(1).sample(captions, args.sentences)
-    means = {
-        "pretrain-captions": write_lines(folder / "pretrain-captions.jsonl", tokenizer, captions),
-        "pretrain-wikipedia": write_lines(folder / "pretrain-wikipedia.jsonl", tokenizer, wikipedia),
-        "finetune": write_lines(folder / "finetune.jsonl", tokenizer, first, second, labels),
-        "encode-small": write_lines(folder / "encode-small.jsonl", tokenizer, sampled),
-        "encode-base": write_lines(folder / "encode-base.jsonl", tokenizer, sampled[: args.sentences // 8]),
-    }
+    texts: dict[str, tuple] = {
+        "pretrain-captions": (captions,), "pretrain-wikipedia": (wikipedia,), "finetune": (first, second, labels),
+        "encode-small": (sampled,), "encode-base": (sampled[: args.sentences // 8],),
+    }  # fmt: skip
+    means = {job: write_lines(folder / f"{job}.jsonl", tokenizer, *texts[job]) for job in args.jobs}
     for job, size in zip(ENCODE, ("mini", "base"), strict=True):
         if job in args.jobs:
             write_model(folder / job, BertConfig(size=size), tokenizer, folder / f"{job}.jsonl")
-    about = ", ".join(f"{job} {mean:.1f}" for job, mean in means.items() if job in args.jobs)
-    return f"{len(tokenizer):,} pieces; mean tokens of a line: {about}", means["finetune"]
+    about = ", ".join(f"{job} {mean:.1f}" for job, mean in means.items())
+    return f"{len(tokenizer):,} pieces; mean tokens of a line: {about}", means.get("finetune", 0.0)
 
 
 def rows_of(name: str, columns: tuple[str, ...], data: str | None) -> Rows:
@@ -161,7 +159,7 @@ def write_lines(
     """Write the lines of a job, shuffled; gives their mean number of tokens."""
     framed = frame(tokenizer, texts, second, 128)
     columns = (framed.ids, framed.first, labels or [0] * len(texts), texts)
-    rows = [dict(zip(("ids", "first", "label", "text"), row, strict=True)) for row in zip(*columns, strict=True)]
+    rows = [dict(zip(("input_ids", "first", "label", "text"), row, strict=True)) for row in zip(*columns, strict=True)]
     random.Random(1).shuffle(rows)  # any first n of them are a fair sample
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return sum(map(len, framed.ids)) / len(rows)
@@ -174,7 +172,7 @@ def write_model(folder: Path, config: BertConfig, tokenizer: Tokenizer, path: Pa
     made(folder).joinpath("config.json").write_text(json.dumps(config_to_hf(model, 0)))
     save_file(state_to_hf(model, str(folder)), folder / "model.safetensors", {"format": "pt"})
     tokenizer.save_pretrained(folder, config.max_length)
-    ids = [json.loads(line)["ids"] for line in path.read_text().splitlines()]
+    ids = [json.loads(line)["input_ids"] for line in path.read_text().splitlines()]
     with torch.inference_mode():
         vectors = [model.encoder(Texts([line], [0]).batch([0], pad_id=0)).hidden.mean(dim=0) for line in ids]
     np.save(folder / "vectors.npy", torch.stack(vectors).numpy())
@@ -296,6 +294,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    torch.set_num_threads(args.threads)
     given = dict(pair.split("=", 1) for pair in args.python)
     pythons = {name: find_python(name, PEERS[name], given) for name in args.only}
     absent = [PEERS[name].title for name, python in pythons.items() if python is None]

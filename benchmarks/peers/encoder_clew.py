@@ -66,7 +66,7 @@ class AtRandom:
 
 def train(job: Job) -> None:
     rows, meta = job.rows, json.loads((job.data / "meta.json").read_text())
-    ids = [row["ids"] for row in rows]
+    ids = [row["input_ids"] for row in rows]
     texts = Texts(ids, [row["label"] for row in rows], [row["first"] for row in rows])
     settings = {
         "batch_tokens": round(job.batch * sum(map(len, ids)) / len(ids)), "max_length": common.MAX_LENGTH, "seed": 1,

@@ -36,7 +36,7 @@ class Job:
 
     @property
     def rows(self) -> list[dict]:
-        """The lines of this job: {"ids": with [CLS] and [SEP], "first": tokens of segment 0, "label", "text"}."""
+        """The lines of this job: {"input_ids": with [CLS] and [SEP], "first": tokens of segment 0, "label", "text"}."""
         return [json.loads(line) for line in (self.data / f"{self.job}.jsonl").read_text().splitlines()]
 
     @property
@@ -97,7 +97,7 @@ def in_batches(encode: Callable[[Ids], np.ndarray], size: int, *, by_length: boo
     return all_lines
 
 
-def measure_encoding(job: Job, encode: Callable, *packages: str, field: str = "ids") -> None:
+def measure_encoding(job: Job, encode: Callable, *packages: str, field: str = "input_ids") -> None:
     """Time `encode(lines) -> (lines, d)` on all lines after a batch to warm up, and report; keeps the vectors."""
     lines = [row[field] for row in job.rows]
     encode(lines[: job.batch])

@@ -40,9 +40,9 @@ class Collate:
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         if self.job.job != "finetune":
-            batch = dict(self.masked([{"input_ids": row["ids"]} for row in rows]))
+            batch = dict(self.masked([{"input_ids": row["input_ids"]} for row in rows]))
         else:
-            ids, mask = pad([row["ids"] for row in rows])
+            ids, mask = pad([row["input_ids"] for row in rows])
             if self.job.style == "128":
                 ids, mask = (torch.nn.functional.pad(each, (0, 128 - each.shape[1])) for each in (ids, mask))
             first = torch.tensor([row["first"] for row in rows])[:, None]
@@ -54,16 +54,15 @@ class Collate:
 
 
 def by_trainer(job: Job) -> None:
-    rows = [row | {"length": len(row["ids"])} for row in job.rows]
     arguments = TrainingArguments(
         output_dir=str(job.work), per_device_train_batch_size=job.batch, max_steps=job.warmup + job.steps,
-        train_sampling_strategy="group_by_length" if job.style == "grouped" else "random", length_column_name="length",
+        train_sampling_strategy="group_by_length" if job.style == "grouped" else "random",
         remove_unused_columns=False, learning_rate=common.LEARNING_RATE, max_grad_norm=common.CLIP_NORM,
         lr_scheduler_type="constant", bf16=job.precision == "bf16", use_cpu=True, dataloader_num_workers=0,
         save_strategy="no", report_to="none", disable_tqdm=True, logging_strategy="no",
     )  # fmt: skip
     collate = Collate(job, Meter(job, *PACKAGES))
-    Trainer(make_model(job), arguments, data_collator=collate, train_dataset=rows).train()
+    Trainer(make_model(job), arguments, data_collator=collate, train_dataset=job.rows).train()
 
 
 def by_loop(job: Job) -> None:

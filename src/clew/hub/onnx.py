@@ -28,8 +28,8 @@ class PaddedEncoder(nn.Module):
         super().__init__()
         self.inner, self.config, self.embeddings = encoder, encoder.config, encoder.embeddings
 
-    def forward(self, batch: TextBatch) -> EncoderOutput:
-        return self.inner.read(batch, Padded(batch.mask))
+    def forward(self, batch: TextBatch, at: Tensor | None = None) -> EncoderOutput:
+        return self.inner.read(batch, Padded(batch.mask), at)
 
 
 class Graph(nn.Module):

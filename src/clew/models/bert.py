@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from clew.config import Choice
 from clew.data.batches import TextBatch
-from clew.nn.attention import MultiHeadAttention
+from clew.nn.attention import MultiHeadAttention, chosen
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
@@ -56,7 +56,10 @@ class BertConfig(Choice):
 
 @dataclass
 class EncoderOutput:
-    """What an encoder returns. hidden: (tokens, d_model), the last states of the real tokens; packing: their places."""
+    """What an encoder returns. hidden: (tokens, d_model), the last states of the real tokens; packing: their places.
+
+    Where an encoder was asked for some places, hidden is theirs, (n, d_model), and `first` and `mean` mean nothing.
+    """
 
     hidden: Tensor
     packing: Packing
@@ -98,8 +101,10 @@ class BertLayer(nn.Module):
         self.feedforward_norm = nn.LayerNorm(config.d_model, config.norm_eps)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, packing: Packing) -> Tensor:
-        x = self.attention_norm(self.dropout(self.attention.packed(x, packing), residual=x))
+    def forward(self, x: Tensor, packing: Packing, only: Tensor | None = None) -> Tensor:
+        """only: (n,) tokens whose states are wanted; then (n, d), and no work is done for others but to attend to."""
+        context = self.attention.packed(x, packing, only)
+        x = self.attention_norm(self.dropout(context, residual=chosen(x, only)))
         return self.feedforward_norm(self.dropout(self.feedforward(x), residual=x))
 
 
@@ -119,13 +124,16 @@ class Bert(nn.Module):
         self.layers = nn.ModuleList(BertLayer(config) for _ in range(config.n_layers))
         initialise(self, config.d_model)
 
-    def forward(self, batch: TextBatch) -> EncoderOutput:
-        return self.read(batch, Packing(batch.mask))
+    def forward(self, batch: TextBatch, at: Tensor | None = None) -> EncoderOutput:
+        """at: (n,) places among the batch · time ones; then hidden is (n, d_model), of these tokens alone."""
+        return self.read(batch, Packing(batch.mask), at)
 
-    def read(self, batch: TextBatch, packing: Packing) -> EncoderOutput:
+    def read(self, batch: TextBatch, packing: Packing, at: Tensor | None = None) -> EncoderOutput:
         x = self.embeddings(packing.pack(batch.text), packing.position, packing.pack(batch.segment))
-        for layer in self.layers:
-            x = layer(x, packing)
+        only = None if at is None else packing.token[at]
+        last = len(self.layers) - 1
+        for n, layer in enumerate(self.layers):
+            x = layer(x, packing, only if n == last else None)
         return EncoderOutput(x, packing)
 
 

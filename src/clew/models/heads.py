@@ -43,6 +43,12 @@ class MaskedLMHead(nn.Module):
         return self.norm(F.gelu(self.dense(hidden)))
 
 
+def first_places(batch: TextBatch) -> Tensor:
+    """(batch,) where [CLS] stands in each row, among the batch · time places."""
+    rows, time = batch.text.shape
+    return torch.arange(rows, device=batch.text.device) * time
+
+
 @dataclass
 class PretrainingOutput:
     """hidden: (n, d), of the tokens at `batch.at`, for the vocabulary; next: (batch, 2) logits, [1] = B follows."""
@@ -66,12 +72,12 @@ class Pretraining(nn.Module):
 
     def forward(self, batch: TextBatch) -> PretrainingOutput:
         """Only what was hidden, `batch.at`, goes on to the vocabulary."""
-        out = self.encoder(batch)
-        hidden = self.masked_lm(out.hidden[out.packing.token[batch.at]])
         if self.pooler is None or self.next_sentence is None:
-            return PretrainingOutput(hidden, None)
+            return PretrainingOutput(self.masked_lm(self.encoder(batch, batch.at).hidden), None)
+        hidden = self.encoder(batch, torch.cat([first_places(batch), batch.at])).hidden
+        first, rest = hidden.tensor_split([len(batch.text)])
         # In the published weights the first class is "B follows".
-        return PretrainingOutput(hidden, self.next_sentence(self.pooler(out.first)).flip(-1))
+        return PretrainingOutput(self.masked_lm(rest), self.next_sentence(self.pooler(first)).flip(-1))
 
     def vocabulary_table(self) -> tuple[Tensor, Tensor]:
         """Weight (V, d), tied to the token embeddings, and bias (V,) of the logits."""
@@ -98,7 +104,7 @@ class SequenceClassification(_Headed):
         super().__init__(encoder, n_outputs, pooled=True)
 
     def forward(self, batch: TextBatch) -> ClassifierOutput:
-        return ClassifierOutput(self.output(self.dropout(self.pooler(self.encoder(batch).first))))
+        return ClassifierOutput(self.output(self.dropout(self.pooler(self.encoder(batch, first_places(batch)).hidden))))
 
 
 class TokenClassification(_Headed):
@@ -108,8 +114,7 @@ class TokenClassification(_Headed):
         super().__init__(encoder, n_outputs, pooled=False)
 
     def forward(self, batch: TextBatch) -> ClassifierOutput:
-        out = self.encoder(batch)
-        return ClassifierOutput(self.output(self.dropout(out.hidden[out.packing.token[batch.at]])))
+        return ClassifierOutput(self.output(self.dropout(self.encoder(batch, batch.at).hidden)))
 
 
 class MultipleChoice(_Headed):
@@ -120,7 +125,9 @@ class MultipleChoice(_Headed):
         self.choices = n_outputs
 
     def forward(self, batch: TextBatch) -> ClassifierOutput:
-        scores = self.output(self.dropout(self.pooler(self.encoder(batch).first)))  # (batch · choices, 1)
+        scores = self.output(
+            self.dropout(self.pooler(self.encoder(batch, first_places(batch)).hidden))
+        )  # (batch · choices, 1)
         return ClassifierOutput(scores.view(-1, self.choices))
 
 

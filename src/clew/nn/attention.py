@@ -191,8 +191,10 @@ class MultiHeadAttention(nn.Module):
         weights = self.weights(weigh(q, k, mask, self.score))
         return dropout(weights, p, self.training) @ v
 
-    def packed(self, x: Tensor, packing: Packing) -> Tensor:
+    def packed(self, x: Tensor, packing: Packing, only: Tensor | None = None) -> Tensor:
         """Self-attention within each row of an unpadded batch: (tokens, d_model) -> (tokens, d_model).
+
+        only: (n,) tokens whose context is wanted; the result is theirs, (n, d_model).
 
         The three projections are one product. On the CPU each run of rows of one length is a dense batch; a GPU, an
         export and whoever listens get the padded batch with its mask.
@@ -202,13 +204,13 @@ class MultiHeadAttention(nn.Module):
         qkv = F.linear(x, weight, bias).unflatten(-1, (3, self.n_heads, self.d_head))
         if x.is_cuda or packing.padded or self.weights.heard:
             heads = self.attention(*qkv_of(packing.unpack(qkv)), packing.mask[:, None, None, :], False)
-            return self.output(packing.pack(heads.transpose(1, 2)).flatten(1))
+            return self.output(chosen(packing.pack(heads.transpose(1, 2)).flatten(1), only))
         blocks = qkv.split([rows * length for rows, length in packing.runs])
         out = [
             self.attention(*qkv_of(block.unflatten(0, run)), None, False).transpose(1, 2).flatten(0, 1)
             for block, run in zip(blocks, packing.runs, strict=True)
         ]  # each (rows · length, heads, d_head)
-        return self.output(torch.cat(out).flatten(1))
+        return self.output(chosen(torch.cat(out).flatten(1), only))
 
     def step(self, query: Tensor, past: KeyValues) -> Tensor:
         """Self-attention of one new position (B, 1, d_model) over the cached ones and itself."""
@@ -227,6 +229,11 @@ class MultiHeadAttention(nn.Module):
         q = self.query(query).view(key.shape[0], -1, self.n_heads, self.d_head).transpose(1, 2)  # (B, heads, beam, d)
         heads = self.attention(q, key, value, mask, False)
         return self.output(heads.transpose(1, 2).reshape(rows, 1, -1))
+
+
+def chosen(x: Tensor, only: Tensor | None) -> Tensor:
+    """These rows of x, or all."""
+    return x if only is None else x.index_select(0, only)
 
 
 def qkv_of(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
