@@ -64,7 +64,7 @@ class Peer:
 
 CLEW, HF, ENGINES = "encoder_clew", "encoder_huggingface", "encoder_engines"
 PEERS = {
-    "clew": Peer("clew", CLEW, "", tuple(JOBS)),
+    "clew": Peer("clew", CLEW, "", tuple(JOBS), ("fp32", "bf16", "int8")),
     "clew-random": Peer("clew, on the Trainer's batches", CLEW, "", PRETRAIN, style="random"),
     "trainer": Peer("HF Trainer", HF, "huggingface", (*PRETRAIN, "finetune")),
     "trainer-128": Peer("HF Trainer, padded to 128", HF, "huggingface", ("finetune",), ("fp32",), "128"),
@@ -304,7 +304,7 @@ def main() -> None:
         for name, python in pythons.items()
         if python and job in PEERS[name].jobs
         for precision in PEERS[name].precisions
-        if precision in args.precisions
+        if precision in args.precisions and (precision != "int8" or job in ENCODE)
     ]
     with tempfile.TemporaryDirectory() as name:
         about, mean_pair = prepare(Path(name), args.data, args)

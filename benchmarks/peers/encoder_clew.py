@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from clew.config import BudgetConfig
 from clew.data.batches import TextBatch, TextLoader, Texts
 from clew.data.masking import Masking
+from clew.decode.encoder import EncoderEngine
 from clew.hub.bert import config_from_hf, fill
 from clew.models.bert import BertConfig
 from clew.models.heads import with_head
@@ -96,7 +97,7 @@ def encode(job: Job) -> None:
     config = config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
     model = with_head("pretrain", config, job.vocab_size, 0, 0)
     fill(model, load_file(job.folder / "model.safetensors"), str(job.folder))
-    encoder = model.encoder.eval()
+    encoder = model.encoder.eval() if job.precision == "bf16" else EncoderEngine(model.encoder, job.precision)
 
     @torch.inference_mode()
     def vectors(lines: Ids) -> np.ndarray:

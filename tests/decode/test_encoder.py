@@ -1,0 +1,49 @@
+"""The encoder written out for reading, against the model itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clew.data.batches import TextBatch, Texts
+from clew.decode.encoder import EncoderEngine
+from clew.models.bert import Bert, BertConfig
+
+
+@pytest.fixture
+def model() -> Bert:
+    torch.manual_seed(0)
+    model = Bert(BertConfig(d_model=64, d_ff=128, n_heads=2, n_layers=3, max_length=16), 50)
+    for parameter in model.parameters():  # biases too, or one left out would not show
+        torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+@pytest.fixture
+def batch() -> TextBatch:
+    """Rows of several lengths, some of them alike, and second segments."""
+    ids = [[*range(5, 5 + n)] for n in (7, 1, 4, 7, 12, 4)]
+    return Texts(ids, [0] * 6, [3, 1, 2, 7, 5, 1]).batch(range(6), pad_id=0)
+
+
+def test_fp32_is_the_model(model: Bert, batch: TextBatch) -> None:
+    found = EncoderEngine(model)(batch)
+    expected = model.eval()(batch)
+    torch.testing.assert_close(found.hidden, expected.hidden, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.first, expected.first, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.mean, expected.mean, atol=1e-5, rtol=1e-5)
+    assert not found.hidden.requires_grad
+
+
+def test_int8_is_near_the_model(model: Bert, batch: TextBatch) -> None:
+    found, expected = EncoderEngine(model, "int8")(batch), model.eval()(batch)
+    assert torch.cosine_similarity(found.hidden, expected.hidden).min() > 0.99
+    assert not torch.equal(found.hidden, expected.hidden)
+
+
+def test_training_goes_on_beside_it(model: Bert, batch: TextBatch) -> None:
+    """Making an engine leaves the model in evaluation mode, as it says, with weights that still learn."""
+    EncoderEngine(model, "int8")
+    assert not model.training
+    model(batch).hidden.sum().backward()
+    assert all(parameter.requires_grad for parameter in model.parameters())
