@@ -43,6 +43,7 @@ docs: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/translation.py
 	$(BIN)/python benchmarks/word_vectors.py
+	$(BIN)/python benchmarks/encoders.py
 
 install: $(INSTALLED)
 
