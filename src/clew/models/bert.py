@@ -138,16 +138,16 @@ class Bert(nn.Module):
 
 
 def initialise(root: nn.Module, d_model: int) -> None:
-    """Weights from N(0, σ²) with σ = 0.02 √(768 / d_model), embeddings from N(0, 0.02²), biases 0, norms the identity.
+    """Weights and embeddings from N(0, σ²), σ = 0.02 √(768 / d_model), biases 0, norms the identity.
 
     At the base model's 768 this is the published 0.02; a narrow model with so small weights passes its tokens on
     unmixed, and takes long to learn to look around.
     """
+    std = 0.02 * math.sqrt(768 / d_model)
     for module in root.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=std)
         if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.02 * math.sqrt(768 / d_model))
             nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
-            if module.padding_idx is not None:
-                nn.init.zeros_(module.weight[module.padding_idx].detach())
+        elif isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            nn.init.zeros_(module.weight[module.padding_idx].detach())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
+from pydantic import Field
 
 from clew.config import Choice
 from clew.data.batches import TextBatch
@@ -13,13 +14,14 @@ from clew.objectives.loss import Loss
 
 class MaskedLMConfig(Choice):
     kind: str = "masked_lm"
+    next_sentence_weight: float = Field(1.0, ge=0)  # less in batches of few pairs, whose gradient is mostly noise
 
 
 class MaskedLM:
     """Σ over hidden tokens of -log P(token | the rest), counted per hidden token (Devlin et al. 2019, §3.1).
 
     Where the batch has `follows`, the mean cross-entropy of next-sentence prediction is added to the mean of these:
-    the loss is the paper's sum of two means. parts: `mlm` and `nsp`, those means.
+    with a weight of 1 the loss is the paper's sum of two means. parts: `mlm` and `nsp`, those means.
     """
 
     Config = MaskedLMConfig
@@ -33,5 +35,5 @@ class MaskedLM:
         parts = {"mlm": nll}
         if batch.follows is not None:
             nsp = F.cross_entropy(out.next.float(), batch.follows) * len(batch.label)
-            total, parts["nsp"] = total + nsp, nsp.detach()
+            total, parts["nsp"] = total + self.config.next_sentence_weight * nsp, nsp.detach()
         return Loss(total, len(batch.label), parts)
