@@ -23,7 +23,6 @@ from clew.tasks.reading import Reading
 from clew.text.framing import framed
 from clew.text.labelled import Labelled
 
-QUESTION = 64  # tokens of a question, at most
 CANDIDATES = 20  # first and last tokens that spans are made of, per window
 
 
@@ -37,14 +36,15 @@ class AnswerConfig(Choice):
     version: Literal["1.1", "2.0"] = "2.0"  # 1.1: there is always an answer
     threshold: float = 0.0  # of 2.0: no answer where score([CLS]) - score(best span) is above it
     max_length: int = Field(384, ge=16)  # tokens of question and context; longer ones are read in windows
+    max_question: int = Field(64, ge=4)  # tokens
     stride: int = Field(128, ge=1)  # tokens from one window to the next
     max_answer: int = Field(30, ge=1)  # tokens
     n_best: int = Field(5, ge=1)  # answers that a prediction names
 
     @model_validator(mode="after")
     def windows_meet(self) -> AnswerConfig:
-        if self.stride > self.max_length - QUESTION - 3:
-            raise ValueError(f"windows a stride of {self.stride} apart would leave out tokens: take a smaller one")
+        if self.stride > self.max_length - self.max_question - 3:
+            raise ValueError("windows that far apart would leave out tokens: lower stride or max_question")
         return self
 
 
@@ -105,7 +105,7 @@ class Answer(Reading):
         out = Windows([], [], [], part_of=[])
         assert out.first is not None
         for number, (question, (ids, offsets)) in enumerate(zip(questions, contexts, strict=True)):
-            question = question[:QUESTION]
+            question = question[: config.max_question]
             room = config.max_length - len(question) - 3
             out.cut += len(ids) > room
             for begin in range(0, max(1, len(ids) - room + config.stride), config.stride):
