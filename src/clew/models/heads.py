@@ -74,6 +74,7 @@ class Pretraining(nn.Module):
         """Only what was hidden, `batch.at`, goes on to the vocabulary."""
         if self.pooler is None or self.next_sentence is None:
             return PretrainingOutput(self.masked_lm(self.encoder(batch, batch.at).hidden), None)
+        assert batch.at is not None
         hidden = self.encoder(batch, torch.cat([first_places(batch), batch.at])).hidden
         first, rest = hidden.tensor_split([len(batch.text)])
         # In the published weights the first class is "B follows".
