@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from clew import cli
-from clew.config import DecodeConfig
+from clew.config import DecodeConfig, build
 from clew.recipe_file import load_recipe
 from clew.runs import Run
 from clew.runs.training import train
@@ -93,7 +94,7 @@ def test_it_learns_what_follows_and_fills_masks(pretrained: Path) -> None:
     first, second = answer.stdout.splitlines()
     assert first.startswith("anna drives a car") and second.startswith("dora eats a apple")
     found = json.loads(
-        clew("predict", pretrained / "run", "-", "--json", "--n-best", 3, text="[MASK] eats a [MASK]").stdout
+        clew("predict", pretrained / "run", "-", "--json", "--n-best", "3", text="[MASK] eats a [MASK]").stdout
     )
     assert len(found["n_best"]) == 3 and found["n_best"][0]["score"] >= found["n_best"][1]["score"]
     none = clew("predict", pretrained / "run", "-", text="nothing hidden")
@@ -140,75 +141,51 @@ def sentences(n: int) -> list[tuple[str, str]]:
     return [(rng.choice(WHO), rng.choice(list(DOES))) for _ in range(n)]
 
 
-def rows_of(kind: str) -> tuple[str, list[tuple[str, ...]], str, str]:
-    """header, rows, the task's settings and the objective of each task, all to be learned from a verb."""
-    some = sentences(60)
-    texts = [f"{who} {verb} a {DOES[verb]}" for who, verb in some]
-    if kind == "classify":
-        return (
-            "text label",
-            [(t, verb) for t, (_, verb) in zip(texts, some, strict=True)],
-            '{ kind = "classify", text = "text", label = "label", max_length = 40 }',
-            "classification",
-        )
-    if kind == "pair":
-        rows = [
-            (f"{who} {verb}", f"a {DOES[verb]}" if i % 2 else "a dog", str(i % 2)) for i, (who, verb) in enumerate(some)
-        ]
-        return (
-            "a b label",
-            rows,
-            '{ kind = "classify", text = "a", pair = "b", label = "label", metrics = ["f1", "matthews"], max_length = 40 }',
-            "classification",
-        )
-    if kind == "regress":
-        value = {verb: f"{i / 2}" for i, verb in enumerate(DOES)}
-        return (
-            "text score",
-            [(t, value[verb]) for t, (_, verb) in zip(texts, some, strict=True)],
-            '{ kind = "regress", text = "text", score = "score", max_length = 40 }',
-            "regression",
-        )
-    if kind == "tag":
-        return (
-            "words tags",
-            [(t, "B-PER I-ACT O B-THING") for t in texts],
-            '{ kind = "tag", spans = true, max_length = 40 }',
-            "classification",
-        )
-    if kind == "choose":
-        rows = []
-        for i, (who, verb) in enumerate(some):
-            things = list(DOES.values())
-            rows.append(
-                (
-                    f"{who} {verb} a",
-                    *things,
-                    "ABC"[things.index(DOES[verb])] if i % 2 else str(things.index(DOES[verb])),
-                )
-            )
-        return (
-            "q A B C right",
-            rows,
-            '{ kind = "choose", text = "q", choices = ["A", "B", "C"], label = "right", max_length = 40 }',
-            "classification",
-        )
-    rows = []
-    for i, (t, (who, verb)) in enumerate(zip(texts, some, strict=True)):
-        answers = [] if i % 3 == 0 else [{"text": DOES[verb], "answer_start": t.index(DOES[verb])}]
-        rows.append(
-            (
-                f"what {verb}" if answers else "who sleeps",
-                t,
-                json.dumps(answers),
-            )
-        )
-    return (
-        "question context answers",
-        rows,
-        '{ kind = "answer", max_length = 40, max_question = 10, stride = 8 }',
-        "span",
-    )
+SOME = sentences(60)
+TEXTS = [f"{who} {verb} a {DOES[verb]}" for who, verb in SOME]
+VERBS, THINGS = list(DOES), list(DOES.values())
+
+
+def answered(i: int) -> tuple[str, str, str]:
+    verb, text = SOME[i][1], TEXTS[i]
+    if i % 3 == 0:
+        return "who sleeps", text, "[]"
+    return f"what {verb}", text, json.dumps([{"text": DOES[verb], "answer_start": text.index(DOES[verb])}])
+
+
+def chosen(i: int) -> tuple[str, ...]:
+    who, verb = SOME[i]
+    right = VERBS.index(verb)
+    return f"{who} {verb} a", *THINGS, "ABC"[right] if i % 2 else str(right)
+
+
+# header, the row of each sentence, the task's settings, the objective: all to be learned from a verb.
+TASKS: dict[str, tuple[str, Callable[[int], tuple[str, ...]], str, str]] = {
+    "classify": ("text label", lambda i: (TEXTS[i], SOME[i][1]), 'kind = "classify", text = "text", label = "label"',
+                 "classification"),
+    "pair": ("a b label", lambda i: (" ".join(SOME[i]), f"a {DOES[SOME[i][1]]}" if i % 2 else "a dog", str(i % 2)),
+             'kind = "classify", text = "a", pair = "b", label = "label", metrics = ["f1", "matthews"]',
+             "classification"),
+    "regress": ("text score", lambda i: (TEXTS[i], str(VERBS.index(SOME[i][1]) / 2)),
+                'kind = "regress", text = "text", score = "score"', "regression"),
+    "tag": ("words tags", lambda i: (TEXTS[i], "B-PER I-ACT O B-THING"), 'kind = "tag", spans = true',
+            "classification"),
+    "choose": ("q A B C right", chosen, 'kind = "choose", text = "q", choices = ["A", "B", "C"], label = "right"',
+               "classification"),
+    "answer": ("question context answers", answered, 'kind = "answer", max_question = 10, stride = 8', "span"),
+}  # fmt: skip
+
+
+def recipe_of(kind: str, folder: Path, start: Path, epochs: int) -> Path:
+    """A recipe of that task in a folder, with its table."""
+    header, row, task, objective = TASKS[kind]
+    file = table(folder / "rows.tsv", header, [row(i) for i in range(len(SOME))])
+    text = BASE.format(
+        file=file, columns=json.dumps(header.split()), task=f"{{ {task}, max_length = 40 }}", objective=objective,
+        start=start, epochs=epochs,
+    )  # fmt: skip
+    (folder / "r.toml").write_text(text)
+    return folder / "r.toml"
 
 
 @pytest.mark.parametrize(("kind", "quality", "least"), [
@@ -218,13 +195,8 @@ def rows_of(kind: str) -> tuple[str, list[tuple[str, ...]], str, str]:
 def test_every_task_is_learned_predicted_and_kept(
     pretrained: Path, tmp_path: Path, kind: str, quality: str, least: float
 ) -> None:
-    header, rows, task, objective = rows_of(kind)
-    file = table(tmp_path / "rows.tsv", header, rows)
-    start = pretrained / "run"
-    (tmp_path / "r.toml").write_text(BASE.format(
-        file=file, columns=json.dumps(header.split()), task=task, objective=objective, start=start, epochs=25,
-    ))  # fmt: skip
-    result = clew("train", tmp_path / "r.toml", "--out", tmp_path / "run")
+    recipe = recipe_of(kind, tmp_path, pretrained / "run", epochs=25)
+    result = clew("train", recipe, "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     assert "tiny" not in result.output
     run = Run(tmp_path / "run")
@@ -239,28 +211,16 @@ def test_every_task_is_learned_predicted_and_kept(
     assert said.exit_code == 0 and len(said.stdout.splitlines()) == len(lines), said.output
 
 
-def run_rows(run: Run) -> object:
-    from clew.config import build
-
+def run_rows(run: Run) -> Any:
     return build("data", run.recipe.data).split("valid")
 
 
 def test_sizes_come_from_the_start_and_its_vocabulary_stays(pretrained: Path, tmp_path: Path) -> None:
-    header, rows, task, objective = rows_of("classify")
-    file = table(tmp_path / "rows.tsv", header, rows)
-    text = BASE.format(
-        file=file,
-        columns=json.dumps(header.split()),
-        task=task,
-        objective=objective,
-        start=pretrained / "run",
-        epochs=1,
-    )
-    (tmp_path / "r.toml").write_text(text)
-    result = clew("train", tmp_path / "r.toml", "--out", tmp_path / "run", "model.d_model=512")
+    recipe = recipe_of("classify", tmp_path, pretrained / "run", epochs=1)
+    result = clew("train", recipe, "--out", tmp_path / "run", "model.d_model=512")
     assert result.exit_code == 0, result.output
     old, new = Run(pretrained / "run"), Run(tmp_path / "run")
-    assert new.recipe.model.d_model == old.recipe.model.d_model == 32  # type: ignore[attr-defined]
+    assert new.recipe.model.d_model == old.recipe.model.d_model == 32
     assert new.tokenizers().tokenizer.inner.to_str() == old.tokenizers().inner.to_str()
     again = clew("train", tmp_path / "run", "--resume", "train.budget.epochs=2")
     assert again.exit_code == 0, again.output
