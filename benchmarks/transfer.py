@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--starts", default=",".join(STARTS), help="train only these now")
     parser.add_argument("--out", type=Path, default=Path("runs/transfer"))
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     rows = []
     for name in given.tasks.split(","):
         for seed in range(1, given.seeds + 1):  # the starts alternate, so that what else runs falls on both alike
