@@ -18,7 +18,8 @@ import sys
 from pathlib import Path
 from statistics import mean, stdev
 
-HERE = Path(__file__).resolve().parent.parent / "recipes"
+HOME = Path(__file__).resolve().parent.parent
+FOLDERS = {"glue": HOME / "src/clew/presets/glue", "reading": HOME / "recipes/reading"}
 TASKS = {
     "sst2": "glue/sst2", "cola": "glue/cola", "mrpc": "glue/mrpc", "stsb": "glue/stsb", "rte": "glue/rte",
     "qnli": "glue/qnli", "sick": "reading/sick", "snli": "reading/snli", "ud": "reading/ud",
@@ -61,7 +62,8 @@ def train(name: str, run: Path, start: str, seed: int, out: Path, settings: list
     if finished(out, name, start, seed):
         return
     begins = f"model.start={run}" if start == "pre-trained" else f"tokenizer.start={run}"
-    command = [sys.executable, "-m", "clew", "train", str(HERE / f"{TASKS[name]}.toml"), begins, f"seed={seed}"]
+    place, _, recipe = TASKS[name].partition("/")
+    command = [sys.executable, "-m", "clew", "train", str(FOLDERS[place] / f"{recipe}.toml"), begins, f"seed={seed}"]
     command += [*settings, "--out", str(target), *(["--resume"] if (target / "recipe.toml").is_file() else [])]
     subprocess.run(command, check=True, capture_output=True, text=True)
 

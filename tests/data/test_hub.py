@@ -70,3 +70,42 @@ def test_wrong_requests(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtra, match=r"clew\[data\]"):
         Hub(HubConfig(name=name, columns=COLUMNS)).split("train")
+
+
+def glue(tmp_path, **splits):
+    """A set like those of GLUE: numbered labels with names, test labels kept secret."""
+    label = datasets.ClassLabel(names=["not_duplicate", "duplicate"])
+    features = datasets.Features({"question1": datasets.Value("string"), "label": label})
+    tables = {
+        name: datasets.Dataset.from_dict({"question1": [f"{name} {i}" for i in range(len(labels))], "label": labels},
+                                         features=features)
+        for name, labels in splits.items()
+    }  # fmt: skip
+    datasets.DatasetDict(tables).save_to_disk(str(tmp_path / "glue"))
+    return str(tmp_path / "glue")
+
+
+PAIRS = {"text": "question1", "label": "label"}
+
+
+def test_labels_are_named_and_a_split_of_secret_labels_is_not_there(tmp_path):
+    name = glue(tmp_path, train=[0, 1, -1], validation=[1, 0], test=[-1, -1])
+    source = Hub(HubConfig(name=name, columns=PAIRS))
+    assert source.splits == ("train", "valid")
+    assert source.split("valid")["label"] == ["duplicate", "not_duplicate"]
+    assert source.split("train")["label"] == ["not_duplicate", "duplicate"]
+    assert source.split("train").report.skipped == {"with empty label": 1}
+    assert Hub(HubConfig(name=name, columns={"text": "question1"})).splits == ("train", "valid", "test")
+
+
+def test_splits_of_other_names(tmp_path):
+    name = glue(tmp_path, train=[0] * 40, validation_matched=[1], validation_mismatched=[0, 1])
+    splits = {"train": "train", "valid": "validation_matched", "odd": "validation_mismatched"}
+    source = Hub(HubConfig(name=name, columns=PAIRS, splits=splits))
+    assert source.splits == ("train", "valid", "odd")
+    assert (source.split("valid")["label"], len(source.split("odd"))) == (["duplicate"], 2)
+    held = Hub(HubConfig(name=name, columns=PAIRS, splits={"train": "train", "odd": "validation_mismatched"}))
+    assert held.splits == ("train", "valid", "odd")
+    assert [len(held.split(each)) for each in held.splits] == [38, 2, 2]
+    with pytest.raises(DataError, match=r"no split dev[\s\S]+there are: train, validation_matched"):
+        _ = Hub(HubConfig(name=name, columns=PAIRS, splits={"valid": "dev"})).splits

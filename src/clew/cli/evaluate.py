@@ -1,28 +1,50 @@
-"""`clew evaluate`: score a run on a split of its data, or on other files."""
+"""`clew evaluate`: score a run on a split of its data, or on other files; an encoder on the tasks of a suite."""
 
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from clew.errors import ClewError, RecipeError
+
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE…", help="Settings to change: decode.beam=1, data.…")
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE…", help="Settings: decode.beam=1, data.…; with --suite any, TASK.KEY=… too."),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Which split; test by default, valid where there is no test.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
+    suite: Annotated[
+        str | None, typer.Option(help="Fine-tune this encoder on every task of a suite: glue. Run it again to go on.")
+    ] = None,
+    tasks: Annotated[str | None, typer.Option(metavar="A,B,…", help="Of the suite, only these.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Of the suite: trainings of each task.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Of the suite: trainings side by side.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Of the suite: its folder; RUN/SUITE by default.")
+    ] = None,
 ) -> None:
     """Score a run on a split of its data: every metric of its task, with 95% intervals and signatures."""
+    if suite is not None:
+        if split is not None:
+            raise RecipeError("a suite measures the splits of its tasks", where="--split", fix="leave it out")
+        names = [task.strip() for task in tasks.split(",")] if tasks else []
+        _suite(suite, run, names, overrides or [], seeds, jobs, out, as_json)
+        return
+    if tasks or out or seeds > 1 or jobs > 1:
+        raise RecipeError("--tasks, --seeds, --jobs and --out are about a suite", where="command line",
+                          fix="add --suite glue")  # fmt: skip
     from clew.cli.train import score
     from clew.config import build
-    from clew.errors import RecipeError
     from clew.recipe_file import load_recipe
     from clew.runs import Run
     from clew.runs.folder import device_of
@@ -57,3 +79,28 @@ def evaluate(
                 else f"{figure:.4g}"
             )
         )
+
+
+def _suite(
+    name: str, run: Path, tasks: list[str], settings: list[str], seeds: int, jobs: int, out: Path | None, as_json: bool
+) -> None:
+    """Fine-tune on each task, print the table; exit code 1 where a training failed."""
+    from clew.cli.compare import show
+    from clew.study.compare import compare
+    from clew.study.suite import make_suite, report, write_report
+
+    folder = out or (run / name if run.is_dir() else Path("runs") / f"{name}-{run.name}")
+    command = shlex.join(["clew", *sys.argv[1:]])
+    plan, left_out = make_suite(
+        name, str(run), folder, tasks=tasks, overrides=settings, seeds=seeds, command=command
+    )  # fmt: skip
+    for task, why in left_out.items():
+        typer.echo(f"{task} is left out: {why}", err=True)
+    failed = show(plan, compare(plan, jobs=jobs))
+    view = report(name, str(run), plan, left_out)
+    text = write_report(view, folder)
+    if not view["tasks"]:
+        raise ClewError("every training failed", where=str(folder), fix="mend what is said above, and run it again")
+    typer.echo(json.dumps(view, ensure_ascii=False) if as_json else f"{text}\ntable: {folder / 'report.md'}")
+    if failed:
+        raise typer.Exit(1)

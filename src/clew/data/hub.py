@@ -18,17 +18,24 @@ NAMES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val"), "t
 
 
 class HubConfig(SourceConfig):
-    """`name` as `datasets.load_dataset` takes it; `columns` maps our names to theirs, as in {de = "translation.de"}."""
+    """`name` as `datasets.load_dataset` takes it; `columns` maps our names to theirs, as in {de = "translation.de"}.
+
+    `splits` does so for splits, as in {valid = "validation_matched"}; without it, those with usual names are taken.
+    """
 
     kind: str = "hub"
     name: str
     subset: str | None = None
     revision: str | None = None
     columns: dict[str, str] = Field(min_length=1)
+    splits: dict[str, str] = Field(default_factory=dict)
 
 
 class Hub(Source):
-    """Rows from a hub data set; needs the extra "data". A local folder as `name` needs no network."""
+    """Rows from a hub data set; needs the extra "data". A local folder as `name` needs no network.
+
+    Numbered labels become their names. A split whose labels are secret (-1, as in GLUE's test splits) is not there.
+    """
 
     Config = HubConfig
 
@@ -57,10 +64,24 @@ class Hub(Source):
 
     @cached_property
     def _theirs(self) -> dict[str, str]:
-        """Our split name → theirs, for the splits that the set has."""
-        return {
-            ours: next(n for n in known if n in self._set) for ours, known in NAMES.items() if {*known} & {*self._set}
-        }
+        """Our split name → theirs, for the splits that the set has. Raises DataError where `splits` names another."""
+        if absent := [theirs for theirs in self.config.splits.values() if theirs not in self._set]:
+            raise DataError(
+                f"there is no split {', '.join(absent)}", where=f'data.splits of "{self.config.name}"',
+                fix=f"there are: {', '.join(self._set)}",
+            )  # fmt: skip
+        usual = {ours: next((n for n in known if n in self._set), "") for ours, known in NAMES.items()}
+        chosen = self.config.splits or {ours: theirs for ours, theirs in usual.items() if theirs}
+        return {ours: theirs for ours, theirs in chosen.items() if not self._secret(theirs)}
+
+    def _labels(self, theirs: str) -> dict[str, list[str]]:
+        """The columns of numbered labels among those wanted, and the names of their labels."""
+        features = self._set[theirs].features.items()
+        return {c: f.names for c, f in features if c in self.config.columns.values() and hasattr(f, "int2str")}
+
+    def _secret(self, theirs: str) -> bool:
+        table = self._set[theirs]
+        return bool(len(table)) and any(table[0][column] == -1 for column in self._labels(theirs))
 
     def _given(self) -> tuple[str, ...]:
         if not self._theirs:
@@ -88,10 +109,13 @@ class Hub(Source):
         where = f"{config.name}/{theirs}"
         if len(table):
             require(table[0], config.columns.values(), where)
+        labels = self._labels(theirs)
         tops = {c if c in table.column_names else c.split(".")[0] for c in config.columns.values()}
 
         def records() -> Iterator[Record]:
             for i, row in enumerate(table.select_columns(sorted(tops))):
+                for column, names in labels.items():
+                    row[column] = names[row[column]] if row[column] not in (None, -1) else None
                 yield Record(f"{where} row {i + 1}", [lookup(row, column) for column in config.columns.values()])
 
         return collect(

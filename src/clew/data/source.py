@@ -55,7 +55,8 @@ class Source(ABC):
     @property
     def splits(self) -> tuple[str, ...]:
         given = self._given()
-        return tuple(name for name in SPLITS if name in given or (name == "valid" and self._holds_out))
+        usual = [name for name in SPLITS if name in given or (name == "valid" and self._holds_out)]
+        return (*usual, *(name for name in given if name not in SPLITS))
 
     def split(self, name: str) -> Rows:
         """The rows of one split, read once; DataError where the data is wrong or there is no such split."""
@@ -64,7 +65,7 @@ class Source(ABC):
                 f'there is no "{name}" split', where="data", fix=f"there are: {', '.join(self.splits) or 'none'}"
             )
         if name not in self._rows:
-            if self._holds_out and name != "test":
+            if self._holds_out and name in ("train", "valid"):
                 parts = hold_out(self._read("train"), self.config.hold_out, self.config.seed)
                 self._rows["train"], self._rows["valid"] = parts
             else:
