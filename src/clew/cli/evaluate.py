@@ -33,7 +33,10 @@ def evaluate(
         Path | None, typer.Option("--out", "-o", help="Of the suite: its folder; RUN/SUITE by default.")
     ] = None,
 ) -> None:
-    """Score a run on a split of its data: every metric of its task, with 95% intervals and signatures."""
+    """Score a run on a split of its data: every metric of its task, with 95% intervals and signatures.
+
+    `--suite glue`: fine-tune this encoder on each of its tasks, a run each, and print the table.
+    """
     if suite is not None:
         if split is not None:
             raise RecipeError("a suite measures the splits of its tasks", where="--split", fix="leave it out")
