@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import tempfile
+import zlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -77,7 +80,7 @@ def cache() -> Path:
 def write(folder: Path, paths: list[Path], tokenizer: Tokenizer, by_line: bool, progress: Progress | None) -> None:
     """Encode in one pass; only the places of sentences and documents are held in memory, 8 bytes each."""
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
-    starts, documents = [0], [0]
+    starts, documents = array("q", [0]), array("q", [0])
     with (folder / "ids").open("wb") as out:
         stream = pieces(paths, by_line, progress)
         while chunk := list(islice(stream, LINES_AT_ONCE)):
@@ -101,13 +104,21 @@ def write(folder: Path, paths: list[Path], tokenizer: Tokenizer, by_line: bool, 
     np.save(folder / "documents.npy", np.array(documents, dtype=np.int64))
 
 
+def whole(stream: Iterable[bytes], path: Path) -> Iterator[bytes]:
+    """Its lines. Raises DataError where a compressed file is damaged."""
+    try:
+        yield from stream
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise DataError(f"cannot read on: {error or 'the file ends too early'}", where=str(path)) from error
+
+
 def pieces(paths: Iterable[Path], by_line: bool, progress: Progress | None = None) -> Iterator[str]:
     """The sentences of the files one by one, "" where a document ends. Raises DataError for bytes that are no UTF-8."""
     paths = list(paths)
     total, before = sum(path.stat().st_size for path in paths), 0
     for path in paths:
         with path.open("rb") as raw, OPENERS.get(path.suffix, lambda file, mode: file)(raw, "rb") as stream:
-            for number, line in enumerate(stream, start=1):
+            for number, line in enumerate(whole(stream, path), start=1):
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 except UnicodeDecodeError as error:
