@@ -90,6 +90,13 @@ def test_bad_text_is_explained(tmp_path: Path, tokenizer: Tokenizer, cache: Path
     assert [*pieces([tmp_path / "empty.txt"], False)] == ["", "", ""]
 
 
+def test_a_damaged_file_is_explained(tmp_path: Path) -> None:
+    whole = gzip.compress(TEXT.encode() * 100)
+    (tmp_path / "a.txt.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="cannot read on"):
+        list(pieces([tmp_path / "a.txt.gz"], False))
+
+
 def test_every_sentence_comes_up_and_pairs_are_what_they_say() -> None:
     documents = synthetic()
     document_of = np.repeat(np.arange(len(documents)), np.diff(documents.sentences[documents.documents]))
@@ -113,6 +120,22 @@ def test_without_pairs_the_whole_text_is_read() -> None:
     spans = plan(documents, range(len(documents)), Frame(2, 3, 0, 64), False, np.random.default_rng(1))
     assert all(b == b_end == follows == 0 and 0 < a_end - a <= 62 for a, a_end, b, b_end, follows in spans)
     assert len({a for a, *_ in spans}) == len(spans)
+
+
+def test_a_sentence_longer_than_an_example_is_read_to_its_end() -> None:
+    documents = Documents(np.arange(1000), np.array([0, 3, 1000]), np.array([0, 1, 2]))
+    spans = plan(documents, range(2), Frame(2, 3, 0, 64), False, np.random.default_rng(1))
+    assert {i for a, end, *_ in spans for i in range(a, end)} == {*range(1000)}
+    assert all(0 < end - a <= 62 for a, end, *_ in spans)
+
+
+@pytest.mark.parametrize("n_sentences", [1, 2, 5])
+def test_a_document_alone_in_its_shard_meets_those_of_others(n_sentences: int) -> None:
+    starts = np.arange(0, 10 * (n_sentences + 3), 10)
+    documents = Documents(np.arange(starts[-1]), starts, np.array([0, n_sentences, n_sentences + 2]))
+    spans = plan(documents, range(1), Frame(2, 3, 0, 64), True, np.random.default_rng(1))
+    ends = 10 * n_sentences
+    assert spans and all((b < ends) == bool(follows) for *_, b, _, follows in spans)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +194,7 @@ def test_static_masks_come_again_and_dynamic_ones_do_not() -> None:
     def epochs(**settings: object) -> list[list[torch.Tensor]]:
         found, out = loader(synthetic(8), **settings), []  # type: ignore[var-annotated]
         for batch in found:
-            out.append((found.epoch if found.epochs_done % 1 else found.epoch, batch.text))
+            out.append((found.epoch, batch.text))
             if found.epochs_done >= 3:
                 break
         return [[text for epoch, text in out if epoch == which] for which in range(3)]

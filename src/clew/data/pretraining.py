@@ -120,10 +120,12 @@ def plan(
     """The examples of one epoch of some documents, as places in `ids`: A's start and end, B's, and 1 where B follows A.
 
     Without a second text B is (0, 0). Sentences are gathered until the example is full or the document ends; those that
-    gave way to another document's come up again in the next example.
+    gave way to another document's come up again in the next example. What does not fit of the last is left out; of a
+    pair the longer text is cut. A sentence longer than an example makes several where there is no second text.
     """
     found = []
     starts, order = documents.sentences, rng.permutation(np.asarray(which))
+    others = order if len(order) > 1 else np.arange(len(documents))  # a long document may fill a shard
     for document in order:
         first, end = (int(i) for i in documents.documents[document : document + 2])
         while first < end:
@@ -133,18 +135,19 @@ def plan(
             # The sentence with which the example is full, or the document's last.
             last = min(int(np.searchsorted(starts, starts[first] + room)), end)
             if not next_sentence:
-                begin = int(starts[first])
-                found.append((begin, min(int(starts[last]), begin + room), 0, 0, 0))
+                begin, stop = int(starts[first]), int(starts[last])
+                stop = stop if last - first == 1 else min(stop, begin + room)
+                found += [(at, min(at + room, stop), 0, 0, 0) for at in range(begin, stop, room)]
                 first = last
                 continue
             middle = first + 1 if last - first < 2 else first + int(rng.integers(1, last - first))
-            follows = last - first > 1 and (len(order) == 1 or rng.random() < 0.5)
+            follows = last - first > 1 and (len(others) == 1 or rng.random() < 0.5)
             a = int(starts[first]), int(starts[middle])
             if follows:
                 b = int(starts[middle]), int(starts[last])
                 first = last
             else:
-                b = elsewhere(documents, order, document, max(1, room - (a[1] - a[0])), rng)
+                b = elsewhere(documents, others, document, max(1, room - (a[1] - a[0])), rng)
                 first = middle
             found.append((*fit(a, b, room, rng), int(follows)))
     return found
