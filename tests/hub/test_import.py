@@ -96,6 +96,13 @@ def test_one_output_is_a_regression(tmp_path: Path, vocabulary: Tokenizer) -> No
     assert json.loads((run.path / "config.json").read_text())["problem_type"] == "regression"
 
 
+def test_a_classifier_of_many_labels_is_refused(tmp_path: Path, vocabulary: Tokenizer) -> None:
+    checkpoint(tmp_path / "hf", vocabulary, "BertForSequenceClassification", num_labels=3,
+               problem_type="multi_label_classification")  # fmt: skip
+    with pytest.raises(ClewError, match="any number of labels"):
+        import_checkpoint(tmp_path / "hf", tmp_path / "run")
+
+
 def test_tags_as_the_pipeline_gives_them(tmp_path: Path, vocabulary: Tokenizer) -> None:
     checkpoint(tmp_path / "theirs", vocabulary, "BertForTokenClassification", num_labels=5)
     run = import_checkpoint(str(tmp_path / "theirs"), tmp_path / "run")

@@ -70,12 +70,17 @@ def belongs(name: str, architecture: str) -> bool:
 def recipe_of(found: Checkpoint, name: str, overrides: Sequence[str]) -> Recipe:
     """The recipe of a run that was trained elsewhere: its task and sizes; the rest as `overrides` say, or by default.
 
-    Raises RunError for an encoder without a head, which is no run but what one starts from.
+    Raises RunError for an encoder without a head, which is no run but what one starts from, and for one of many labels.
     """
     kind = found.architecture
     if kind not in TASKS:
         raise RunError(
             "this is an encoder without a head: no task can use it as it is", where=name,
+            fix=f'train one that starts from it: model.start = "{name}" in a recipe',
+        )  # fmt: skip
+    if found.settings.get("problem_type") == "multi_label_classification":
+        raise RunError(
+            "this classifier gives a text any number of labels, and clew's gives it one", where=name,
             fix=f'train one that starts from it: model.start = "{name}" in a recipe',
         )  # fmt: skip
     scores = kind == "BertForSequenceClassification" and len(found.labels) == 1
