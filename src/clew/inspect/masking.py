@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from clew.data.batches import TextBatch
 from clew.text.tokenizer import Tokenizer
@@ -15,10 +16,7 @@ class Asked:
     place: int
     read: str
     true: str
-
-    @property
-    def case(self) -> str:
-        return "kept" if self.read == self.true else "hidden" if self.read.startswith(("[", "<")) else "swapped"
+    case: Literal["hidden", "swapped", "kept"]
 
 
 @dataclass(frozen=True)
@@ -45,5 +43,11 @@ def explain(batch: TextBatch, tokenizer: Tokenizer, row: int = 0) -> Example:
     texts = [[t for t, s in zip(true, segment, strict=True) if s == which] for which in sorted({*segment})]
     return Example(
         texts, None if batch.follows is None else bool(batch.follows[row]), read,
-        [Asked(place, read[place], true[place]) for place in places],
+        [Asked(place, read[place], true[place], case(read[place], true[place], tokenizer)) for place in places],
     )  # fmt: skip
+
+
+def case(read: str, true: str, tokenizer: Tokenizer) -> Literal["hidden", "swapped", "kept"]:
+    if read == tokenizer.specials.mask:
+        return "hidden"
+    return "kept" if read == true else "swapped"
