@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -45,7 +46,10 @@ class Regress(PairReading):
     def numbers(self, rows: Rows) -> list[float]:
         """The scores. Raises DataError where one is no number."""
         try:
-            return [float(score) for score in self.references(rows)]
+            numbers = [float(score) for score in self.references(rows)]
+            if not all(map(math.isfinite, numbers)):
+                raise ValueError("it is infinite, or nan")
+            return numbers
         except ValueError as error:
             raise DataError(
                 f"a score is no number: {error}", where=f"{rows.report.source}, column {self.config.score}",
