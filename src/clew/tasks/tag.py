@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -67,13 +68,11 @@ class Tag(Reading):
         assert texts.first is not None and texts.at is not None
         for number, (ids, word) in enumerate(tokenizer.encode_words([line.split() for line in lines])):
             starts = [i for i in range(len(ids)) if i == 0 or word[i] != word[i - 1]]
-            begin = 0
-            while begin < len(starts):
-                fits = [n for n in range(begin + 1, len(starts)) if starts[n] - starts[begin] <= room]
-                end = len(starts) if len(ids) - starts[begin] <= room else max(fits, default=begin + 1)
-                piece = ids[starts[begin] : starts[end] if end < len(starts) else len(ids)][:room]
-                texts.cut += begin == 0 and end < len(starts)
-                row, n = framed(tokenizer, piece, None)
+            starts, n_words, begin = [*starts, len(ids)], len(starts), 0
+            while begin < n_words:
+                end = max(begin + 1, bisect_right(starts, starts[begin] + room) - 1)  # as many words as fit, or one
+                texts.cut += begin == 0 and end < n_words
+                row, n = framed(tokenizer, ids[starts[begin] : starts[end]][:room], None)
                 texts.text.append(row)
                 texts.first.append(n)
                 texts.at.append([1 + starts[i] - starts[begin] for i in range(begin, end)])
@@ -85,16 +84,17 @@ class Tag(Reading):
     def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
         texts = self.encode(self.inputs(rows), tokenizers)
         tags = [[tokenizers.index[tag] for tag in line.split()] for line in self.references(rows)]
+        for words, given in zip(self.inputs(rows), tags, strict=True):
+            if len(words.split()) != len(given):
+                raise DataError(
+                    f"{len(given)} tags for {len(words.split())} words: {words[:60]}", where=rows.report.source,
+                    fix="give one tag for each word, with spaces in between",
+                )  # fmt: skip
         taken = [0] * len(tags)
         for part, number in enumerate(texts.part_of):
             n = len(texts.label[part])
             texts.label[part] = tags[number][taken[number] : taken[number] + n]
             taken[number] += n
-            if len(texts.label[part]) != n:
-                raise DataError(
-                    f"a sentence has fewer tags than words: {self.inputs(rows)[number][:60]}",
-                    where=rows.report.source, fix="give one tag for each word, with spaces in between",
-                )  # fmt: skip
         return texts
 
     def outputs(self, out: Any, texts: Texts, rows: Sequence[int]) -> Sequence[Any]:
