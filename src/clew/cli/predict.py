@@ -52,6 +52,8 @@ def predict(
         else:
             for hypothesis, score in best:
                 typer.echo(f"{number}\t{score:.4f}\t{hypothesis}")
+    if n := getattr(task, "n_shortened", 0):
+        typer.echo(f"{n:,} {task.items}{'s were' if n > 1 else ' was'} {task.shortened}", err=True)
 
 
 def settings(decode: Any, n_best: int, changes: dict[str, Any]) -> Any:

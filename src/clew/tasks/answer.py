@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from clew.errors import DataError
 from clew.metrics.answers import answered, best_threshold, squad
 from clew.metrics.bootstrap import Score
 from clew.tasks.examples import Prediction
-from clew.tasks.reading import Reading
+from clew.tasks.reading import Reading, tabbed
 from clew.text.framing import framed
 from clew.text.labelled import Labelled
 
@@ -73,13 +74,12 @@ class Answer(Reading):
 
     def inputs(self, rows: Rows) -> list[str]:
         """question TAB context, any white space within them as a space."""
-        pairs = zip(self.column(rows, "question"), self.column(rows, "context"), strict=True)
-        return ["\t".join(text.translate(SPACES) for text in pair) for pair in pairs]
+        return tabbed(self.column(rows, "question"), self.column(rows, "context"))
 
     def golds(self, rows: Rows) -> list[list[dict[str, Any]]]:
         """The answers of each question. Raises DataError where they are not written as SQuAD's."""
         try:
-            found = [json.loads(text) for text in self.column(rows, "answers")]
+            found = [listed(json.loads(text)) for text in self.column(rows, "answers")]
             return [[{"text": str(a["text"]), "start": int(a["answer_start"])} for a in answers] for answers in found]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -118,12 +118,16 @@ class Answer(Reading):
         return out
 
     def labelled(self, rows: Rows, tokenizers: Labelled) -> Windows:
-        """The first gold answer's place in each window; [CLS] where the window does not hold it whole."""
+        """The first gold answer's place in each window; [CLS] where the window does not hold it whole.
+
+        Raises DataError where an answer does not stand in its context.
+        """
         texts, golds = self.encode(self.inputs(rows), tokenizers), self.golds(rows)
+        contexts = self.column(rows, "context")
         for window, number in enumerate(texts.part_of):
             if golds[number]:
-                start = golds[number][0]["start"]
-                texts.label[window] = place(texts.offsets[window], start, start + len(golds[number][0]["text"]))
+                start, end = nearest(golds[number][0], contexts[number], rows.report.source)
+                texts.label[window] = place(texts.offsets[window], start, end)
         return texts
 
     def outputs(self, out: Any, texts: Texts, rows: Sequence[int]) -> Sequence[Any]:
@@ -193,7 +197,28 @@ class Answer(Reading):
         return out
 
 
-SPACES = str.maketrans("\t\r\n", "   ")  # as many characters: the places of answers stay
+def listed(answers: Any) -> Any:
+    """Answers one by one; the hub's form, {"text": […], "answer_start": […]}, has them side by side."""
+    if not isinstance(answers, dict):
+        return answers
+    pairs = zip(answers["text"], answers["answer_start"], strict=True)
+    return [{"text": text, "answer_start": start} for text, start in pairs]
+
+
+def nearest(answer: dict[str, Any], context: str, where: str) -> tuple[int, int]:
+    """The characters of an answer, [start, end): where its text stands nearest to the stated place.
+
+    They may be apart a little, for readers strip what they read. Raises DataError where it stands nowhere.
+    """
+    text = answer["text"].strip()
+    starts = [found.start() for found in re.finditer(re.escape(text), context)]
+    if not text or not starts:
+        raise DataError(
+            f'the answer "{text[:60]}" does not stand in its context "{context[:60]}"', where=where,
+            fix="answers are pieces of the context, to the letter",
+        )  # fmt: skip
+    start = min(starts, key=lambda at: abs(at - answer["start"]))
+    return start, start + len(text)
 
 
 def place(window: tuple[int, list[tuple[int, int]]], start: int, end: int) -> tuple[int, int]:

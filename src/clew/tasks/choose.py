@@ -15,7 +15,7 @@ from clew.metrics.bootstrap import Score
 from clew.metrics.classification import accuracy
 from clew.tasks.classify import choice, negative_log_likelihood
 from clew.tasks.examples import Prediction
-from clew.tasks.reading import Reading, named
+from clew.tasks.reading import Reading, named, tabbed
 from clew.text.framing import frame
 from clew.text.labelled import Labelled
 
@@ -41,16 +41,16 @@ class Choose(Reading):
 
     def inputs(self, rows: Rows) -> list[str]:
         choices = [named(rows, name, "task.choices") for name in self.config.choices]
-        return ["\t".join(parts) for parts in zip(self.column(rows, "text"), *choices, strict=True)]
+        return tabbed(self.column(rows, "text"), *choices)
 
     def references(self, rows: Rows) -> list[str]:
         """The names of the right choices. Raises DataError where a label is none of them."""
         names = {name: name for name in self.config.choices}
         names |= {str(i): name for i, name in enumerate(self.config.choices) if str(i) not in names}
         labels = self.column(rows, "label")
-        if wrong := next((label for label in labels if label not in names), None):
+        if wrong := [label for label in labels if label not in names]:
             raise DataError(
-                f'the label "{wrong}" is no choice', where=f"{rows.report.source}, column {self.config.label}",
+                f'the label "{wrong[0]}" is no choice', where=f"{rows.report.source}, column {self.config.label}",
                 fix=f"labels are the columns' names ({', '.join(self.config.choices)}) or numbers from 0",
             )  # fmt: skip
         return [names[label] for label in labels]
@@ -72,7 +72,7 @@ class Choose(Reading):
             first += [text] * n
             second += choices
         found = frame(tokenizers.tokenizer, first, second, self.config.max_length)
-        return Texts(found.ids, [0] * len(lines), found.first, choices=n, cut=found.cut)
+        return Texts(found.ids, [0] * len(lines), found.first, choices=n, cut=len({i // n for i in found.cut}))
 
     def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
         texts = self.encode(self.inputs(rows), tokenizers)

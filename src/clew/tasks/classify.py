@@ -17,7 +17,7 @@ from clew.metrics.bootstrap import Score
 from clew.metrics.classification import accuracy, binary_f1, macro_f1
 from clew.metrics.correlation import matthews
 from clew.tasks.examples import Prediction
-from clew.tasks.reading import Reading
+from clew.tasks.reading import Reading, tabbed
 from clew.text.framing import frame
 from clew.text.labelled import Labelled
 
@@ -54,7 +54,7 @@ class PairReading(Reading):
         texts = self.column(rows, "text")
         if not self.config.pair:
             return texts
-        return [f"{a}\t{b}" for a, b in zip(texts, self.column(rows, "pair"), strict=True)]
+        return tabbed(texts, self.column(rows, "pair"))
 
     def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Texts:
         """Frame each text or pair. Raises DataError for a line without its second text."""
@@ -66,7 +66,7 @@ class PairReading(Reading):
                     raise DataError("two texts were expected", where=line[:80], fix="put a tab between them")
             first, second = [a for a, _, _ in parts], [b for _, _, b in parts]
         found = frame(tokenizers.tokenizer, first, second, self.config.max_length)
-        return Texts(found.ids, [0] * len(found.ids), found.first, cut=found.cut)
+        return Texts(found.ids, [0] * len(found.ids), found.first, cut=len(found.cut))
 
 
 class Classify(PairReading):

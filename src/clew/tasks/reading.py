@@ -24,6 +24,7 @@ Model = Any
 """An encoder under a head of `clew.models.heads`, or a model that is its own head: Python has no type for all."""
 
 CHUNK = 64  # batches of texts in memory at a time
+SPACES = str.maketrans("\t\r\n", "   ")  # as many characters: places in a text stay
 
 
 class Reading(ABC):
@@ -36,6 +37,7 @@ class Reading(ABC):
 
     def __init__(self, config: Any) -> None:
         self.config = config
+        self.n_shortened = 0  # of the examples that were last predicted
 
     # What a task says.
 
@@ -127,12 +129,7 @@ class Reading(ABC):
 
     def model(self, config: Choice, tokenizers: Labelled) -> Model:
         """The model under the task's head. Raises RecipeError where texts may be longer than it has positions."""
-        positions = getattr(config, "max_length", self.config.max_length)
-        if self.config.max_length > positions:
-            raise RecipeError(
-                f"texts of {self.config.max_length} tokens do not fit a model of {positions} positions",
-                where="task.max_length", fix=f"set it to {positions} or less",
-            )  # fmt: skip
+        check_positions(config, self.config.max_length)
         tokenizer = tokenizers.tokenizer
         return with_head(self.head, config, len(tokenizer), self.n_outputs(tokenizers), tokenizer.pad_id)
 
@@ -143,15 +140,17 @@ class Reading(ABC):
     ) -> Iterator[Prediction]:
         """The answer to each line with its probability, in order; other answers by falling probability besides.
 
-        Any number of lines, 64 batches in memory at a time. Raises RecipeError for a lower precision than fp32.
+        Any number of lines, 64 batches in memory at a time; how many were shortened is counted. Raises RecipeError for
+        a lower precision than fp32.
         """
         if decode.precision != "fp32":
             raise RecipeError(
                 f"this task predicts in fp32, not in {decode.precision}", where="decode.precision", fix="leave it out"
             )
-        stream = iter(texts)
+        stream, self.n_shortened = iter(texts), 0
         while chunk := list(islice(stream, CHUNK * decode.batch_size)):
             encoded = self.encode(chunk, tokenizers)
+            self.n_shortened += encoded.cut
             outputs = self.read(model, encoded, tokenizers.tokenizer.pad_id, decode.batch_size)
             yield from self.predictions(chunk, encoded, outputs, tokenizers)
 
@@ -213,11 +212,27 @@ class Reading(ABC):
         seconds = process_time() - begin
         return {
             "sentences": len(rows),
+            "shortened": self.n_shortened,
             **{name: score.as_dict() for name, score in self.figures(predictions, rows).items()},
             **self.loss(predictions, rows),
             "decode_sentences_per_cpu_second": len(rows) / seconds,
             "outputs": [prediction.text for prediction in predictions],
         }
+
+
+def check_positions(config: Choice, max_length: int) -> None:
+    """Raises RecipeError where texts may be longer than the model has positions."""
+    positions = getattr(config, "max_length", max_length)
+    if max_length > positions:
+        raise RecipeError(
+            f"texts of {max_length} tokens do not fit a model of {positions} positions",
+            where="task.max_length", fix=f"set it to {positions} or less",
+        )  # fmt: skip
+
+
+def tabbed(*columns: Sequence[str]) -> list[str]:
+    """The texts of each row on one line with tabs in between; tabs and line ends within a text become spaces."""
+    return ["\t".join(text.translate(SPACES) for text in texts) for texts in zip(*columns, strict=True)]
 
 
 def named(rows: Rows, name: str, where: str) -> list[str]:

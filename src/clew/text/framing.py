@@ -10,11 +10,11 @@ from clew.text.tokenizer import Tokenizer
 
 @dataclass
 class Framed:
-    """ids of each text (or pair); first: how many are the first text's, frame included; cut: texts cut short."""
+    """ids of each text (or pair); first: how many are the first text's, frame included; cut: which were cut short."""
 
     ids: list[list[int]]
     first: list[int]
-    cut: int = 0
+    cut: list[int]
 
 
 def framed(tokenizer: Tokenizer, first: list[int], second: list[int] | None) -> tuple[list[int], int]:
@@ -29,13 +29,14 @@ def frame(tokenizer: Tokenizer, first: Sequence[str], second: Sequence[str] | No
     A vocabulary with a mask token belongs to an encoder, which reads frames. Others read bare texts: of a pair, one
     after the other with </s> between them; a text without any token is one unknown word.
     """
-    out = Framed([], [])
+    out = Framed([], [], [])
     frames = tokenizer.mask_id is not None
     encoded = tokenizer.encode(first)
     others: Sequence[list[int] | None] = [None] * len(encoded) if second is None else tokenizer.encode(second)
     for a, b in zip(encoded, others, strict=True):
-        room = max_length - (0 if not frames else 2 if b is None else 3)
-        out.cut += len(a) + len(b or ()) > room
+        room = max_length - 2 * frames - (b is not None)
+        if len(a) + len(b or ()) > room:
+            out.cut.append(len(out.ids))
         kept, rest = shares(len(a), len(b or ()), room)
         a, b = a[:kept], b if b is None else b[:rest]
         ids, n = framed(tokenizer, a, b) if frames else bare(tokenizer, a, b)
