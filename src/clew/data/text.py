@@ -16,10 +16,11 @@ SPLITS = ("train", "valid")
 
 @dataclass(frozen=True)
 class Text:
-    """The files of one split; `report` says what they are."""
+    """The files of one split; `report` says what they are, `borrowed` that they are the training text's."""
 
     paths: tuple[Path, ...]
     report: str
+    borrowed: bool = False
 
 
 class RunningTextConfig(Choice):
@@ -65,7 +66,7 @@ class RunningText:
         return tuple(name for name in SPLITS if given.get(name))
 
     def split(self, name: str) -> Text:
-        """The files of one split; without validation text, `valid` is the beginning of the training text.
+        """The files of one split; without validation text, `valid` is the training text, of which a part is measured.
 
         Raises DataError where a file is missing.
         """
@@ -76,5 +77,6 @@ class RunningText:
         else:
             paths = tuple(existing(path) for path in getattr(self.config, source))
         size = sum(path.stat().st_size for path in paths)
-        said = "" if source == name else " (its beginning: there is no validation text)"
-        return Text(paths, f"{', '.join(path.name for path in paths)}, {size / 1e6:,.1f} MB{said}")
+        said = "" if source == name else " (a part of it: there is no validation text)"
+        files = ", ".join(path.name for path in paths)
+        return Text(paths, f"{files}, {size / 1e6:,.1f} MB{said}", source != name)

@@ -24,8 +24,11 @@ from clew.metrics.bootstrap import Score, ratio, score
 from clew.metrics.perplexity import perplexity
 from clew.models.heads import Pretraining, with_head
 from clew.tasks.examples import SHOWN, Example, Prediction
+from clew.tasks.reading import check_positions
 from clew.text.tokenizer import Tokenizer
 
+MASK = "[MASK]"  # in texts to fill, whatever the vocabulary calls it
+PART = 5000  # examples of the training text that are measured where there is no other text
 ALTERNATIVES = 5  # tokens named for each [MASK]
 ROWS_AT_ONCE = 512  # hidden tokens whose logits over the vocabulary are in memory at a time
 
@@ -108,6 +111,8 @@ class Pretrain:
         return self.loader(rows, tokenizers, train.batch_tokens, seed)
 
     def model(self, config: Choice, tokenizers: Tokenizer) -> Pretraining:
+        """Encoder and heads. Raises RecipeError where examples may be longer than it has positions."""
+        check_positions(config, self.config.max_length)
         return with_head("pretrain", config, len(tokenizers), 2 * self.config.next_sentence, tokenizers.pad_id)
 
     # How to predict.
@@ -117,7 +122,9 @@ class Pretrain:
     ) -> Iterator[Prediction]:
         """Fill every [MASK] of each text, in order; score: the probability of all that was filled in.
 
-        alternatives: the same text with another token at one of its masks. Raises DataError for a text without [MASK].
+        alternatives: the same text with another token at one of its masks. [MASK] is understood however the vocabulary
+        spells it. Of a text of more than `task.max_length` tokens those around its masks are read. Raises DataError for
+        a text without [MASK], or whose masks stand too far apart to be read together.
         """
         stream = iter(texts)
         while chunk := list(islice(stream, decode.batch_size)):
@@ -126,11 +133,24 @@ class Pretrain:
     @torch.no_grad()
     def fill(self, model: Any, tokenizers: Tokenizer, texts: Sequence[str]) -> Iterator[Prediction]:
         model.eval()
-        encoded = tokenizers.encode_masked(texts)
+        mark = tokenizers.specials.mask or MASK
+        encoded = tokenizers.encode_masked([text.replace(MASK, mark) for text in texts])
+        room = self.config.max_length - 2
+        begins = []
         for text, ids in zip(texts, encoded, strict=True):
-            if tokenizers.mask_id not in ids:
-                raise DataError(f"no {tokenizers.specials.mask} in this text", where=text[:80], fix="write one in it")
-        framed = [[tokenizers.bos_id, *ids, tokenizers.eos_id] for ids in encoded]
+            masks = [place for place, i in enumerate(ids) if i == tokenizers.mask_id]
+            if not masks:
+                raise DataError(f"no {mark} in this text", where=text[:80] or "an empty line", fix="write one in it")
+            if masks[-1] - masks[0] >= room:
+                raise DataError(
+                    f"its masks are too far apart: the model reads {room} tokens at once", where=text[:80],
+                    fix="part the text between its masks",
+                )  # fmt: skip
+            begins.append(max(0, min((masks[0] + masks[-1] + 1 - room) // 2, len(ids) - room)))
+        framed = [
+            [tokenizers.bos_id, *ids[begin : begin + room], tokenizers.eos_id]
+            for ids, begin in zip(encoded, begins, strict=True)
+        ]
         at = [[place for place, i in enumerate(ids) if i == tokenizers.mask_id] for ids in framed]
         batch = Texts(framed, [[0] * len(places) for places in at], at=at)
         read = batch.batch(range(len(framed)), pad_id=tokenizers.pad_id).to(next(model.parameters()).device)
@@ -138,9 +158,9 @@ class Pretrain:
         best = logits.float().softmax(dim=-1).topk(ALTERNATIVES)
         probabilities, tokens = best.values.cpu(), best.indices.cpu()  # (masks, ALTERNATIVES)
         first = 0
-        for ids, places in zip(framed, at, strict=True):
+        for ids, begin, places in zip(encoded, begins, at, strict=True):
             rows = slice(first, first + len(places))
-            yield filled(tokenizers, ids, places, probabilities[rows], tokens[rows])
+            yield filled(tokenizers, ids, [begin + place - 1 for place in places], probabilities[rows], tokens[rows])
             first += len(places)
 
     def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
@@ -152,7 +172,7 @@ class Pretrain:
             for piece in (some[int(q * (len(some) - 1))] for q in SHOWN if some):
                 words = piece.split()
                 hidden = len(words) // 2
-                found.append(Example(" ".join([*words[:hidden], "[MASK]", *words[hidden + 1 :]]), piece))
+                found.append(Example(" ".join([*words[:hidden], MASK, *words[hidden + 1 :]]), piece))
         return found
 
     # Which metrics.
@@ -199,7 +219,7 @@ class Pretrain:
         """Loss, perplexity and accuracy of hidden tokens, accuracy of next sentences, on n examples; samples."""
         found = self.figures(model, tokenizers, rows, decode, n_examples)
         shown = [p for p in islice(pieces(rows.paths, False), 400) if 6 < len(p.split()) < 20][:4]
-        hidden = [" ".join([*p.split()[:3], tokenizers.specials.mask or "", *p.split()[4:]]) for p in shown]
+        hidden = [" ".join([*p.split()[:3], MASK, *p.split()[4:]]) for p in shown]
         samples = [
             {"source": source, "reference": whole, "output": f"{p.text} ({p.score:.2f})"}
             for source, whole, p in zip(hidden, shown, self.predict(model, tokenizers, hidden, decode), strict=True)
@@ -210,8 +230,8 @@ class Pretrain:
     def evaluate(
         self, model: Any, tokenizers: Tokenizer, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
-        """The same on the whole text, with 95% intervals over its batches."""
-        found = self.figures(model, tokenizers, rows, decode)
+        """The same on the whole text, with 95% intervals over its batches; on a part of it, if it was trained on."""
+        found = self.figures(model, tokenizers, rows, decode, PART if rows.borrowed else None)
         return {name: each.as_dict() for name, each in found.items()} | {"outputs": []}
 
 
