@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
 from clew.nn.packing import Packing
+from clew.nn.positions import sinusoids
 
 # Published sizes (Devlin et al. 2019, §3; Turc et al. 2019, table 1).
 SIZES = {
@@ -123,6 +125,9 @@ class Bert(nn.Module):
         self.embeddings = BertEmbeddings(config, vocab_size, pad_id)
         self.layers = nn.ModuleList(BertLayer(config) for _ in range(config.n_layers))
         initialise(self, config.d_model)
+        with torch.no_grad():  # neighbours alike, as in `nn.positions`; learned on from there
+            waves = sinusoids(config.max_length, config.d_model)
+            self.embeddings.position.weight.copy_(waves * (self.embeddings.position.weight.std() / waves.std()))
 
     def forward(self, batch: TextBatch, at: Tensor | None = None) -> EncoderOutput:
         """at: (n,) places among the batch · time ones; then hidden is (n, d_model), of these tokens alone."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 
 from clew.config import Choice
 from clew.data.batches import TextBatch
+from clew.data.pretraining import PretrainingLoader
 from clew.models.heads import Pretraining
 from clew.nn.vocabulary import linear_cross_entropy
 from clew.objectives.loss import Loss
+
+COUNTED = 1 << 24  # tokens by which shares are judged
 
 
 class MaskedLMConfig(Choice):
@@ -28,6 +33,17 @@ class MaskedLM:
 
     def __init__(self, config: MaskedLMConfig) -> None:
         self.config = config
+
+    @torch.no_grad()
+    def begin(self, model: Pretraining, batches: PretrainingLoader) -> None:
+        """Set the bias of a new model to the logarithm of each token's share of the text.
+
+        Its states then need not learn which words are frequent, which makes them all alike before they learn the rest.
+        """
+        bias = model.masked_lm.bias
+        if not bias.any():  # else the model has learned it elsewhere
+            counts = np.bincount(batches.documents.ids[:COUNTED], minlength=len(bias)) + 0.5
+            bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
 
     def __call__(self, model: Pretraining, batch: TextBatch) -> Loss:
         out = model(batch)

@@ -124,7 +124,8 @@ class Training:
         self.tokenizers: Any = run.tokenizers() if run.started else start.tokenizers(self.task, rows)
         self.report = [str(rows.report), str(self.valid.report)]
         self.model: nn.Module = self.task.model(recipe.model, self.tokenizers)
-        if checkpoint.latest(run.checkpoints) is None:  # what goes on has its weights from there
+        fresh = checkpoint.latest(run.checkpoints) is None
+        if fresh:  # what goes on has its weights from there
             self.report += start.fill(self.model, self.task, self.tokenizers)
         if settings.budget.flops and not hasattr(self.model, "output_table"):
             raise RecipeError(
@@ -137,6 +138,8 @@ class Training:
         self.parameters["trained_parameters"] = count(self.model, learning=True)
         self.objective = build("objective", recipe.objective)
         self.batches = self.task.batches(rows, self.tokenizers, settings, recipe.seed)
+        if fresh and hasattr(self.objective, "begin"):  # what a new model may know of the data before it learns
+            self.objective.begin(self.model, self.batches)
         if hasattr(self.objective, "batches"):  # it learns from something that is made of them
             self.batches = self.objective.batches(self.batches, settings)
         optimizer = build("optimizer", settings.optimizer)
