@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from clew import cli
 from clew.config import DecodeConfig, build
