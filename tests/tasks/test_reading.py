@@ -74,9 +74,9 @@ def test_parts_of_a_sentence_hold_all_words(labelled: Labelled) -> None:
 
 
 @pytest.mark.parametrize("tags", ["yes", "yes no yes"])
-def test_a_tag_for_each_word(labelled: Labelled, tags: str) -> None:
+def test_a_tag_for_each_word(tags: str) -> None:
     with pytest.raises(DataError, match="for 2 words"):
-        Tag(TagConfig()).labelled(table(words=["anna reads"], tags=[tags]), labelled)
+        Tag(TagConfig()).check(table(words=["anna reads"], tags=[tags]))
 
 
 def test_tabs_within_texts_part_nothing(labelled: Labelled) -> None:

@@ -23,6 +23,7 @@ from clew.text.sentences import sentences
 from clew.text.tokenizer import Tokenizer
 
 LINES_AT_ONCE = 4096
+FORMAT = 1  # of what lies in the cache, and of the rules by which sentences are parted
 
 Progress = Callable[[int, int], None]
 """Told how many bytes were read, and of how many."""
@@ -55,7 +56,7 @@ class Documents:
         """
         paths = [path.resolve() for path in paths]
         stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-        known = json.dumps([stamps, by_line, hashlib.sha256(tokenizer.inner.to_str().encode()).hexdigest()])
+        known = json.dumps([FORMAT, stamps, by_line, hashlib.sha256(tokenizer.inner.to_str().encode()).hexdigest()])
         folder = cache() / "documents" / hashlib.sha256(known.encode()).hexdigest()[:32]
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -120,8 +120,8 @@ def plan(
     """The examples of one epoch of some documents, as places in `ids`: A's start and end, B's, and 1 where B follows A.
 
     Without a second text B is (0, 0). Sentences are gathered until the example is full or the document ends; those that
-    gave way to another document's come up again in the next example. What does not fit of the last is left out; of a
-    pair the longer text is cut. A sentence longer than an example makes several where there is no second text.
+    gave way to another document's come up again in the next example. Of a pair the longer text is cut; without a
+    second text nothing is left out: a sentence that does not fit begins the next example, a long one makes several.
     """
     found = []
     starts, order = documents.sentences, rng.permutation(np.asarray(which))
@@ -135,8 +135,9 @@ def plan(
             # The sentence with which the example is full, or the document's last.
             last = min(int(np.searchsorted(starts, starts[first] + room)), end)
             if not next_sentence:
+                if last - first > 1 and starts[last] - starts[first] > room:
+                    last -= 1  # whole sentences, where there is one that fits
                 begin, stop = int(starts[first]), int(starts[last])
-                stop = stop if last - first == 1 else min(stop, begin + room)
                 found += [(at, min(at + room, stop), 0, 0, 0) for at in range(begin, stop, room)]
                 first = last
                 continue

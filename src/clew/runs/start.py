@@ -22,11 +22,14 @@ from clew.runs.folder import Run
 from clew.text.labelled import Labelled
 
 
-def sized(recipe: Recipe) -> Recipe:
-    """The recipe with the sizes of the encoder that it starts from, which are not the recipe's to choose."""
+def sized(recipe: Recipe, run: Run | None = None) -> Recipe:
+    """The recipe with the sizes of the encoder that it starts from, which are not the recipe's to choose.
+
+    A run that has begun has them in its own recipe: what it started from may be gone.
+    """
     if not starts_encoder(recipe):
         return recipe
-    found = encoder_config(recipe.model.start)
+    found: Any = encoder_config(recipe.model.start) if run is None or not run.started else run.recipe.model
     sizes = {name: value for name, value in found if name not in ("kind", "start") and "dropout" not in name}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update=sizes)})
 

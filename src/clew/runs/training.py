@@ -71,7 +71,8 @@ def open_training(
     raised. `watch` is told of long reading before the first step. Raises RunError where the folder holds a run and
     `resume` is off, or cannot be written, CheckpointError where its recipe is another.
     """
-    recipe, run = sized(recipe), Run(folder)
+    run = Run(folder)
+    recipe = sized(recipe, run)
     if run.started:
         if not resume:
             raise RunError(
@@ -120,6 +121,9 @@ class Training:
         self.data = build("data", recipe.data)
         rows = self.data.split("train")
         self.valid = self.data.split("valid")
+        for rows_of in (rows, self.valid):
+            if hasattr(self.task, "check"):  # what cannot be measured is told before training, not after it
+                self.task.check(rows_of)
         start = Start(recipe)
         self.tokenizers: Any = run.tokenizers() if run.started else start.tokenizers(self.task, rows)
         self.report = [str(rows.report), str(self.valid.report)]

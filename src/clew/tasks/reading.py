@@ -75,6 +75,11 @@ class Reading(ABC):
         """What the model says of each example of a batch."""
         return list(out.logits.float().cpu())
 
+    def check(self, rows: Rows) -> None:
+        """Raises DataError where rows lack a column, or hold answers that are none."""
+        self.inputs(rows)
+        self.references(rows)
+
     # Vocabularies.
 
     def column(self, rows: Rows, key: str) -> list[str]:

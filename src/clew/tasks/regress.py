@@ -56,6 +56,10 @@ class Regress(PairReading):
                 fix="mend that row, or name another column in task.score",
             ) from error  # fmt: skip
 
+    def check(self, rows: Rows) -> None:
+        self.inputs(rows)
+        self.numbers(rows)
+
     def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
         texts = self.encode(self.inputs(rows), tokenizers)
         texts.label = self.numbers(rows)

@@ -12,9 +12,9 @@ from pydantic import Field
 from clew.config import Choice
 from clew.data.batches import Texts
 from clew.data.rows import Rows
-from clew.errors import DataError
+from clew.errors import ClewError, DataError
 from clew.metrics.bootstrap import Score
-from clew.metrics.spans import span_f1, tag_accuracy
+from clew.metrics.spans import span_f1, spans, tag_accuracy
 from clew.tasks.examples import Prediction
 from clew.tasks.reading import Reading
 from clew.text.framing import framed
@@ -81,15 +81,24 @@ class Tag(Reading):
                 begin = end
         return texts
 
+    def check(self, rows: Rows) -> None:
+        """Raises DataError where words and tags differ in number, or tags of spans are no BIO tags."""
+        for words, tags in zip(self.inputs(rows), self.references(rows), strict=True):
+            n, given = len(words.split()), tags.split()
+            if n != len(given):
+                raise DataError(
+                    f"{len(given)} tags for {n} words: {words[:60]}", where=rows.report.source,
+                    fix="give one tag for each word, with spaces in between",
+                )  # fmt: skip
+            if self.config.spans:
+                try:
+                    spans(given)
+                except ClewError as error:
+                    raise DataError(f"{error.what}: {words[:60]}", where=rows.report.source, fix=error.fix) from error
+
     def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
         texts = self.encode(self.inputs(rows), tokenizers)
         tags = [[tokenizers.index[tag] for tag in line.split()] for line in self.references(rows)]
-        for words, given in zip(self.inputs(rows), tags, strict=True):
-            if len(words.split()) != len(given):
-                raise DataError(
-                    f"{len(given)} tags for {len(words.split())} words: {words[:60]}", where=rows.report.source,
-                    fix="give one tag for each word, with spaces in between",
-                )  # fmt: skip
         taken = [0] * len(tags)
         for part, number in enumerate(texts.part_of):
             n = len(texts.label[part])
