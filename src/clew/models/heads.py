@@ -76,9 +76,10 @@ class Pretraining(nn.Module):
             return PretrainingOutput(self.masked_lm(self.encoder(batch, batch.at).hidden), None)
         assert batch.at is not None
         hidden = self.encoder(batch, torch.cat([first_places(batch), batch.at])).hidden
-        first, rest = hidden.tensor_split([len(batch.text)])
+        rows = batch.text.shape[0]  # not len(), which an export would take for a constant
         # In the published weights the first class is "B follows".
-        return PretrainingOutput(self.masked_lm(rest), self.next_sentence(self.pooler(first)).flip(-1))
+        next = self.next_sentence(self.pooler(hidden[:rows])).flip(-1)
+        return PretrainingOutput(self.masked_lm(hidden[rows:]), next)
 
     def vocabulary_table(self) -> tuple[Tensor, Tensor]:
         """Weight (V, d), tied to the token embeddings, and bias (V,) of the logits."""
