@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from clew.config import Choice
 from clew.data.batches import TextBatch
-from clew.nn.attention import MultiHeadAttention, chosen
+from clew.nn.attention import MultiHeadAttention, chosen, head_width
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
@@ -31,9 +31,7 @@ class BertConfig(Choice):
 
     kind: str = "bert"
     size: Literal["", "tiny", "mini", "small", "base", "large"] = ""
-    start: str = (
-        ""  # a pre-trained run, or a folder or hub name that transformers loads: its sizes, vocabulary, weights
-    )
+    start: str = ""  # a run, or a folder or hub name that transformers loads: its sizes, vocabulary and weights
     d_model: int = Field(256, ge=2)
     d_ff: int = Field(1024, ge=1)
     n_heads: int = Field(4, ge=1)
@@ -51,8 +49,7 @@ class BertConfig(Choice):
 
     @model_validator(mode="after")
     def heads_fit(self) -> BertConfig:
-        if self.d_model % self.n_heads:
-            raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
+        head_width(self.d_model, self.n_heads)
         return self
 
 

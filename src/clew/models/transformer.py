@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from clew.config import Choice
 from clew.data.batches import PairBatch
 from clew.models.translator import Memory, TranslatorOutput, check_sharing, one_table
-from clew.nn.attention import KeyValues, MultiHeadAttention
+from clew.nn.attention import KeyValues, MultiHeadAttention, head_width
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.nn.feedforward import FeedForward
@@ -42,10 +42,9 @@ class TransformerConfig(Choice):
 
     @model_validator(mode="after")
     def heads_fit(self) -> TransformerConfig:
-        if self.d_model % self.n_heads:
-            raise ValueError(f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}")
-        if self.positions == "rotary" and self.d_model // self.n_heads % 2:
-            raise ValueError(f"rotary positions turn pairs; d_model / n_heads = {self.d_model // self.n_heads} is odd")
+        width = head_width(self.d_model, self.n_heads)
+        if self.positions == "rotary" and width % 2:
+            raise ValueError(f"rotary positions turn pairs; d_model / n_heads = {width} is odd")
         if self.share_embeddings:
             one_table(self.target_embedding)
         return self

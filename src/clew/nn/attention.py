@@ -141,6 +141,13 @@ class KeyValues:
             self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
 
 
+def head_width(d_model: int, n_heads: int) -> int:
+    """d_model / n_heads. Raises ValueError where heads of that number cannot share the width."""
+    if d_model % n_heads:
+        raise ValueError(f"d_model {d_model} is not a multiple of n_heads {n_heads}")
+    return d_model // n_heads
+
+
 class MultiHeadAttention(nn.Module):
     """Concat(head_1 … head_h) W_o with head_i = Attention(Q W_q^i, K W_k^i, V W_v^i) (Vaswani et al. 2017, §3.2.2).
 
@@ -152,9 +159,7 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, d_model: int, n_heads: int, *, dropout: float = 0.0, rotary: bool = False) -> None:
         super().__init__()
-        if d_model % n_heads:
-            raise ValueError(f"d_model {d_model} is not a multiple of n_heads {n_heads}")
-        self.n_heads, self.d_head, self.dropout, self.rotary = n_heads, d_model // n_heads, dropout, rotary
+        self.n_heads, self.d_head, self.dropout, self.rotary = n_heads, head_width(d_model, n_heads), dropout, rotary
         self.query = nn.Linear(d_model, d_model)
         self.key = nn.Linear(d_model, d_model)
         self.value = nn.Linear(d_model, d_model)

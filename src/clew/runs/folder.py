@@ -111,7 +111,7 @@ class Run:
         model = self.task.model(self.recipe.model, self.tokenizers())
         try:
             state = load_file(file)
-            if is_bert(model) and state.keys() != model.state_dict().keys():
+            if is_bert(model):
                 fill(model, state, str(file))
             else:
                 model.load_state_dict(state)

@@ -74,11 +74,6 @@ class Choose(Reading):
         found = frame(tokenizers.tokenizer, first, second, self.config.max_length)
         return Texts(found.ids, [0] * len(lines), found.first, choices=n, cut=len({i // n for i in found.cut}))
 
-    def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
-        texts = self.encode(self.inputs(rows), tokenizers)
-        texts.label = [tokenizers.index[label] for label in self.references(rows)]
-        return texts
-
     def predictions(
         self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
     ) -> list[Prediction]:

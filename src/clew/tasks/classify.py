@@ -50,6 +50,10 @@ class PairReading(Reading):
     items = "text"
     counted = "texts"
 
+    @property
+    def quality(self) -> str:
+        return str(self.config.metrics[0])
+
     def inputs(self, rows: Rows) -> list[str]:
         texts = self.column(rows, "text")
         if not self.config.pair:
@@ -74,20 +78,11 @@ class Classify(PairReading):
 
     Config = ClassifyConfig
 
-    @property
-    def quality(self) -> str:
-        return str(self.config.metrics[0])
-
     def references(self, rows: Rows) -> list[str]:
         return self.column(rows, "label")
 
     def labels(self, rows: Rows) -> list[str]:
         return Labelled.classes(self.references(rows), rows.report.source)
-
-    def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
-        texts = self.encode(self.inputs(rows), tokenizers)
-        texts.label = [tokenizers.index[label] for label in self.references(rows)]
-        return texts
 
     def predictions(
         self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled

@@ -57,9 +57,11 @@ class Reading(ABC):
     def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Texts:
         """Lines as a model reads them, without labels."""
 
-    @abstractmethod
     def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
-        """The same of rows, with their labels."""
+        """The same of rows, with their labels: the class of each row's answer."""
+        texts = self.encode(self.inputs(rows), tokenizers)
+        texts.label = [tokenizers.index[label] for label in self.references(rows)]
+        return texts
 
     @abstractmethod
     def predictions(

@@ -33,10 +33,6 @@ class Regress(PairReading):
 
     Config = RegressConfig
 
-    @property
-    def quality(self) -> str:
-        return str(self.config.metrics[0])
-
     def references(self, rows: Rows) -> list[str]:
         return self.column(rows, "score")
 

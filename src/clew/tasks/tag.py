@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -29,7 +29,6 @@ class TagConfig(Choice):
     tags: str = "tags"
     spans: bool = False
     max_length: int = Field(256, ge=4)  # tokens; longer sentences are read in parts
-    metrics: tuple[Literal["accuracy"], ...] = ("accuracy",)  # with spans also their F1, which comes first
 
 
 class Tag(Reading):
