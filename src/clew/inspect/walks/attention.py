@@ -1,0 +1,202 @@
+"""Multi-head attention, step by step on a text: from embeddings to the sum with the residual."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clew.data.batches import PairBatch, TextBatch
+from clew.inspect.walk import NamedTensor, Step, Walk, gap, named, precise
+from clew.inspect.walks.embedding import embedding, layer_norm
+from clew.inspect.walks.places import Place, Site, heard, place_of, visit
+from clew.nn.attention import ScaledDot, attend
+from clew.nn.positions import rotate
+
+PLACES = {
+    "encoder": "self-attention of the encoder",
+    "decoder": "self-attention of the decoder, causal",
+    "cross": "attention of the decoder to the encoder",
+}
+
+
+def by_hand(tokens: Sequence[str], x: Tensor, W_q: Tensor, W_k: Tensor, W_v: Tensor | None = None) -> Walk:
+    """softmax(QKᵀ/√d_k)V of given numbers: Q = x W_q, K = x W_k, V = x W_v, or x itself.
+
+    x: (T, d) in double precision; W: (d, d_k). The engine is torch's fused kernel.
+    """
+    q, k, v = x @ W_q, x @ W_k, x if W_v is None else x @ W_v
+    labels, d = [*tokens], W_q.shape[1]
+    engine = F.scaled_dot_product_attention(q[None], k[None], v[None])[0]
+    _, weights = attend(q, k, v, None, ScaledDot())
+    values = [named("x", x, labels), named("Q", q, labels), named("K", k, labels), named("V", v, labels)]
+    project = Step(
+        "queries, keys, values", rf"Q = xW_q,\quad K = xW_k,\quad V = {'x' if W_v is None else 'xW_v'}",
+        "Each token asks with its query, is found by its key, and gives its value.", [], values, None,
+    )  # fmt: skip
+    mask = torch.ones(len(x), len(x), dtype=torch.bool)
+    steps = look(q, k, v, mask, labels, labels, weights, engine)
+    return Walk(f"Scaled dot-product attention, d_k = {d}", labels, [project, *steps])
+
+
+def attention_walk(
+    model: nn.Module, batch: PairBatch | TextBatch, rows: Sequence[str], columns: Sequence[str], *, place: str,
+    layer: int, head: int,
+) -> Walk:  # fmt: skip
+    """One head of one layer on a batch of one text, from the embedding of its tokens to the norm after attention.
+
+    rows: the tokens that ask; columns: those that are asked (the same in self-attention). Everything is computed twice
+    in double precision: here by the equations, there by the model's engine. Raises RecipeError for a place, layer or
+    head that is not there.
+    """
+    at = place_of(model, place, layer, head)
+    exact = precise(model)
+    with torch.no_grad():
+        site, weights = visit(exact, batch, at, layer), heard(exact, batch, at, layer)
+        steps = embedding(exact, batch, at, rows)
+        if layer or place == "cross":
+            steps.append(came_in(site, at, layer, rows))
+        steps += [*through(site, weights, rows, columns, head)]
+    title = f"{PLACES[place].capitalize()}, layer {layer + 1} of {at.n_layers}, head {head + 1} of {at.n_heads}"
+    return Walk(title, [*rows], steps)
+
+
+def came_in(site: Site, at: Place, layer: int, rows: Sequence[str]) -> Step:
+    below = f"the {layer} layer{'s' * (layer > 1)} below" if layer else "the self-attention of this layer"
+    return Step(
+        "what comes in", rf"x = h^{{({layer})}}" if at.name != "cross" else "x = h",
+        f"What {below} made of the tokens: the engine's own numbers.", ["x"], [named("x", site.x, rows)], None,
+    )  # fmt: skip
+
+
+def project(site: Site, y: Tensor, memory: Tensor) -> list[Tensor]:
+    """Queries, keys and values of all heads by the equation, each (heads, T or S, d_head)."""
+    attention = site.attention
+    parts = ((attention.query, y), (attention.key, memory), (attention.value, memory))
+    return [
+        (x @ linear.weight.T + linear.bias).unflatten(-1, (attention.n_heads, attention.d_head)).transpose(0, 1)
+        for linear, x in parts
+    ]
+
+
+def through(site: Site, weights: Tensor, rows: Sequence[str], columns: Sequence[str], head: int) -> list[Step]:
+    """The steps from the residual that comes in to the one that goes on."""
+    attention, steps = site.attention, []
+    y = site.x
+    if site.pre:
+        y = layer_norm(site.x, site.norm)
+        steps.append(normed("norm before", "y", "x", y, gap(y, site.norm(site.x)), rows))
+    memory = y if site.memory is None else site.memory
+    of = "y" if site.pre else "x"
+    q, k, v = project(site, y, memory)
+    engine = [attention.split(part(x[None]))[0] for part, x in zip(
+        (attention.query, attention.key, attention.value), (y, memory, memory), strict=True)]  # fmt: skip
+    check = max(gap(ours, theirs) for ours, theirs in zip((q, k, v), engine, strict=True))
+    steps.append(projected(site, (q[head], k[head], v[head]), memory, of, check, rows, columns, head))
+    if attention.rotary:
+        turned = [rotate(part[None])[0] for part in (q, k)]
+        steps.append(rotated(turned[0][head], turned[1][head], rows, columns))
+        q, k = turned
+    heads, _ = attend(q, k, v, site.mask, ScaledDot())
+    joined = heads.transpose(0, 1).flatten(1)  # (T, n_heads · d_head)
+    share = slice(head * attention.d_head, (head + 1) * attention.d_head)
+    steps += look(q[head], k[head], v[head], site.mask, rows, columns, weights[head], site.heads[:, share])
+    output = joined @ attention.output.weight.T + attention.output.bias
+    mine = heads[head] @ attention.output.weight[:, share].T
+    steps.append(Step(
+        "the heads together", r"y = [O_1; \dots; O_h]\,W_o^\top + b_o = \textstyle\sum_i O_i W_o^{i\top} + b_o",
+        f"Each head adds its own part: that of head {head + 1} stands beside the sum of all {attention.n_heads}.",
+        ["O"], [named(f"O W_o of head {head + 1}", mine, rows), named("y of all heads", output, rows)],
+        gap(output, site.output),
+    ))  # fmt: skip
+    return [*steps, *ending(site, output, rows)]
+
+
+def projected(
+    site: Site, qkv: Sequence[Tensor], memory: Tensor, of: str, check: float, rows: Sequence[str],
+    columns: Sequence[str], head: int,
+) -> Step:  # fmt: skip
+    """The projections of one head."""
+    attention = site.attention
+    share = slice(head * attention.d_head, (head + 1) * attention.d_head)
+    asked = of if site.memory is None else "m"
+    values = [named("Q", qkv[0], rows), named("K", qkv[1], columns), named("V", qkv[2], columns)]
+    for name, part in (("W_q", attention.query), ("W_k", attention.key), ("W_v", attention.value)):
+        values.append(named(name, part.weight[share]))
+    if site.memory is not None:
+        values.insert(0, named("m", memory, columns))
+    return Step(
+        "queries, keys, values",
+        rf"Q = {of}W_q^\top + b_q,\quad K = {asked}W_k^\top + b_k,\quad V = {asked}W_v^\top + b_v",
+        f"Each token asks with its query, is found by its key, and gives its value: {attention.d_head} numbers each.",
+        [of], values, check,
+    )  # fmt: skip
+
+
+def rotated(q: Tensor, k: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Step:
+    return Step(
+        "rotary positions", r"q_t \leftarrow R_t q_t,\quad k_s \leftarrow R_s k_s,\quad q_t^\top R_t^\top R_s k_s",
+        "Queries and keys are turned by their positions, so that products depend on how far apart two tokens stand.",
+        ["Q", "K"], [named("Q", q, rows), named("K", k, columns)], None,
+    )  # fmt: skip
+
+
+def look(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor, rows: Sequence[str], columns: Sequence[str], weights: Tensor,
+    context: Tensor,
+) -> list[Step]:  # fmt: skip
+    """q·k → ÷√d_k → mask → softmax → ×V of one head, beside the engine's weights (T, S) and context (T, d_head)."""
+    d = q.shape[-1]
+    scores = q @ k.T
+    scaled = scores / math.sqrt(d)
+    masked = scaled.masked_fill(~mask, -torch.inf)
+    shifted = (masked - masked.amax(dim=-1, keepdim=True)).exp()
+    alpha = shifted / shifted.sum(dim=-1, keepdim=True)
+    hidden = int((~mask).sum())
+
+    def table(name: str, value: Tensor) -> list[NamedTensor]:
+        return [named(name, value, rows, columns)]
+
+    return [
+        Step("scores", r"S = QK^\top", "The more a query and a key agree, the larger their product.", ["Q", "K"],
+             table("S", scores), gap(scores, torch.einsum("td,sd->ts", q, k))),
+        Step("scaled", rf"S / \sqrt{{d_k}} = S / \sqrt{{{d}}}",
+             f"The variance of the scores falls from {spread(scores):.3g} to {spread(scaled):.3g}, which keeps softmax "
+             "where it has a gradient.", ["S"], table("scaled", scaled), gap(scaled, ScaledDot()(q, k))),
+        Step("mask", r"S_{ts} = -\infty \text{ where } s \text{ is hidden from } t",
+             f"{hidden} of {mask.numel()} pairs are hidden." if hidden else "Nothing is hidden: every token sees all.",
+             ["scaled"], table("masked", masked), None),
+        Step("softmax", r"\alpha_{ts} = \frac{\exp S_{ts}}{\sum_{s'} \exp S_{ts'}}",
+             "Every row becomes shares of one.", ["masked"], table("α", alpha), gap(alpha, weights)),
+        Step("context", r"O = \alpha V", "Each token takes its shares of the values.", ["α", "V"],
+             [named("O", alpha @ v, rows)], gap(alpha @ v, context)),
+    ]  # fmt: skip
+
+
+def spread(scores: Tensor) -> float:
+    """The variance over all pairs; 0 of one pair."""
+    return float(scores.detach().var()) if scores.numel() > 1 else 0.0
+
+
+def ending(site: Site, output: Tensor, rows: Sequence[str]) -> list[Step]:
+    """The sum with the residual, and the norm where it comes last."""
+    total = site.x + output
+    added = Step(
+        "residual", r"x' = x + y", "What comes in goes on; attention adds to it.", ["x", "y of all heads"],
+        [named("x'", total, rows)], gap(total, site.result) if site.pre else None,
+    )  # fmt: skip
+    if site.pre:
+        return [added]
+    last = layer_norm(total, site.norm)
+    return [added, normed("norm", "z", "x'", last, gap(last, site.result), rows)]
+
+
+def normed(name: str, symbol: str, of: str, value: Tensor, check: float, rows: Sequence[str]) -> Step:
+    return Step(
+        name, rf"{symbol} = \gamma\,\frac{{{of} - \mu}}{{\sqrt{{\sigma^2 + \epsilon}}}} + \beta",
+        "Each token's numbers get mean 0 and variance 1, then a learned scale and shift.", [of],
+        [named(symbol, value, rows)], check,
+    )  # fmt: skip

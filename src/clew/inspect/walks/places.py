@@ -1,0 +1,150 @@
+"""Where a model attends, and what passed through there while it read a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clew.data.batches import PairBatch, TextBatch
+from clew.errors import RecipeError
+from clew.inspect.walk import tracing
+from clew.models.bert import BertLayer
+from clew.models.transformer import DecoderLayer, EncoderLayer
+from clew.nn.attention import MultiHeadAttention
+
+
+@dataclass(frozen=True)
+class Around:
+    """The parts of a layer that stand around one of its attentions, by their names in it.
+
+    before: what the residual comes from where the norm stands after the sum ("": the layer's own input); after: what
+    reads the sum where the norm stands before.
+    """
+
+    place: str
+    attention: str
+    norm: str
+    after: str
+    before: str = ""
+
+
+LAYERS: dict[type[nn.Module], tuple[Around, ...]] = {
+    BertLayer: (Around("encoder", "attention", "attention_norm", after=""),),
+    EncoderLayer: (Around("encoder", "attention", "around_attention.norm", after="around_feedforward.norm"),),
+    DecoderLayer: (
+        Around("decoder", "self_attention", "around_self.norm", after="around_cross.norm"),
+        Around("cross", "cross_attention", "around_cross.norm", "around_feedforward.norm", before="around_self.norm"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One kind of attention of a model, in every layer: encoder, decoder (its self-attention) or cross."""
+
+    name: str
+    layers: str  # the name of the list of layers
+    n_layers: int
+    n_heads: int
+    around: Around
+
+
+def places(model: nn.Module) -> list[Place]:
+    """All attentions of a model that a walk can be taken through."""
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module):
+            first = module[0]
+            kinds = [around for kind, around in LAYERS.items() if isinstance(first, kind)]
+            for around in kinds[0] if kinds else ():
+                heads = first.get_submodule(around.attention).n_heads
+                found.append(Place(around.place, name, len(module), int(heads), around))  # type: ignore[arg-type]
+    return found
+
+
+def place_of(model: nn.Module, name: str, layer: int, head: int) -> Place:
+    """The place of that name. Raises RecipeError where it is not there, or has no such layer or head."""
+    found = {place.name: place for place in places(model)}
+    if name not in found:
+        raise RecipeError(
+            f'no attention named "{name}"', where=type(model).__name__, fix=f"there is: {', '.join(found) or 'none'}"
+        )
+    place = found[name]
+    for what, number, size in (("layer", layer, place.n_layers), ("head", head, place.n_heads)):
+        if not 0 <= number < size:
+            raise RecipeError(f"there is no {what} {number}", where=name, fix=f"choose one of 0 to {size - 1}")
+    return place
+
+
+@dataclass(frozen=True)
+class Site:
+    """One attention layer while the model read one text: what came in, and what the engine made of it.
+
+    x: (T, d) the residual; memory: (S, d) what is attended to, None for x itself; mask: (T, S) bool.
+    heads: (T, n_heads · d_head) as they go into W_O; output: (T, d) as they come out; result: (T, d) after the sum, and
+    after the norm where it comes last.
+    """
+
+    attention: MultiHeadAttention
+    norm: nn.LayerNorm
+    pre: bool
+    x: Tensor
+    memory: Tensor | None
+    mask: Tensor
+    heads: Tensor
+    output: Tensor
+    result: Tensor
+
+
+def read(model: nn.Module, batch: PairBatch | TextBatch) -> Any:
+    """Let a model read a batch; an encoder under a head reads alone, so that all of its states are made."""
+    inner = getattr(model, "encoder", None)
+    return inner(batch) if isinstance(batch, TextBatch) and isinstance(inner, nn.Module) else model(batch)
+
+
+def visit(model: nn.Module, batch: PairBatch | TextBatch, place: Place, layer: int) -> Site:
+    """Read a batch of one text, by the engine, and bring back what passed through one attention layer."""
+    name = f"{place.layers}.{layer}"
+    with tracing(model, name) as seen:
+        read(model, batch)
+    around, parts = place.around, {key.removeprefix(name).lstrip("."): calls[0] for key, calls in seen.items()}
+    module = model.get_submodule(name)
+    norm = module.get_submodule(around.norm)
+    pre = bool(getattr(module.get_submodule(around.norm.rpartition(".")[0]), "pre", False))
+    if pre:
+        x, result = parts[around.norm].args[0], parts[around.after].args[0]
+    else:
+        x = parts[around.before].output if around.before else parts[""].args[0]
+        result = parts[around.norm].output
+    called = parts.get(around.attention)  # an encoder that reads without padding does not call it as a module
+    memory, mask, causal = None, None, False
+    if called:
+        given = dict(zip(("query", "memory", "mask", "causal"), called.args, strict=False)) | dict(called.kwargs)
+        memory = given["memory"] if given["memory"] is not given["query"] else None
+        mask, causal = given.get("mask"), given.get("causal", False)
+    x, memory = flat(x), None if memory is None else flat(memory)
+    size = (len(x), len(x if memory is None else memory))
+    allowed = torch.ones(size, dtype=torch.bool) if mask is None else mask.reshape(-1, size[1]).expand(size)
+    projected = parts[f"{around.attention}.output"]
+    attention = module.get_submodule(around.attention)
+    assert isinstance(attention, MultiHeadAttention) and isinstance(norm, nn.LayerNorm)
+    return Site(
+        attention, norm, pre, x, memory, allowed.tril() if causal else allowed, flat(projected.args[0]),
+        flat(projected.output), flat(result),
+    )  # fmt: skip
+
+
+def heard(model: nn.Module, batch: PairBatch | TextBatch, place: Place, layer: int) -> Tensor:
+    """The attention weights (heads, T, S) of one layer, which its tap hears."""
+    name = f"{place.layers}.{layer}.{place.around.attention}.weights"
+    with tracing(model, name, taps=True) as seen:
+        read(model, batch)
+    return seen[name][0].output[0]
+
+
+def flat(x: Tensor) -> Tensor:
+    """(1, T, d), or (T, d) of an unpadded batch of one text -> (T, d)."""
+    return x.reshape(-1, x.shape[-1])

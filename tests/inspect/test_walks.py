@@ -1,0 +1,85 @@
+"""What walks a run offers, and each of them on a user's own sentence."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from clew.config import TokenizerConfig
+from clew.errors import DataError, RecipeError
+from clew.inspect.walks import take, walks_for
+from clew.models.bert import BertConfig
+from clew.models.encoder_translator import EncoderTranslator
+from clew.models.heads import with_head
+from clew.models.transformer import Transformer
+from clew.text.labelled import Labelled
+from clew.text.pair import Tokenizers
+from clew.text.tokenizer import Tokenizer
+
+TEXTS = ["the cat sat on the mat", "a dog ran in the park", "he likes cats"]
+WORDS = Tokenizer.train(TEXTS, TokenizerConfig(kind="word"))
+PIECES = Tokenizer.train(TEXTS, TokenizerConfig(kind="wordpiece", vocab_size=60), mask=True)
+
+
+def recipe(task: str, objective: str = "") -> Any:
+    return SimpleNamespace(task=SimpleNamespace(kind=task), objective=SimpleNamespace(kind=objective))
+
+
+def transformer() -> Transformer:
+    torch.manual_seed(0)
+    return Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2, n_encoder_layers=1), len(WORDS), len(WORDS))
+
+
+def all_of(model: Any, tokenizers: Any, task: str, objective: str = "", **choice: Any) -> dict[str, Any]:
+    """Every walk offered, taken."""
+    offers = walks_for(recipe(task, objective), model)
+    return {
+        f"{offer.kind} {offer.place}".strip(): take(model, tokenizers, kind=offer.kind, place=offer.place, **choice)
+        for offer in offers
+    }
+
+
+def close(walks: dict[str, Any]) -> None:
+    for name, walk in walks.items():
+        checks = [step.check for step in walk.steps if step.check is not None]
+        assert checks and max(checks) <= 1e-6, name
+
+
+def test_a_transformer() -> None:
+    walks = all_of(transformer(), Tokenizers(WORDS, WORDS), "translate", text="the cat sat", target="a dog")
+    close(walks)
+    assert walks["attention encoder"].tokens == ["▁the", "▁cat", "▁sat", "</s>"]
+    assert walks["attention decoder"].tokens == walks["attention cross"].tokens == ["<s>", "▁a", "▁dog"]
+
+
+def test_its_own_translation() -> None:
+    walk = take(transformer(), Tokenizers(WORDS, WORDS), "the cat", kind="attention", place="cross")
+    assert walk.tokens[0] == "<s>" and len(walk.tokens) > 1
+
+
+def test_an_encoder_translator_has_slots() -> None:
+    model = EncoderTranslator(EncoderTranslator.Config(d_model=8, d_ff=12, n_heads=2), len(WORDS), len(WORDS))
+    walks = all_of(model, Tokenizers(WORDS, WORDS), "translate", text="the cat", target="a dog ran in")
+    close(walks)
+    assert walks["attention encoder"].tokens == ["▁the", "▁cat", "</s>", "(slot)", "(slot)", "[CLS]"]
+
+
+@pytest.mark.parametrize("head", ["pretrain", "classify", "tag", "answer"])
+def test_bert_under_its_heads(head: str) -> None:
+    config = BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=32)
+    model = with_head(head, config, len(PIECES), 2, PIECES.pad_id)
+    tokenizers = PIECES if head == "pretrain" else Labelled(PIECES, ["no", "yes"])
+    walks = all_of(model, tokenizers, head, text="the [MASK] sat\ta dog")
+    close(walks)
+    tokens = walks["attention encoder"].tokens
+    assert tokens[0] == "[CLS]" and "[MASK]" in tokens and tokens.count("[SEP]") == 2
+
+
+def test_what_cannot_be_walked() -> None:
+    with pytest.raises(RecipeError, match="no walk"):
+        take(transformer(), Tokenizers(WORDS, WORDS), "the cat", kind="dance")
+    with pytest.raises(DataError, match="no token"):
+        take(transformer(), Tokenizers(WORDS, WORDS), " ", kind="attention", place="encoder")
