@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,10 +15,13 @@ from clew.inspect.walks import take, walks_for
 from clew.models.bert import BertConfig
 from clew.models.encoder_translator import EncoderTranslator
 from clew.models.heads import with_head
+from clew.models.seq2seq import Seq2Seq
 from clew.models.transformer import Transformer
+from clew.models.word2vec import Word2Vec
 from clew.text.labelled import Labelled
 from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
+from clew.text.words import WordVocabulary
 
 TEXTS = ["the cat sat on the mat", "a dog ran in the park", "he likes cats"]
 WORDS = Tokenizer.train(TEXTS, TokenizerConfig(kind="word"))
@@ -76,6 +80,24 @@ def test_bert_under_its_heads(head: str) -> None:
     close(walks)
     tokens = walks["attention encoder"].tokens
     assert tokens[0] == "[CLS]" and "[MASK]" in tokens and tokens.count("[SEP]") == 2
+
+
+def test_a_recurrent_translator() -> None:
+    model = Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), len(WORDS), len(WORDS))
+    walks = all_of(model, Tokenizers(WORDS, WORDS), "translate", text="the cat", target="a dog ran", at=2)
+    close(walks)
+    assert set(walks) == {"alignment", "recurrent encoder", "recurrent decoder"}
+    assert walks["recurrent decoder"].title.startswith("An LSTM step at “▁dog”")
+
+
+def test_word_vectors() -> None:
+    model = Word2Vec(Word2Vec.Config(d_model=4), WordVocabulary(["the", "cat", "mat", "dog"], np.array([9, 5, 4, 3])))
+    with torch.no_grad():
+        model.output.normal_()
+    close(all_of(model, None, "embed", "negative_sampling", text="cat mat dog the"))
+    assert not walks_for(recipe("embed", "hierarchical_softmax"), model)
+    with pytest.raises(RecipeError, match="two words"):
+        take(model, None, "cat", kind="skipgram")
 
 
 def test_what_cannot_be_walked() -> None:

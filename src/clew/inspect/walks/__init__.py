@@ -5,18 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
+from clew.data.batches import PairBatch
 from clew.errors import RecipeError
 from clew.inspect.walk import Walk
+from clew.inspect.walks.alignment import alignment_walk
 from clew.inspect.walks.attention import attention_walk
 from clew.inspect.walks.places import places
-from clew.inspect.walks.text import reading
+from clew.inspect.walks.recurrent import recurrent, recurrent_walk
+from clew.inspect.walks.skipgram import skipgram_walk
+from clew.inspect.walks.text import Reading, reading
+from clew.models.word2vec import Word2Vec
+
+SKIPGRAM = ("skipgram", "negative_sampling")
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A walk that can be taken: its kind and place, and what there is to choose.
+    """A walk that can be taken: its kind and place, its title, and what there is to choose.
 
-    layers, heads: how many; 0 where there is nothing to choose. target: whether a target text may be given.
+    layers, heads: how many there are, 0 where there is nothing to choose; at: whether a token is chosen; target:
+    whether a target text may be given. For kind "skipgram" the text is "centre context", and negatives may follow.
     """
 
     kind: str
@@ -24,26 +34,53 @@ class Offer:
     title: str
     layers: int = 0
     heads: int = 0
+    at: bool = False
     target: bool = False
 
 
-def walks_for(recipe: Any, model: Any) -> list[Offer]:
+def walks_for(recipe: Any, model: nn.Module) -> list[Offer]:
     """Every walk that a run offers, by its recipe and its model."""
     pairs = recipe.task.kind == "translate"
-    return [
-        Offer("attention", each.name, f"Attention: {each.name}", each.n_layers, each.n_heads, pairs)
+    offers = [
+        Offer("attention", each.name, f"Attention: {each.name}", each.n_layers, each.n_heads, target=pairs)
         for each in places(model)
     ]
+    if getattr(getattr(model, "attention", None), "score", None) is not None:
+        offers.append(Offer("alignment", "", "Attention over the encoder's states", at=True, target=True))
+    for place, layers in recurrent(model).items():
+        offers.append(Offer("recurrent", place, f"One recurrent step: {place}", len(layers), at=True, target=pairs))
+    if isinstance(model, Word2Vec) and (model.config.architecture, recipe.objective.kind) == SKIPGRAM:
+        offers.append(Offer("skipgram", "", "One update of skip-gram"))
+    return offers
 
 
 def take(
-    model: Any, tokenizers: Any, text: str, *, kind: str, place: str = "", layer: int = 0, head: int = 0,
+    model: Any, tokenizers: Any, text: str, *, kind: str, place: str = "", layer: int = 0, head: int = 0, at: int = 0,
     target: str | None = None,
 ) -> Walk:  # fmt: skip
     """Take a walk that `walks_for` offers, on a text. Raises RecipeError for one that it does not offer."""
-    if kind == "attention":
-        seen = reading(model, tokenizers, text, target)
-        asked = seen.source if place != "decoder" else seen.target_in
-        rows = seen.target_in if place == "cross" else asked
-        return attention_walk(model, seen.batch, rows, asked, place=place, layer=layer, head=head)
-    raise RecipeError(f'there is no walk "{kind}"', fix="take one that walks_for lists")
+    if kind == "skipgram":
+        words = text.split()
+        if len(words) < 2:
+            raise RecipeError("skip-gram needs two words", fix='write "centre context", and negatives after them')
+        return skipgram_walk(model, words[0], words[1], negatives=words[2:] or 5)
+    takers = {"attention": _attention, "alignment": _alignment, "recurrent": _recurrent}
+    if kind not in takers:
+        raise RecipeError(f'there is no walk "{kind}"', fix="take one that walks_for lists")
+    return takers[kind](model, reading(model, tokenizers, text, target), place, layer, head, at)
+
+
+def _attention(model: Any, seen: Reading, place: str, layer: int, head: int, at: int) -> Walk:
+    columns = seen.target_in if place == "decoder" else seen.source
+    rows = seen.target_in if place in ("decoder", "cross") else seen.source
+    return attention_walk(model, seen.batch, rows, columns, place=place, layer=layer, head=head)
+
+
+def _alignment(model: Any, seen: Reading, place: str, layer: int, head: int, at: int) -> Walk:
+    assert isinstance(seen.batch, PairBatch)
+    return alignment_walk(model, seen.batch, seen.source, seen.target_out, at=at)
+
+
+def _recurrent(model: Any, seen: Reading, place: str, layer: int, head: int, at: int) -> Walk:
+    tokens = seen.target_in if place == "decoder" else seen.source
+    return recurrent_walk(model, seen.batch, tokens, place=place, layer=layer, at=at)

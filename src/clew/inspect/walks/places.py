@@ -102,7 +102,9 @@ class Site:
 def read(model: nn.Module, batch: PairBatch | TextBatch) -> Any:
     """Let a model read a batch; an encoder under a head reads alone, so that all of its states are made."""
     inner = getattr(model, "encoder", None)
-    return inner(batch) if isinstance(batch, TextBatch) and isinstance(inner, nn.Module) else model(batch)
+    if isinstance(batch, TextBatch) and isinstance(inner, nn.Module) and hasattr(inner, "embeddings"):
+        return inner(batch)
+    return model(batch)
 
 
 def visit(model: nn.Module, batch: PairBatch | TextBatch, place: Place, layer: int) -> Site:

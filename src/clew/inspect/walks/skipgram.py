@@ -1,0 +1,132 @@
+"""One update of skip-gram with negative sampling: scores, σ, loss, gradients, and how each vector moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clew.data.corpus import noise
+from clew.errors import RecipeError, VocabularyError
+from clew.inspect.walk import Step, Walk, gap, named
+from clew.models.word2vec import Word2Vec
+from clew.objectives.negative_sampling import negative_sampling
+
+
+def skipgram_walk(
+    model: Word2Vec, centre: str, context: str, *, negatives: Sequence[str] | int = 5, rate: float = 0.025,
+    seed: int = 1,
+) -> Walk:  # fmt: skip
+    """What the pair (centre, context) teaches, at this learning rate; the model itself stays as it is.
+
+    negatives: words, or how many to draw from P(w) ∝ count^¾. The loss is that of the objective, the gradients are
+    autograd's, in double precision. Raises VocabularyError for a word that the vocabulary lacks, RecipeError for CBOW.
+    """
+    if model.config.architecture != "skipgram":
+        raise RecipeError("this model predicts a word from its window", where="model.architecture", fix="take skipgram")
+    words = model.vocabulary.words
+    w, c = (row_of(model, word) for word in (centre, context))
+    drawn = (
+        drawn_for(model, c, negatives, seed) if isinstance(negatives, int) else [row_of(model, n) for n in negatives]
+    )
+    parts = parts_of(model, w)
+    rows = model.input.detach().double()[parts]  # (parts, d)
+    v, u = rows.mean(dim=0), model.output.detach().double()[[c, *drawn]]  # (d,), (1 + k, d)
+    labels = [context, *(words[n] for n in drawn)]
+
+    scores = u @ v
+    sigma = 1 / (1 + torch.exp(-scores))
+    target = torch.zeros_like(scores)
+    target[0] = 1.0
+    loss = -torch.log(sigma[0]) - torch.log(1 - sigma[1:]).sum()
+    error = sigma - target  # (1 + k,)
+    d_v, d_u = error @ u, error[:, None] * v
+
+    engine_loss, engine_v, engine_u = by_autograd(v, u)
+    new_v, new_u = v - rate * d_v, u - rate * d_u
+    after = new_u @ new_v
+    return Walk(f"Skip-gram: “{centre}” meets “{context}”", [centre, *labels], [
+        Step("vectors", r"v_w,\ u_c,\ u_{n_1}, \dots, u_{n_k}",
+             composed(len(parts)), [], [named("v", v[None], [centre]), named("u", u, labels)], None),
+        Step("scores", r"s_j = u_j \cdot v_w", "How well each word fits the centre.", ["v", "u"],
+             [named("s", scores, labels)], None),
+        Step("probabilities", r"\sigma(s_j) = \frac{1}{1 + e^{-s_j}}",
+             "How sure the model is that the two stood together: they did for the first word, and not for the others.",
+             ["s"], [named("σ", sigma, labels), named("y", target, labels)], gap(sigma, torch.sigmoid(scores))),
+        Step("loss", r"L = -\log \sigma(u_c \cdot v_w) - \textstyle\sum_i \log \sigma(-u_{n_i} \cdot v_w)",
+             "The surprise at the truth.", ["σ"], [named("L", loss)], gap(loss, engine_loss)),
+        Step("errors", r"\frac{\partial L}{\partial s_j} = \sigma(s_j) - y_j",
+             "Too sure or not sure enough: one number for each word.", ["σ", "y"], [named("e", error, labels)], None),
+        Step("gradients", r"\frac{\partial L}{\partial v_w} = \textstyle\sum_j e_j u_j, \qquad "
+             r"\frac{\partial L}{\partial u_j} = e_j v_w",
+             "The centre is drawn to its context and away from the negatives; each of them likewise.", ["e", "u", "v"],
+             [named("∂L/∂v", d_v[None], [centre]), named("∂L/∂u", d_u, labels)],
+             max(gap(d_v, engine_v), gap(d_u, engine_u))),
+        moved(parts, rate, d_v, d_u, (new_v, new_u), centre, labels),
+        Step("afterwards", r"s'_j = u'_j \cdot v'_w",
+             f"The first score goes from {float(scores[0]):.4g} to {float(after[0]):.4g}.", ["u'", "v'"],
+             [named("s'", after, labels), named("σ'", torch.sigmoid(after), labels)], None),
+    ])  # fmt: skip
+
+
+def moved(
+    parts: Sequence[int], rate: float, d_v: Tensor, d_u: Tensor, new: tuple[Tensor, Tensor], centre: str,
+    labels: Sequence[str],
+) -> Step:  # fmt: skip
+    """How each vector moves."""
+    lengths = torch.cat([d_v[None], d_u]).norm(dim=1) * rate
+    note = "Each vector takes a small step down its gradient."
+    if len(parts) > 1:
+        note += (
+            f" The centre is the mean of {len(parts)} rows: each moves by the whole of it, as in the papers' programs."
+        )
+    return Step(
+        "update",
+        r"v' = v - \eta\,\frac{\partial L}{\partial v},\quad u'_j = u_j - \eta\,\frac{\partial L}{\partial u_j},"
+        rf"\quad \eta = {rate:g}",
+        note, ["∂L/∂v", "∂L/∂u"],
+        [named("Δv", -rate * d_v[None], [centre]), named("Δu", -rate * d_u, labels),
+         named("v'", new[0][None], [centre]), named("u'", new[1], labels),
+         named("length of the step", lengths, [centre, *labels])], None,
+    )  # fmt: skip
+
+
+def by_autograd(v: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The objective's loss, and its gradients by v (d,) and u (1 + k, d)."""
+    v, u = v.clone().requires_grad_(), u.clone().requires_grad_()
+    loss = negative_sampling(v[None], u[None, 0], u[None, 1:])[0]
+    d_v, d_u = torch.autograd.grad(loss, [v, u])
+    return loss.detach(), d_v, d_u
+
+
+def composed(n: int) -> str:
+    if n == 1:
+        return "The centre has a vector of one table; its context and the negatives have vectors of the other."
+    return f"The centre's vector is the mean of {n} rows, its own and its n-grams'; the others have one row each."
+
+
+def parts_of(model: Word2Vec, word: int) -> list[int]:
+    """The rows that a word is made of."""
+    if not model.config.max_n:
+        return [word]
+    rows, bounds = model.parts
+    return [int(row) for row in rows[bounds[word] : bounds[word + 1]]]
+
+
+def row_of(model: Word2Vec, word: str) -> int:
+    row = model.vocabulary.index.get(word.lower() if model.vocabulary.lowercase else word)
+    if row is None:
+        raise VocabularyError(f'"{word}" is not in the vocabulary', fix="choose a word that the training text has")
+    return row
+
+
+def drawn_for(model: Word2Vec, context: int, k: int, seed: int) -> list[int]:
+    """k different words drawn from the noise of training; the context word itself is no negative."""
+    weights = np.array(noise(model.vocabulary.counts), dtype=np.float64)
+    weights[context] = 0.0
+    if not 0 < k <= np.count_nonzero(weights):
+        raise RecipeError(f"{k} negatives cannot be drawn from {len(weights)} words", fix="choose a smaller number")
+    rng = np.random.default_rng(seed)
+    return rng.choice(len(weights), size=k, replace=False, p=weights / weights.sum()).tolist()
