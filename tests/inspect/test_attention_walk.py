@@ -11,9 +11,9 @@ import torch
 
 from clew.data.batches import Pairs, Texts
 from clew.errors import RecipeError
-from clew.inspect.walk import WIDE, Walk, gap, named
-from clew.inspect.walks.attention import attention_walk, by_hand
-from clew.inspect.walks.places import places
+from clew.inspect.walk import WIDE, Walk, gap, named, precise
+from clew.inspect.walks.attention import attention_walk, by_hand, through
+from clew.inspect.walks.places import place_of, places, visit
 from clew.models.bert import Bert, BertConfig
 from clew.models.encoder_translator import EncoderTranslator
 from clew.models.heads import with_head
@@ -102,17 +102,13 @@ def test_encoder_translator_with_empty_slots() -> None:
 
 def test_a_wrong_equation_shows() -> None:
     """The engine of another model is far from these numbers."""
-    from clew.inspect.walk import precise
-    from clew.inspect.walks.attention import through
-    from clew.inspect.walks.places import heard, place_of, visit
-
     batch = Texts([[2, 7, 8, 3]], [0]).batch([0], pad_id=0)
     model = precise(bert())
     place = place_of(model, "encoder", 0, 0)
-    site, weights = visit(model, batch, place, 0), heard(model, batch, place, 0)
     with torch.no_grad():
+        site, weights = visit(model, batch, place, 0), visit(model, batch, place, 0, listen=True).weights
         site.attention.key.weight.add_(0.1)
-    found = {step.name: step.check for step in through(site, weights, "abcd", "abcd", 0)}
+        found = {step.name: step.check for step in through(site, weights, "abcd", "abcd", 0)}
     assert found["softmax"] > 1e-3 and found["context"] > 1e-3 and found["norm"] > 1e-3
 
 

@@ -12,6 +12,7 @@ from clew.errors import RecipeError
 from clew.inspect.walk import Walk
 from clew.inspect.walks.alignment import alignment_walk
 from clew.inspect.walks.attention import attention_walk
+from clew.inspect.walks.backward import backward_walk
 from clew.inspect.walks.places import places
 from clew.inspect.walks.recurrent import recurrent, recurrent_walk
 from clew.inspect.walks.skipgram import skipgram_walk
@@ -41,10 +42,13 @@ class Offer:
 def walks_for(recipe: Any, model: nn.Module) -> list[Offer]:
     """Every walk that a run offers, by its recipe and its model."""
     pairs = recipe.task.kind == "translate"
-    offers = [
-        Offer("attention", each.name, f"Attention: {each.name}", each.n_layers, each.n_heads, target=pairs)
-        for each in places(model)
-    ]
+    offers = []
+    for each in places(model):
+        choice = {"layers": each.n_layers, "heads": each.n_heads, "target": pairs}
+        offers += [
+            Offer("attention", each.name, f"Attention: {each.name}", **choice),
+            Offer("backward", each.name, f"Attention, backward: {each.name}", at=True, **choice),
+        ]
     if getattr(getattr(model, "attention", None), "score", None) is not None:
         offers.append(Offer("alignment", "", "Attention over the encoder's states", at=True, target=True))
     for place, layers in recurrent(model).items():
@@ -64,16 +68,26 @@ def take(
         if len(words) < 2:
             raise RecipeError("skip-gram needs two words", fix='write "centre context", and negatives after them')
         return skipgram_walk(model, words[0], words[1], negatives=words[2:] or 5)
-    takers = {"attention": _attention, "alignment": _alignment, "recurrent": _recurrent}
+    takers = {"attention": _attention, "backward": _backward, "alignment": _alignment, "recurrent": _recurrent}
     if kind not in takers:
         raise RecipeError(f'there is no walk "{kind}"', fix="take one that walks_for lists")
     return takers[kind](model, reading(model, tokenizers, text, target), place, layer, head, at)
 
 
+def _tokens(seen: Reading, place: str) -> tuple[list[str], list[str]]:
+    """Those that ask and those that are asked."""
+    return (
+        seen.target_in if place in ("decoder", "cross") else seen.source,
+        seen.target_in if place == "decoder" else seen.source,
+    )
+
+
 def _attention(model: Any, seen: Reading, place: str, layer: int, head: int, at: int) -> Walk:
-    columns = seen.target_in if place == "decoder" else seen.source
-    rows = seen.target_in if place in ("decoder", "cross") else seen.source
-    return attention_walk(model, seen.batch, rows, columns, place=place, layer=layer, head=head)
+    return attention_walk(model, seen.batch, *_tokens(seen, place), place=place, layer=layer, head=head)
+
+
+def _backward(model: Any, seen: Reading, place: str, layer: int, head: int, at: int) -> Walk:
+    return backward_walk(model, seen.batch, *_tokens(seen, place), place=place, layer=layer, head=head, at=at)
 
 
 def _alignment(model: Any, seen: Reading, place: str, layer: int, head: int, at: int) -> Walk:

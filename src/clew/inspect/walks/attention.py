@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from clew.data.batches import PairBatch, TextBatch
 from clew.inspect.walk import NamedTensor, Step, Walk, gap, named, precise
 from clew.inspect.walks.embedding import embedding, layer_norm
-from clew.inspect.walks.places import Place, Site, heard, place_of, visit
+from clew.inspect.walks.places import Place, Site, flat, place_of, visit
 from clew.nn.attention import ScaledDot, attend
 from clew.nn.positions import rotate
 
@@ -55,7 +55,8 @@ def attention_walk(
     at = place_of(model, place, layer, head)
     exact = precise(model)
     with torch.no_grad():
-        site, weights = visit(exact, batch, at, layer), heard(exact, batch, at, layer)
+        site, weights = visit(exact, batch, at, layer), visit(exact, batch, at, layer, listen=True).weights
+        assert weights is not None
         steps = embedding(exact, batch, at, rows)
         if layer or place == "cross":
             steps.append(came_in(site, at, layer, rows))
@@ -103,14 +104,16 @@ def through(site: Site, weights: Tensor, rows: Sequence[str], columns: Sequence[
     heads, _ = attend(q, k, v, site.mask, ScaledDot())
     joined = heads.transpose(0, 1).flatten(1)  # (T, n_heads · d_head)
     share = slice(head * attention.d_head, (head + 1) * attention.d_head)
-    steps += look(q[head], k[head], v[head], site.mask, rows, columns, weights[head], site.heads[:, share])
+    steps += look(
+        q[head], k[head], v[head], site.mask, rows, columns, weights[0, head], flat(site.joined.args[0])[:, share]
+    )
     output = joined @ attention.output.weight.T + attention.output.bias
     mine = heads[head] @ attention.output.weight[:, share].T
     steps.append(Step(
         "the heads together", r"y = [O_1; \dots; O_h]\,W_o^\top + b_o = \textstyle\sum_i O_i W_o^{i\top} + b_o",
         f"Each head adds its own part: that of head {head + 1} stands beside the sum of all {attention.n_heads}.",
         ["O"], [named(f"O W_o of head {head + 1}", mine, rows), named("y of all heads", output, rows)],
-        gap(output, site.output),
+        gap(output, flat(site.joined.output)),
     ))  # fmt: skip
     return [*steps, *ending(site, output, rows)]
 

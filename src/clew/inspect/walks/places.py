@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 
 from clew.data.batches import PairBatch, TextBatch
 from clew.errors import RecipeError
-from clew.inspect.walk import tracing
+from clew.inspect.walk import Call, tracing
 from clew.models.bert import BertLayer
 from clew.models.transformer import DecoderLayer, EncoderLayer
 from clew.nn.attention import MultiHeadAttention
+from clew.nn.packing import Packing
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,9 @@ class Site:
     """One attention layer while the model read one text: what came in, and what the engine made of it.
 
     x: (T, d) the residual; memory: (S, d) what is attended to, None for x itself; mask: (T, S) bool.
-    heads: (T, n_heads · d_head) as they go into W_O; output: (T, d) as they come out; result: (T, d) after the sum, and
-    after the norm where it comes last.
+    joined: the heads (T, n_heads · d_head) as they go into W_O, and (T, d) as they come out; result: (T, d) after the
+    sum, and after the norm where it comes last: of the tokens `only` (n,), where no others were asked for.
+    weights: (1, heads, T, S), where the tap was listened to.
     """
 
     attention: MultiHeadAttention
@@ -94,9 +97,10 @@ class Site:
     x: Tensor
     memory: Tensor | None
     mask: Tensor
-    heads: Tensor
-    output: Tensor
+    joined: Call
     result: Tensor
+    only: Tensor | None
+    weights: Tensor | None
 
 
 def read(model: nn.Module, batch: PairBatch | TextBatch) -> Any:
@@ -107,11 +111,19 @@ def read(model: nn.Module, batch: PairBatch | TextBatch) -> Any:
     return model(batch)
 
 
-def visit(model: nn.Module, batch: PairBatch | TextBatch, place: Place, layer: int) -> Site:
-    """Read a batch of one text, by the engine, and bring back what passed through one attention layer."""
+Run = Callable[[nn.Module, Any], Any]
+
+
+def visit(
+    model: nn.Module, batch: PairBatch | TextBatch, place: Place, layer: int, *, listen: bool = False, run: Run = read
+) -> Site:
+    """Let `run` read a batch of one text, and bring back what passed through one attention layer.
+
+    The engine is the fused one, unless someone is to listen to the weights.
+    """
     name = f"{place.layers}.{layer}"
-    with tracing(model, name) as seen:
-        read(model, batch)
+    with tracing(model, name, taps=listen) as seen:
+        run(model, batch)
     around, parts = place.around, {key.removeprefix(name).lstrip("."): calls[0] for key, calls in seen.items()}
     module = model.get_submodule(name)
     norm = module.get_submodule(around.norm)
@@ -121,6 +133,8 @@ def visit(model: nn.Module, batch: PairBatch | TextBatch, place: Place, layer: i
     else:
         x = parts[around.before].output if around.before else parts[""].args[0]
         result = parts[around.norm].output
+    came = parts[""].args
+    only = came[2] if len(came) > 2 and isinstance(came[1], Packing) else None
     called = parts.get(around.attention)  # an encoder that reads without padding does not call it as a module
     memory, mask, causal = None, None, False
     if called:
@@ -130,21 +144,13 @@ def visit(model: nn.Module, batch: PairBatch | TextBatch, place: Place, layer: i
     x, memory = flat(x), None if memory is None else flat(memory)
     size = (len(x), len(x if memory is None else memory))
     allowed = torch.ones(size, dtype=torch.bool) if mask is None else mask.reshape(-1, size[1]).expand(size)
-    projected = parts[f"{around.attention}.output"]
     attention = module.get_submodule(around.attention)
     assert isinstance(attention, MultiHeadAttention) and isinstance(norm, nn.LayerNorm)
     return Site(
-        attention, norm, pre, x, memory, allowed.tril() if causal else allowed, flat(projected.args[0]),
-        flat(projected.output), flat(result),
+        attention, norm, pre, x, memory, allowed.tril() if causal else allowed,
+        parts[f"{around.attention}.output"], flat(result), only,
+        parts[f"{around.attention}.weights"].output if listen else None,
     )  # fmt: skip
-
-
-def heard(model: nn.Module, batch: PairBatch | TextBatch, place: Place, layer: int) -> Tensor:
-    """The attention weights (heads, T, S) of one layer, which its tap hears."""
-    name = f"{place.layers}.{layer}.{place.around.attention}.weights"
-    with tracing(model, name, taps=True) as seen:
-        read(model, batch)
-    return seen[name][0].output[0]
 
 
 def flat(x: Tensor) -> Tensor:

@@ -1,0 +1,228 @@
+"""The backward pass of attention, step by step: from the loss through softmax to the weights, beside autograd."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clew.data.batches import PairBatch, TextBatch
+from clew.errors import RecipeError
+from clew.inspect.walk import Step, Walk, gap, named, precise
+from clew.inspect.walks.attention import PLACES, project
+from clew.inspect.walks.places import Site, place_of, read, visit
+from clew.nn.attention import ScaledDot
+from clew.nn.positions import rotate
+
+
+def softmax_jacobian(alpha: Tensor) -> Tensor:
+    """∂α_i/∂s_j = α_i (δ_ij - α_j) of α = softmax(s): (…, S) -> (…, S, S)."""
+    return torch.diag_embed(alpha) - alpha[..., :, None] * alpha[..., None, :]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is differentiated: a number, its formula, and a sentence that says what it is."""
+
+    value: Tensor
+    formula: str
+    note: str
+
+
+def loss_of(model: Any, batch: PairBatch | TextBatch) -> Loss:
+    """A loss of one text without labels: the surprise at its own tokens where the model predicts tokens, else at its
+    own answer."""
+    if isinstance(batch, PairBatch):
+        log_p = model.project(model(batch).hidden).log_softmax(dim=-1)
+        nll = -log_p.gather(-1, batch.target_out[..., None]).sum()
+        return Loss(
+            nll, r"L = -\textstyle\sum_t \log P(y_t)", "The loss is the surprise at the target, token by token."
+        )
+    every = torch.arange(batch.text.shape[1])
+    batch = replace(batch, at=every, label=batch.text[0])
+    if hasattr(model, "vocabulary_table"):
+        weight, bias = model.vocabulary_table()
+        log_p = (model(batch).hidden @ weight.T + bias).log_softmax(dim=-1)
+        nll = -log_p.gather(-1, batch.text[0][:, None]).sum()
+        return Loss(
+            nll, r"L = -\textstyle\sum_t \log P(w_t)", "The loss is the surprise at each token that stands there."
+        )
+    if not hasattr(model, "output") or hasattr(model, "choices"):
+        squares = read(model, batch).hidden.square().sum() / 2
+        return Loss(
+            squares, r"L = \tfrac12 \textstyle\sum_t \lVert h_t \rVert^2", "The loss is half the squared states."
+        )
+    out = model(batch)
+    logits = [out.start, out.end] if hasattr(out, "start") else [out.logits]
+    if logits[0].shape[-1] == 1:
+        return Loss(logits[0].sum(), "L = s", "What is differentiated is the score itself.")
+    best = -sum(each.log_softmax(dim=-1).amax(dim=-1).sum() for each in logits)
+    return Loss(best, r"L = -\log P(\hat y)", "The loss is the surprise at the model's own answer.")
+
+
+def backward_walk(
+    model: nn.Module, batch: PairBatch | TextBatch, rows: Sequence[str], columns: Sequence[str], *, place: str,
+    layer: int, head: int, at: int = 0,
+) -> Walk:  # fmt: skip
+    """One head of one layer, backward, on a batch of one text; `at`: the token whose softmax is looked at closely.
+
+    The loss is `loss_of`. Each gradient is computed from local derivatives, in double precision, and compared with
+    autograd's through the whole model, or through this attention where the model does not hold the tensor.
+    Raises RecipeError for what is not there.
+    """
+    where = place_of(model, place, layer, head)
+    if not 0 <= at < len(rows):
+        raise RecipeError(f"there is no token {at}", fix=f"choose one of 0 to {len(rows) - 1}")
+    exact, losses = precise(model).requires_grad_(), []
+    site = visit(
+        exact, batch, where, layer, listen=True, run=lambda model, batch: losses.append(loss_of(model, batch))
+    )  # fmt: skip
+    attention, loss = site.attention, losses[0]
+    linear = [attention.query, attention.key, attention.value]
+    assert site.weights is not None
+    G, d_heads, d_weights, *d_linear = torch.autograd.grad(
+        loss.value, [site.joined.output, site.joined.args[0], site.weights, *(part.weight for part in linear)]
+    )
+    with torch.no_grad():
+        y = site.norm(site.x) if site.pre else site.x
+    G, d_heads = (spread(part, site.only, len(y)) for part in (G, d_heads))
+    share = slice(head * attention.d_head, (head + 1) * attention.d_head)
+    with torch.no_grad():
+        d_O = G @ attention.output.weight[:, share]
+    local = Local.of(site, y, d_O, head)
+    steps = [
+        Step("upstream", loss.formula + r",\quad G = \frac{\partial L}{\partial y}",
+             f"{loss.note} Here it is {float(loss.value.detach()):.4g}; what comes back to this attention is given.",
+             [], [named("G", G, rows)], None),
+        Step("back through W_o", r"\frac{\partial L}{\partial O} = G\,W_o", "Each head gets its own part.", ["G"],
+             [named("∂L/∂O", d_O, rows)], gap(d_O, d_heads[:, share])),
+        *local.steps(d_O, d_weights[0, head], rows, columns, at),
+        *to_weights(site, local, y, [part[share] for part in d_linear], rows, columns, head),
+    ]  # fmt: skip
+    title = f"Backward: {PLACES[place]}, layer {layer + 1} of {where.n_layers}, head {head + 1} of {where.n_heads}"
+    return Walk(title, [*rows], steps)
+
+
+def spread(gradient: Tensor, only: Tensor | None, size: int) -> Tensor:
+    """Back to all tokens, where a layer was asked for some alone; what was asked for twice adds up."""
+    gradient = gradient.reshape(-1, gradient.shape[-1])
+    return gradient if only is None else gradient.new_zeros(size, gradient.shape[1]).index_add(0, only, gradient)
+
+
+@dataclass(frozen=True)
+class Local:
+    """One head forward, its gradients from local derivatives, and autograd's of the same, by name.
+
+    q: (T, d_head), k, v: (S, d_head), as they meet (turned, where positions are rotary); alpha: (T, S).
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    alpha: Tensor
+    d_q: Tensor  # before they were turned
+    d_k: Tensor
+    d_v: Tensor
+    engine: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, site: Site, y: Tensor, d_O: Tensor, head: int) -> Local:
+        y = y.detach().requires_grad_()
+        memory = y if site.memory is None else site.memory.detach().requires_grad_()
+        plain = [part[head] for part in project(site, y, memory)]
+        q, k, v = plain
+        if site.attention.rotary:
+            q, k = rotate(q[None, None])[0, 0], rotate(k[None, None])[0, 0]
+        scores = ScaledDot()(q, k)
+        alpha = scores.masked_fill(~site.mask, -torch.inf).softmax(dim=-1)
+        wanted = {"S": scores, "q": plain[0], "k": plain[1], "v": v, "y": y, "m": memory}
+        found = torch.autograd.grad(alpha @ v, [*wanted.values()], d_O)
+        engine = dict(zip(wanted, found, strict=True))
+        q, k, v, alpha = (part.detach() for part in (q, k, v, alpha))
+        d_scores = through_softmax(alpha, d_O @ v.T) / math.sqrt(q.shape[1])
+        d_q, d_k = d_scores @ k, d_scores.T @ q
+        if site.attention.rotary:
+            d_q, d_k = turn_back(d_q), turn_back(d_k)
+        return cls(q, k, v, alpha, d_q, d_k, alpha.T @ d_O, engine)
+
+    def steps(self, d_O: Tensor, d_weights: Tensor, rows: Sequence[str], columns: Sequence[str], at: int) -> list[Step]:
+        """Through the weighted sum, the softmax and the products."""
+        d_alpha = d_O @ self.v.T
+        d_S = through_softmax(self.alpha, d_alpha)
+        jacobian = softmax_jacobian(self.alpha[at])
+        slope = float((self.alpha * (1 - self.alpha)).sum(dim=1).mean())
+        table = {"rows": rows, "columns": columns}
+        return [
+            Step("to the values", r"\frac{\partial L}{\partial V} = \alpha^\top \frac{\partial L}{\partial O}",
+                 "A value is told off by every token that took of it, in proportion.", ["∂L/∂O"],
+                 [named("∂L/∂V", self.d_v, columns)], gap(self.d_v, self.engine["v"])),
+            Step("to the weights", r"\frac{\partial L}{\partial \alpha} = \frac{\partial L}{\partial O} V^\top",
+                 "Taking more of a value helps or hurts by how it points.", ["∂L/∂O"],
+                 [named("∂L/∂α", d_alpha, **table)], gap(d_alpha, d_weights)),
+            Step("softmax, locally",
+                 r"J_{ij} = \frac{\partial \alpha_i}{\partial S_j} = \alpha_i(\delta_{ij} - \alpha_j)",
+                 f"Of “{rows[at]}”; where one weight is near 1 all of it is near 0 (its mean trace here: {slope:.3g}).",
+                 ["α"], [named("α", self.alpha, **table), named("J", jacobian, columns, columns)],
+                 gap(jacobian, by_autograd(self.alpha[at]))),
+            Step("through softmax", r"\frac{\partial L}{\partial S_{tj}} = \alpha_{tj}\Big(\frac{\partial L}"
+                 r"{\partial \alpha_{tj}} - \textstyle\sum_i \alpha_{ti} \frac{\partial L}{\partial \alpha_{ti}}\Big)",
+                 "Each row sums to 0: what one score wins, others lose.", ["α", "∂L/∂α"],
+                 [named("∂L/∂S", d_S, **table)], gap(d_S, self.engine["S"])),
+            Step("to queries and keys",
+                 r"\frac{\partial L}{\partial Q} = \frac{1}{\sqrt{d_k}}\frac{\partial L}{\partial S} K,"
+                 r"\quad \frac{\partial L}{\partial K} = \frac{1}{\sqrt{d_k}}\frac{\partial L}{\partial S}^\top Q",
+                 f"The scale divides the gradient too, by √{self.q.shape[1]}.", ["∂L/∂S"],
+                 [named("∂L/∂Q", self.d_q, rows), named("∂L/∂K", self.d_k, columns)],
+                 max(gap(self.d_q, self.engine["q"]), gap(self.d_k, self.engine["k"]))),
+        ]  # fmt: skip
+
+
+def through_softmax(alpha: Tensor, d_alpha: Tensor) -> Tensor:
+    """∂L/∂s = Jᵀ ∂L/∂α of each row, without holding J: (…, S) -> (…, S)."""
+    return alpha * (d_alpha - (alpha * d_alpha).sum(dim=-1, keepdim=True))
+
+
+def by_autograd(alpha: Tensor) -> Tensor:
+    """The Jacobian of softmax at the scores log α (-∞ where α is 0)."""
+    return torch.autograd.functional.jacobian(lambda s: s.softmax(dim=-1), alpha.log())
+
+
+def turn_back(gradient: Tensor) -> Tensor:
+    """The transpose of a rotation turns the other way: with the halves exchanged, `rotate` does."""
+    half = gradient.shape[1] // 2
+    return rotate(gradient.roll(half, dims=1)[None, None])[0, 0].roll(half, dims=1)
+
+
+def to_weights(
+    site: Site, local: Local, y: Tensor, engine: Sequence[Tensor], rows: Sequence[str], columns: Sequence[str],
+    head: int,
+) -> list[Step]:  # fmt: skip
+    """The gradients of W_q, W_k and W_v, and what goes on to the tokens through this head."""
+    attention = site.attention
+    memory = y if site.memory is None else site.memory.detach()
+    share = slice(head * attention.d_head, (head + 1) * attention.d_head)
+    W_q, W_k, W_v = (part.weight.detach()[share] for part in (attention.query, attention.key, attention.value))
+    found = [local.d_q.T @ y, local.d_k.T @ memory, local.d_v.T @ memory]
+    back_q, back_m = local.d_q @ W_q, local.d_k @ W_k + local.d_v @ W_v
+    if site.memory is None:
+        back, check = [named("∂L/∂x of this head", back_q + back_m, rows)], gap(back_q + back_m, local.engine["y"])
+    else:
+        back = [named("∂L/∂x of this head", back_q, rows), named("∂L/∂m of this head", back_m, columns)]
+        check = max(gap(back_q, local.engine["y"]), gap(back_m, local.engine["m"]))
+    names = ("∂L/∂W_q", "∂L/∂W_k", "∂L/∂W_v")
+    return [
+        Step("to the weights' matrices", r"\frac{\partial L}{\partial W_q} = \frac{\partial L}{\partial Q}^\top x,"
+             r"\quad \frac{\partial L}{\partial W_k} = \frac{\partial L}{\partial K}^\top x,"
+             r"\quad \frac{\partial L}{\partial W_v} = \frac{\partial L}{\partial V}^\top x",
+             "What the optimizer is given for this head, equal to autograd's through the whole model.",
+             ["∂L/∂Q", "∂L/∂K", "∂L/∂V"], [named(name, part) for name, part in zip(names, found, strict=True)],
+             max(gap(ours, theirs) for ours, theirs in zip(found, engine, strict=True))),
+        Step("to the tokens", r"\frac{\partial L}{\partial x} = \frac{\partial L}{\partial Q} W_q + "
+             r"\frac{\partial L}{\partial K} W_k + \frac{\partial L}{\partial V} W_v",
+             "A token is reached three ways: as the one who asks, as the one found, as the one taken of.",
+             ["∂L/∂Q", "∂L/∂K", "∂L/∂V"], back, check),
+    ]  # fmt: skip
