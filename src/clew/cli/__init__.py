@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "train": "Train what a recipe describes, or a translator on your own files.",
     "compare": "Train several recipes under equal budgets and report which wins, and at what cost.",
     "evaluate": "Score a run on a split of its data, or an encoder on the tasks of a suite.",
+    "look": "Open the browser page over a folder of runs.",
     "predict": "Run a trained model on a text, a file or standard input.",
     "data": "List the known data sets, and show what a data source holds.",
     "recipe": "Print a recipe filled in, with where each value came from.",

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from clew.errors import ClewError
 
 STATIC = Path(__file__).parent / "static"
+LOOK = STATIC / "look"  # the page that `clew look` serves
 VIEWS = ("compare",)
 
 

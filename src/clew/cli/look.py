@@ -1,0 +1,36 @@
+"""`clew look`: the browser page over a folder of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clew.errors import RunError
+
+
+def look(
+    runs: Annotated[Path, typer.Argument(metavar="[RUNS]", help="A folder of runs, or one run.")] = Path("runs"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any that is free.")] = 0,
+    host: Annotated[
+        str,
+        typer.Option(help="The address to listen on. Beyond this machine, whoever has the printed address may look."),
+    ] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open the page at once.")] = True,
+) -> None:
+    """Open the browser page over a folder of runs: curves, attention, predictions. Stop it with Ctrl-C."""
+    if not runs.is_dir():
+        raise RunError("there is no such folder", where=str(runs), fix="name the folder that holds your runs")
+    from clew.web.serve import Page
+
+    page = Page(runs, host, port)
+
+    def ready() -> None:
+        typer.echo(f"{runs}: {page.address}")
+        if browser:
+            import webbrowser
+
+            webbrowser.open(page.address)
+
+    page.serve(ready)

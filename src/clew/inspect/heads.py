@@ -1,0 +1,121 @@
+"""Where every head of a model looks: the attention of each layer on one text, and what sums a head up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clew.data.batches import PairBatch
+from clew.errors import ClewError
+from clew.inspect.taps import capture
+from clew.nn.taps import Tap
+
+MEAN = -1  # in the place of a head: the mean of all heads of its layer
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of attention: row t of a head says how much the state of rows[t] takes from each of columns.
+
+    name: its tap; weights: (heads, rows, columns), each row summing to 1.
+    """
+
+    name: str
+    rows: list[str]
+    columns: list[str]
+    weights: Tensor
+
+    def head(self, n: int) -> Tensor:
+        """(rows, columns) of one head, or of MEAN. Raises ClewError where there is no such head."""
+        if not MEAN <= n < len(self.weights):
+            raise ClewError(f"{self.name} has heads 0 to {len(self.weights) - 1}", where=f"head {n}")
+        return self.weights.mean(dim=0) if n == MEAN else self.weights[n]
+
+
+def attention_taps(model: nn.Module) -> list[str]:
+    """The names of a model's taps of attention weights, in the order in which it was built."""
+    return [name for name, part in model.named_modules() if isinstance(part, Tap) and name.endswith("weights")]
+
+
+def pair_layers(model: nn.Module, batch: PairBatch, source: list[str], target: list[str]) -> list[Layer]:
+    """The attention of a translator on one pair, the target given: over the source, over the target, and between.
+
+    source, target: the tokens, </s> included. A layer's sides are told by its name, as the model's parts are called.
+    """
+    out = []
+    for name, weights in listen(model, batch).items():
+        rows = source if name.startswith("encoder.") else target
+        columns = target if name.startswith("decoder.") and "self_attention" in name else source
+        out.append(Layer(name, rows, columns, weights[:, : len(rows), : len(columns)].cpu()))
+    return out
+
+
+def text_layers(
+    model: Any, read: Callable[[], Any], spell: Callable[[list[int]], list[str]]
+) -> tuple[Any, list[Layer]]:
+    """What `read` returns, and the attention of the model's encoder on the first text that it reads meanwhile.
+
+    spell: ids -> tokens. Every token of the text may look at every other.
+    """
+    batches: list[Any] = []
+    handle = model.encoder.register_forward_pre_hook(lambda _, inputs: batches.append(inputs[0]))
+    try:
+        with listening(model) as seen:
+            answer = read()
+    finally:
+        handle.remove()
+    batch = batches[0]
+    tokens = spell(batch.text[0][batch.mask[0]].tolist())
+    n = len(tokens)
+    maps = whole({name: weights[:1] for name, weights in seen.items()})
+    return answer, [Layer(name, tokens, tokens, weights[:, :n, :n].cpu()) for name, weights in maps.items()]
+
+
+@torch.no_grad()
+def listen(model: nn.Module, batch: Any) -> dict[str, Tensor]:
+    """Run a model over a batch of one: tap → (heads, rows, columns). Raises ClewError where nothing attends."""
+    was_training = model.training
+    model.eval()
+    try:
+        with listening(model) as seen:
+            model(batch)
+    finally:
+        model.train(was_training)
+    return whole(seen)
+
+
+@contextmanager
+def listening(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
+    """Collect all attention weights while the block runs. Raises ClewError where nothing in the model attends."""
+    names = attention_taps(model)
+    if not names:
+        raise ClewError("nothing in this model attends", where=type(model).__name__, fix="choose a run that attends")
+    with capture(model, *names) as seen:
+        yield seen
+
+
+def whole(seen: Mapping[str, list[Tensor]]) -> dict[str, Tensor]:
+    """The first row of what was captured, the steps of a recurrent decoder joined: tap → (heads, rows, columns)."""
+    return {name: torch.cat([each[0] for each in weights], dim=1).float() for name, weights in seen.items()}
+
+
+def entropy(weights: Tensor) -> Tensor:
+    """H = -Σ_s w_s log₂ w_s of each row, in bits: (…, rows, columns) -> (…, rows). 0 looks at one token alone."""
+    return -torch.special.xlogy(weights, weights).sum(dim=-1) / torch.log(torch.tensor(2.0))
+
+
+def distance(weights: Tensor) -> Tensor:
+    """Σ_s w_s |t - s|, how far row t looks, in tokens: (…, rows, columns) -> (…, rows)."""
+    rows, columns = weights.shape[-2:]
+    far = (torch.arange(rows)[:, None] - torch.arange(columns)).abs().to(weights)
+    return (weights * far).sum(dim=-1)
+
+
+def received(weights: Tensor) -> Tensor:
+    """The mean over rows of what each column gets: (…, rows, columns) -> (…, columns). The largest are salient."""
+    return weights.mean(dim=-2)

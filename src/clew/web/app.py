@@ -1,0 +1,180 @@
+"""What the page may ask for: one function each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from clew import __version__
+from clew.errors import ClewError
+from clew.page.single_file import LOOK
+from clew.web import attention, predict
+from clew.web.folder import Runs, samples, series
+from clew.web.guard import Guard
+from clew.web.room import Busy, NoRoom, Room
+
+EVERY = 1.0  # seconds between two looks at the folder
+STREAMS = 64  # open pages that are told of changes
+TEXT = 20_000  # characters of a text, at most
+KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".md": "text/plain", ".woff2": "font/woff2"}
+
+
+class Asked(BaseModel):
+    """A run and a text for it."""
+
+    model_config = ConfigDict(extra="forbid")
+    run: str = Field(max_length=500)
+    text: str = Field(max_length=TEXT)
+
+
+class Look(Asked):
+    target: str = Field("", max_length=TEXT)
+
+
+class Predict(Asked):
+    n_best: int = Field(1, ge=1, le=16)
+
+
+def make_app(root: Path, token: str, hosts: list[str]) -> Guard:
+    """The page over the runs of a folder, behind its guard."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    runs = Runs(root)
+    room = Room(runs)
+    app.state.runs, app.state.room, app.state.maps = runs, room, attention.Maps()
+    app.state.gold, app.state.streams = attention.Gold(room), 0
+    app.add_exception_handler(ClewError, explained)
+    app.add_exception_handler(RequestValidationError, misread)
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(OSError, gone)
+    app.add_exception_handler(Exception, unforeseen)
+    add_pages(app)
+    add_runs(app, runs)
+    add_models(app, room)
+    return Guard(app, token, hosts)
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(24)
+
+
+async def explained(_request: Request, error: Any) -> Response:
+    """What was wrong, where, and what to do, as on the command line."""
+    status = 503 if isinstance(error, Busy) else 507 if isinstance(error, NoRoom) else 422
+    return JSONResponse({"what": error.what, "where": error.where, "fix": error.fix}, status)
+
+
+async def misread(_request: Request, error: Any) -> Response:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return JSONResponse({"what": first["msg"], "where": where, "fix": ""}, 400)
+
+
+async def refused(_request: Request, error: Any) -> Response:
+    """No such page, or a body that is no JSON."""
+    return JSONResponse({"what": str(error.detail), "where": "", "fix": ""}, error.status_code)
+
+
+async def gone(_request: Request, _error: Exception) -> Response:
+    """A run that was deleted, or is being written, while it was read."""
+    return JSONResponse({"what": "this run changed or was deleted while it was read", "where": "", "fix": "try again"}, 503)
+
+
+async def unforeseen(_request: Request, error: Exception) -> Response:
+    """A fault of ours: the page stays up and says no more than its kind; the terminal has the rest."""
+    return JSONResponse({"what": f"the server failed ({type(error).__name__})", "where": "", "fix": ""}, 500)
+
+
+def add_pages(app: FastAPI) -> None:
+    @app.get("/")
+    def page() -> Response:
+        return asset("index.html")
+
+    @app.get("/assets/{name}")
+    def assets(name: str) -> Response:
+        return asset(f"assets/{name}")
+
+
+def asset(name: str) -> Response:
+    """A file of the built page, by the names that were built. Raises ClewError where the page was not."""
+    if not (LOOK / "index.html").is_file():
+        raise ClewError("the browser page has not been built", where=str(LOOK), fix="python web/build.py")
+    built = {path.relative_to(LOOK).as_posix(): path for path in LOOK.rglob("*") if path.is_file()}
+    path = built.get(name)
+    if path is None:
+        return JSONResponse({"what": "there is no such file", "where": "", "fix": ""}, 404)
+    return FileResponse(path, media_type=KINDS.get(path.suffix, "application/octet-stream"))
+
+
+def add_runs(app: FastAPI, runs: Runs) -> None:
+    @app.get("/api/runs")
+    def listed() -> Any:
+        return {"version": __version__, "folder": runs.root.name, "runs": runs.summaries()}
+
+    @app.get("/api/series")
+    def curves(run: str) -> Any:
+        return series(runs.open(run))
+
+    @app.get("/api/samples")
+    def written(run: str, first: int = 0, last: int = 2**53) -> Any:
+        return samples(runs.open(run), first, last)
+
+    @app.get("/api/events")
+    async def changes(request: Request) -> Response:
+        if app.state.streams >= STREAMS:
+            raise Busy(f"{STREAMS} pages are open already", fix="close one")
+        return StreamingResponse(told(app, runs, request), media_type="text/event-stream")
+
+
+async def told(app: FastAPI, runs: Runs, request: Request) -> AsyncIterator[str]:
+    """The list of runs, at once and whenever it has changed; a sign of life in between."""
+    app.state.streams += 1
+    before: Any = None
+    try:
+        while not await request.is_disconnected():
+            now = await asyncio.to_thread(runs.summaries)
+            if now != before:
+                yield f"event: runs\ndata: {json.dumps(now, ensure_ascii=True)}\n\n"
+            else:
+                yield ": still here\n\n"
+            before = now
+            await asyncio.sleep(EVERY)
+    finally:
+        app.state.streams -= 1
+
+
+def add_models(app: FastAPI, room: Room) -> None:
+    maps, gold = app.state.maps, app.state.gold
+
+    @app.post("/api/predict")
+    def predicted(asked: Predict) -> Any:
+        return predict.predict(room, asked.run, asked.text, asked.n_best)
+
+    @app.get("/api/examples")
+    def examples(run: str) -> Any:
+        return predict.examples(room.runs.open(run))
+
+    @app.post("/api/attention")
+    def look(asked: Look) -> Any:
+        return attention.look(room, maps, asked.run, asked.text, asked.target)
+
+    @app.get("/api/attention/{name}/thumbnails")
+    def thumbnails(name: str) -> Response:
+        return Response(maps.thumbnails(name), media_type="application/octet-stream")
+
+    @app.get("/api/attention/{name}/{layer}/{head}")
+    def weights(name: str, layer: int, head: int) -> Response:
+        return Response(maps.head(name, layer, head), media_type="application/octet-stream")
+
+    @app.get("/api/gold")
+    def aligned(run: str) -> Any:
+        return gold.measure(run)

@@ -1,0 +1,191 @@
+"""The attention of a run on a text: read once, kept for a while, handed out one head at a time."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d
+
+from clew.data.batches import Pairs
+from clew.errors import ClewError, DataError
+from clew.inspect.attention import align
+from clew.inspect.heads import Layer, attention_taps, distance, entropy, pair_layers, received, text_layers
+from clew.metrics import Links, aer
+from clew.web.room import Opened, Room
+
+KEPT = 512 << 20  # bytes of weights kept at once, of the newest texts
+TOKENS = 512  # at most, of either side
+THUMBNAIL = 28  # cells a side, at most
+SALIENT = 5
+WORST = 20  # sentences listed
+THRESHOLDS = [n / 50 for n in range(46)]
+
+Found = tuple[dict[str, Any], list[Layer]]
+
+
+class Maps:
+    """The layers of the texts that were asked for last."""
+
+    def __init__(self) -> None:
+        self.found: OrderedDict[str, list[Layer]] = OrderedDict()
+
+    def keep(self, layers: list[Layer]) -> str:
+        """Give them a name, and forget the oldest where there are too many."""
+        name = secrets.token_hex(8)
+        self.found[name] = layers
+        while len(self.found) > 1 and sum(size(each) for each in self.found.values()) > KEPT:
+            self.found.popitem(last=False)
+        return name
+
+    def layers(self, name: str) -> list[Layer]:
+        """Raises DataError for a text that is not kept (any more)."""
+        found = self.found.get(name)
+        if found is None:
+            raise DataError("this text is not kept any more", where=name[:40], fix="ask for it again")
+        return found
+
+    def head(self, name: str, layer: int, head: int) -> bytes:
+        """(rows, columns) of one head, row after row, as float16 (little end first)."""
+        layers = self.layers(name)
+        if not 0 <= layer < len(layers):
+            raise DataError(f"there are layers 0 to {len(layers) - 1}", where=f"layer {layer}")
+        return layers[layer].head(head).half().numpy().astype("<f2").tobytes()
+
+    def thumbnails(self, name: str) -> bytes:
+        """Every head of every layer, made small by the largest of the cells that fall together; a byte each, of √w."""
+        return b"".join(small(layer.weights) for layer in self.layers(name))
+
+
+def size(layers: list[Layer]) -> int:
+    return sum(layer.weights.nbytes for layer in layers)
+
+
+def side(n: int) -> int:
+    return min(n, THUMBNAIL)
+
+
+def small(weights: Tensor) -> bytes:
+    """(heads, rows, columns) -> a byte per cell of (heads, side(rows), side(columns))."""
+    rows, columns = weights.shape[1:]
+    pooled = adaptive_max_pool2d(weights, (side(rows), side(columns)))
+    return (pooled.clamp(0, 1).sqrt() * 255).round().to(torch.uint8).numpy().tobytes()
+
+
+def look(room: Room, maps: Maps, name: str, text: str, target: str) -> dict[str, Any]:
+    """Read a text with a run's model: its tokens, its layers, what each head is like; `id` asks for the weights.
+
+    target: what a translator is to have written; what it writes itself where this is empty. Raises ClewError where
+    nothing in the model attends, DataError for an empty text or one that is too long.
+    """
+    if not text.strip():
+        raise DataError("there is no text", fix="type one")
+    with room.use(name) as opened:
+        if not attention_taps(opened.model):
+            kind = opened.run.recipe.model.kind
+            raise ClewError(f"a {kind} model does not attend", where=name, fix="choose a run whose model does")
+        about, layers = read_pair(opened, text, target) if hasattr(opened.task, "pairs") else read_text(opened, text)
+    longest = max(max(len(layer.rows), len(layer.columns)) for layer in layers)
+    if longest > TOKENS:
+        raise DataError(f"{longest} tokens are too many to look at: {TOKENS} at most", fix="give a shorter text")
+    return {**about, "id": maps.keep(layers), "layers": [described(layer) for layer in layers]}
+
+
+def read_pair(opened: Opened, text: str, target: str) -> Found:
+    """A translator: what it writes, or is made to write, and where it looks meanwhile."""
+    task, tokenizers, model = opened.task, opened.tokenizers, opened.model
+    output = target.strip()
+    if not output:
+        greedy = opened.run.recipe.decode.model_copy(update={"beam": 1})
+        output = next(iter(task.predict(model, tokenizers, [text], greedy))).text
+    source, written = tokenizers.source.encode([text])[0], tokenizers.target.encode([output])[0]
+    rows = [*tokenizers.target.tokens(written), tokenizers.target.specials.eos]
+    columns = [*tokenizers.source.tokens(source), tokenizers.source.specials.eos]
+    if max(len(rows), len(columns)) > TOKENS:
+        raise DataError(f"more than {TOKENS} tokens are too many to look at", fix="give a shorter text")
+    batch = Pairs([source], [written]).batch([0], **tokenizers.ids).to(next(model.parameters()).device)
+    return {"source": text, "output": output}, pair_layers(model, batch, columns, rows)
+
+
+def read_text(opened: Opened, text: str) -> Found:
+    """An encoder under whatever head: what it says of the text, and where it looks meanwhile."""
+    tokenizer = getattr(opened.tokenizers, "tokenizer", opened.tokenizers)
+    if opened.run.recipe.task.kind == "pretrain" and "[MASK]" not in text:
+        text = f"{text.rstrip()} [MASK]"  # it is asked for hidden tokens: one, at the end, asks for the next
+    decode = opened.run.recipe.decode
+    answer, layers = text_layers(
+        opened.model,
+        lambda: next(iter(opened.task.predict(opened.model, opened.tokenizers, [text], decode))),
+        tokenizer.tokens,
+    )
+    return {"source": text, "output": answer.shown or answer.text}, layers
+
+
+def described(layer: Layer) -> dict[str, Any]:
+    """What the page knows of a layer before it asks for a head."""
+    weights = layer.weights
+    mean = weights.mean(dim=0)
+    most = received(mean).topk(min(SALIENT, len(layer.columns)))
+    return {
+        "name": layer.name.removesuffix(".weights"),
+        "rows": layer.rows, "columns": layer.columns, "heads": len(weights),
+        "thumbnail": [side(len(layer.rows)), side(len(layer.columns))],
+        "entropy": entropy(weights).mean(dim=-1).tolist(), "distance": distance(weights).mean(dim=-1).tolist(),
+        "salient": [[int(i), float(w)] for w, i in zip(most.values, most.indices, strict=True)],
+    }  # fmt: skip
+
+
+class Gold:
+    """How well a run's attention aligns the words of its test sentences, at any threshold; worked out once a run."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.known: dict[Any, dict[str, Any]] = {}
+
+    def measure(self, name: str) -> dict[str, Any]:
+        """AER at each threshold, and the sentences; the map is chosen, and AER counted, as `clew evaluate` does.
+
+        Raises DataError where there is no gold alignment to compare with.
+        """
+        with self.room.use(name) as opened:
+            if self.room.key not in self.known:
+                self.known = {self.room.key: measure(opened)}
+            return self.known[self.room.key]
+
+
+def measure(opened: Opened) -> dict[str, Any]:
+    from clew.config import build
+
+    task, model, recipe = opened.task, opened.model, opened.run.recipe
+    data = build("data", recipe.data)
+    split = next(name for name in [*data.splits] if name not in ("train", "valid"))
+    rows = data.split(split)
+    column = getattr(task.config, "alignment", None)
+    if column not in rows.columns or not getattr(model, "target_attention", ""):
+        raise DataError("there are no gold alignments for this run", fix="its test data has none, or it does not attend")
+    chosen = opened.run.results()["splits"][split]["aer"]["map"] if opened.run.finished else None
+    if chosen is None:
+        raise DataError("the run has not chosen its map yet", fix=opened.run.go_on)
+    words, sure, possible = task.word_maps(model, opened.tokenizers, rows)
+    maps = [each[chosen] for each in words]
+    source, target = task.columns(rows)
+    curve = [score_at(maps, sure, possible, least) for least in THRESHOLDS]
+    each = [aer([align(m)], [s], [p]).aer for m, s, p in zip(maps, sure, possible, strict=True)]
+    order = sorted(range(len(each)), key=lambda i: (-each[i], i))[:WORST]
+    best = aer([align(m) for m in maps], sure, possible).score.as_dict()
+    return {
+        "map": chosen.removesuffix(".weights"), "split": split, "sentences": len(maps), "aer": best, "curve": curve,
+        "worst": [
+            {"source": source[i], "target": target[i], "aer": each[i], "gold": sorted(sure[i] | possible[i])}
+            for i in order
+        ],
+    }  # fmt: skip
+
+
+def score_at(maps: list[Tensor], sure: list[Links], possible: list[Links], least: float) -> Mapping[str, float]:
+    found = aer([align(each, least=least) for each in maps], sure, possible)
+    return {"least": least, "aer": found.aer, "precision": found.precision, "recall": found.recall}

@@ -1,0 +1,88 @@
+"""The one model in memory, and the queue before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock, Semaphore
+from typing import Any
+
+import torch
+
+from clew.errors import ClewError
+from clew.runs import Run
+from clew.runs.folder import device_of
+from clew.web.folder import Runs
+
+WAITING = 8  # requests in the queue, the one at work among them
+SECONDS = 60.0  # that a request waits for its turn
+
+
+class Busy(ClewError):
+    """The queue is full, or a turn did not come."""
+
+
+class NoRoom(ClewError):
+    """The model, or what it was asked, does not fit in memory."""
+
+
+@dataclass
+class Opened:
+    """A run with its model in memory."""
+
+    run: Run
+    task: Any
+    tokenizers: Any
+    model: Any
+
+
+class Room:
+    """One model at a time, used by one request at a time; the others wait, so many and no longer."""
+
+    def __init__(self, runs: Runs) -> None:
+        self.runs = runs
+        self.lock, self.queue = Lock(), Semaphore(WAITING)
+        self.key: tuple[Any, ...] = ()
+        self.opened: Opened | None = None
+
+    @contextmanager
+    def use(self, name: str) -> Iterator[Opened]:
+        """The run's model, for as long as the block lasts.
+
+        Raises Busy, NoRoom, RunError where the run is gone, unfinished or damaged, and whatever the block raises.
+        """
+        if not self.queue.acquire(blocking=False):
+            raise Busy(f"{WAITING} requests are waiting already", fix="ask again in a moment")
+        try:
+            if not self.lock.acquire(timeout=SECONDS):
+                raise Busy("the model is busy with other requests", fix="ask again in a moment")
+            try:
+                yield self.load(name)
+            except (MemoryError, torch.OutOfMemoryError) as error:
+                self.leave()
+                raise NoRoom("this does not fit in memory", where=name, fix="ask with a shorter text") from error
+            except RuntimeError as error:
+                if "memory" not in str(error):  # torch's allocator for the CPU has no type of its own
+                    raise
+                self.leave()
+                raise NoRoom("this does not fit in memory", where=name, fix="ask with a shorter text") from error
+            finally:
+                self.lock.release()
+        finally:
+            self.queue.release()
+
+    def load(self, name: str) -> Opened:
+        """The model in memory where it is that run's, as it stands in the folder; else it makes room for it."""
+        run = self.runs.open(name)
+        file = run.path / "model.safetensors"
+        seen = (name, file.stat().st_mtime_ns if file.is_file() else 0)
+        if self.opened is None or self.key != seen:
+            self.leave()
+            recipe, task = run.recipe, run.task
+            self.opened = Opened(run, task, run.tokenizers(), run.model(device_of(recipe.train.device)))
+            self.key = seen
+        return self.opened
+
+    def leave(self) -> None:
+        self.opened, self.key = None, ()

@@ -1,0 +1,77 @@
+// Everything that the page asks its server for.
+
+/** What the server says went wrong, in the form of every error of clew. */
+export class Problem extends Error {
+  constructor(readonly what: string, readonly where = "", readonly fix = "") {
+    super([what, where && `(${where})`, fix && `— ${fix}`].filter(Boolean).join(" "));
+  }
+}
+
+async function ask(path: string, init?: RequestInit): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(path, init);
+  } catch {
+    throw new Problem("the server does not answer", "", "is `clew look` still running?");
+  }
+  if (answer.ok) return answer;
+  const said = await answer.json().catch(() => ({}));
+  throw new Problem(said.what ?? `the server answered ${answer.status}`, said.where, said.fix);
+}
+
+export const get = async <T>(path: string, params: Record<string, string | number> = {}): Promise<T> => {
+  const query = new URLSearchParams(Object.entries(params).map(([key, value]) => [key, String(value)]));
+  return (await ask(`/api/${path}${query.size ? `?${query}` : ""}`)).json();
+};
+
+export const post = async <T>(path: string, body: unknown): Promise<T> =>
+  (await ask(`/api/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).json();
+
+export const bytes = async (path: string): Promise<ArrayBuffer> => (await ask(`/api/${path}`)).arrayBuffer();
+
+export const text = async (path: string): Promise<string> => (await ask(`/api/${path}`)).text();
+
+export const message = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+export type Figure = { value: number; low: number | null; high: number | null; signature: string };
+
+export type Run = {
+  name: string;
+  problem: string;
+  command: string;
+  state: "running" | "finished" | "stopped" | "failed";
+  title?: string;
+  about?: string;
+  family?: string;
+  task?: string;
+  seed?: number;
+  data?: string;
+  data_kind?: string;
+  quality?: string;
+  counted?: string;
+  best?: number | null;
+  best_step?: number | null;
+  last?: number | null;
+  spark?: number[];
+  step: number | null;
+  tokens: number | null;
+  epoch: number | null;
+  cpu_seconds: number | null;
+  wall_seconds: number | null;
+  parameters?: number | null;
+  splits?: Record<string, Record<string, Figure>>;
+};
+
+/** The figure that a run is judged by, on what it was measured at its end. */
+export const judged = (run: Run): { split: string; figure: Figure } | null => {
+  for (const [split, figures] of Object.entries(run.splits ?? {})) {
+    const figure = run.quality ? figures[run.quality] : undefined;
+    if (figure) return { split, figure };
+  }
+  return null;
+};
+
+export type Columns = Record<string, (number | null)[]>;
+export type Series = { train: Columns; valid: Columns };
+export type Sample = { step: number; text: string };
+export type Example = { source: string; reference: string; gold: [number, number][] | null };
