@@ -109,11 +109,26 @@ def entropy(weights: Tensor) -> Tensor:
     return -torch.special.xlogy(weights, weights).sum(dim=-1) / torch.log(torch.tensor(2.0))
 
 
-def distance(weights: Tensor) -> Tensor:
-    """Σ_s w_s |t - s|, how far row t looks, in tokens: (…, rows, columns) -> (…, rows)."""
+def distance(weights: Tensor, at: Tensor | None = None) -> Tensor:
+    """Σ_s w_s ‖p_t - p_s‖, how far row t looks: (…, rows, columns) -> (…, rows) (Dosovitskiy et al. 2021, app. D.7).
+
+    at: (tokens, dimensions), where each token p stands, say the centres of patches in pixels; left out, tokens stand
+    in a line, and the distance is in tokens.
+    """
     rows, columns = weights.shape[-2:]
-    far = (torch.arange(rows)[:, None] - torch.arange(columns)).abs().to(weights)
-    return (weights * far).sum(dim=-1)
+    if at is None:
+        at = torch.arange(max(rows, columns))[:, None]
+    at = at.to(weights)
+    return (weights * torch.cdist(at[:rows], at[:columns])).sum(dim=-1)
+
+
+def differences(weights: Tensor) -> Tensor:
+    """½ Σ_s |a_s - b_s| of any two heads a and b, the mean over rows: (heads, rows, columns) -> (heads, heads).
+
+    The share of its attention that one head places elsewhere than the other: 0 where they are alike, 1 where they
+    never look at the same token.
+    """
+    return torch.stack([(weights - head).abs().sum(dim=-1).mean(dim=-1) / 2 for head in weights])
 
 
 def received(weights: Tensor) -> Tensor:

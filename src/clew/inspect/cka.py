@@ -1,0 +1,145 @@
+"""Which layers of two models, or of one, hold the same: linear centred kernel alignment, whole and by minibatches.
+
+CKA(X, Y) = HSIC(XXᵀ, YYᵀ) / √(HSIC(XXᵀ, XXᵀ) HSIC(YYᵀ, YYᵀ)) for the states X (n, d₁) and Y (n, d₂) of the same n
+examples (Kornblith et al. 2019, eq. 3). 1 where one is a rotation and scaling of the other, whatever their widths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from clew.data.batches import PairBatch, TextBatch
+from clew.errors import DataError
+from clew.inspect.walk import Call, tracing
+from clew.inspect.walks.places import read
+from clew.models.transformer import DecoderLayer
+from clew.nn.packing import Packing
+from clew.nn.recurrent import Recurrent
+
+
+def cka(x: Tensor, y: Tensor) -> float:
+    """Linear CKA of all examples at once: ‖YᵀX‖² / (‖XᵀX‖ ‖YᵀY‖), columns centred (Kornblith et al. 2019, §2.3).
+
+    x: (n, d₁), y: (n, d₂); in double precision. 0 where one of them does not vary.
+    """
+    if len(x) != len(y):
+        raise DataError(f"{len(x)} and {len(y)} states are not of the same examples")
+    x, y = (each.double() - each.double().mean(dim=0) for each in (x, y))
+    size = float((x.T @ x).norm() * (y.T @ y).norm())
+    return float((y.T @ x).square().sum()) / size if size else 0.0
+
+
+def hsic(K: Tensor, L: Tensor) -> Tensor:
+    """The unbiased estimate of HSIC from n ≥ 4 examples (Song et al. 2012; Nguyen et al. 2021, eq. 3).
+
+    [tr(K̃L̃) + 1ᵀK̃1 1ᵀL̃1 / ((n-1)(n-2)) - 2 / (n-2) 1ᵀK̃L̃1] / (n(n-3)), K̃ and L̃ without their diagonals.
+    K, L: (…, n, n) symmetric -> (…).
+    """
+    n = K.shape[-1]
+    eye = torch.eye(n, dtype=torch.bool)
+    K, L = K.masked_fill(eye, 0.0), L.masked_fill(eye, 0.0)
+    both = K.sum(dim=(-2, -1)) * L.sum(dim=(-2, -1)) / ((n - 1) * (n - 2))
+    across = (K.sum(dim=-1) * L.sum(dim=-1)).sum(dim=-1) * 2 / (n - 2)
+    return ((K * L).sum(dim=(-2, -1)) + both - across) / (n * (n - 3))
+
+
+class MinibatchCKA:
+    """CKA of every layer of one model with every layer of another, from minibatches (Nguyen et al. 2021, eq. 2).
+
+    The means over batches of unbiased HSIC are put into CKA, so that the size of a batch does not matter; only one
+    batch of states is ever in memory. May come out a little below 0, or above 1.
+    """
+
+    def __init__(self) -> None:
+        self.sums: list[Tensor] = []
+        self.examples = 0
+
+    def add(self, xs: Sequence[Tensor], ys: Sequence[Tensor]) -> None:
+        """The states of one batch, layer by layer: each (n, d), of the same n examples. Batches under 4 are errors."""
+        n = len(xs[0])
+        if n < 4 or any(len(each) != n for each in (*xs, *ys)):
+            raise DataError(f"a batch of {n} examples: CKA needs the same four or more of every layer")
+        K, L = (torch.stack([each.double() @ each.double().T for each in layers]) for layers in (xs, ys))
+        found = [torch.stack([hsic(k, L) for k in K]), hsic(K, K), hsic(L, L)]
+        self.sums = [a + b for a, b in zip(self.sums, found, strict=True)] if self.sums else found
+        self.examples += n
+
+    def value(self) -> Tensor:
+        """(layers of one, layers of the other). Raises DataError where no batch was added."""
+        if not self.sums:
+            raise DataError("there are no states to compare", fix="give four texts or more")
+        across, x, y = self.sums
+        sizes = (x.clamp(min=0)[:, None] * y.clamp(min=0)).sqrt()
+        return torch.where(sizes > 0, across / sizes.clamp(min=1e-300), 0.0)
+
+
+@dataclass(frozen=True)
+class CKAMap:
+    """values[i][j]: CKA of layer rows[i] of one model with layer columns[j] of the other, on so many examples."""
+
+    rows: list[str]
+    columns: list[str]
+    values: list[list[float]]
+    examples: int
+
+
+Batch = PairBatch | TextBatch
+
+
+def layers(model: nn.Module) -> list[str]:
+    """The names of the layers that read a text: of encoders and language models, and recurrent ones; no decoder's."""
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] == "layers":
+            found += [f"{name}.{n}" for n, layer in enumerate(module) if not isinstance(layer, DecoderLayer)]
+        elif isinstance(module, Recurrent) and not name.startswith("decoder"):
+            found.append(name)
+    return found
+
+
+@torch.no_grad()
+def states(model: nn.Module, batch: Batch, per: Literal["token", "text"]) -> dict[str, Tensor]:
+    """What each layer makes of a batch: name → (examples, d); an example is a token, or a text by its tokens' mean."""
+    names = layers(model)
+    if not names:
+        raise DataError("this model has no layers that read a text", where=type(model).__name__)
+    with tracing(model, *names) as seen:
+        read(model.eval(), batch)
+    mask = batch.source_mask if isinstance(batch, PairBatch) else batch.mask
+    found = {}
+    for name in names:
+        x = padded(seen[name][0])[:, : mask.shape[1]]  # (batch, time, d)
+        if per == "token":
+            found[name] = x[mask]
+        else:
+            found[name] = (x * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+    return found
+
+
+def padded(call: Call) -> Tensor:
+    """The output of a layer as (batch, time, d), whether it reads with padding or without."""
+    output = call.output[0] if isinstance(call.output, tuple) else call.output
+    packing = next((each for each in call.args if isinstance(each, Packing)), None)
+    return output if packing is None else packing.unpack(output)
+
+
+def cka_map(
+    one: nn.Module, other: nn.Module, batches: Iterable[tuple[Any, Any]], *, per: Literal["token", "text"] = "text"
+) -> CKAMap:
+    """Compare all layers of two models (or of one with themselves) on batches of the same texts, as each reads them.
+
+    per = "token" compares token by token, which needs one and the same vocabulary. Batches of fewer than four
+    examples are left out; raises DataError where none is left.
+    """
+    total, rows, columns = MinibatchCKA(), layers(one), layers(other)
+    for first, second in batches:
+        x = states(one, first, per)
+        y = x if other is one and second is first else states(other, second, per)
+        if len(next(iter(x.values()))) >= 4:
+            total.add([*x.values()], [*y.values()])
+    return CKAMap(rows, columns, total.value().tolist(), total.examples)
