@@ -26,6 +26,7 @@ KINDS: dict[str, dict[str, str]] = {
         "choose": "clew.tasks.choose:Choose",
         "answer": "clew.tasks.answer:Answer",
         "pretrain": "clew.tasks.pretrain:Pretrain",
+        "write": "clew.tasks.write:Write",
     },
     "data": {
         "catalogue": "clew.data.catalogue:Catalogue",
@@ -42,6 +43,7 @@ KINDS: dict[str, dict[str, str]] = {
         "text_classifier": "clew.models.text_classifier:TextClassifier",
         "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
         "bert": "clew.models.bert:Bert",
+        "gpt2": "clew.models.gpt2:GPT2",
     },
     "objective": {
         "negative_sampling": "clew.objectives.negative_sampling:NegativeSampling",
@@ -52,6 +54,7 @@ KINDS: dict[str, dict[str, str]] = {
         "regression": "clew.objectives.regression:Regression",
         "span": "clew.objectives.span:Span",
         "masked_lm": "clew.objectives.masked_lm:MaskedLM",
+        "language_model": "clew.objectives.language_model:LanguageModel",
     },
     "optimizer": {
         "adamw": "clew.train.optim:AdamW",
@@ -146,7 +149,7 @@ def _choice(section: str) -> Any:
 class TokenizerConfig(Config):
     """How text becomes tokens; trained on the training split of the recipe's data."""
 
-    kind: Literal["word", "bpe", "byte_bpe", "wordpiece", "unigram"] = "bpe"
+    kind: Literal["word", "bpe", "byte_bpe", "wordpiece", "unigram", "gpt2", "characters"] = "bpe"
     start: str = ""  # a run, or a folder or hub name that transformers loads, whose tokenizer is taken as it is
     vocab_size: int = Field(8000, ge=8)
     min_count: int = Field(1, ge=1)
@@ -197,6 +200,18 @@ class TrainConfig(Config):
     threads: int | None = None
 
 
+class SampleConfig(Config):
+    """How a language model draws the next token (see `decode/sample.py`); the defaults draw from its distribution."""
+
+    temperature: float = Field(1.0, ge=0)  # 0 is greedy
+    top_k: int | None = Field(None, ge=1)  # among so many likeliest tokens
+    top_p: float | None = Field(None, gt=0, le=1)  # among the fewest that together have this probability
+    min_p: float | None = Field(None, ge=0, le=1)  # among those with this share of the likeliest one's probability
+    repetition_penalty: float = Field(1.0, gt=0)  # of tokens that stand in the text already; 1: none
+    seed: int = 1
+    stop: tuple[str, ...] = ()  # a text ends before the first of these
+
+
 class DecodeConfig(Config):
     """How outputs are searched for."""
 
@@ -205,6 +220,7 @@ class DecodeConfig(Config):
     max_length: int = Field(128, ge=1)
     batch_size: int = Field(64, ge=1)
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
+    sample: SampleConfig = SampleConfig()  # of language models, with a beam of 1
 
 
 class Recipe(Config):

@@ -65,7 +65,7 @@ def test_documents_and_sentences_as_they_stand(tmp_path: Path, tokenizer: Tokeni
         "sixteen.", "four five six.",
     ]  # fmt: skip
     assert found.documents.tolist() == [0, 3, 6, 7]
-    by_line = Documents.encode([tmp_path / "a.txt"], tokenizer, by_line=True)
+    by_line = Documents.encode([tmp_path / "a.txt"], tokenizer, ends="line")
     assert by_line.documents.tolist() == [0, 2, 3, 6]
 
 
@@ -90,14 +90,14 @@ def test_bad_text_is_explained(tmp_path: Path, tokenizer: Tokenizer, cache: Path
     with pytest.raises(DataError, match="no text"):
         Documents.encode([tmp_path / "empty.txt"], tokenizer)
     assert not [*(cache / "documents").iterdir()]  # nothing half-written is left
-    assert [*pieces([tmp_path / "empty.txt"], False)] == ["", "", ""]
+    assert [*pieces([tmp_path / "empty.txt"], "paragraphs")] == ["", "", ""]
 
 
 def test_a_damaged_file_is_explained(tmp_path: Path) -> None:
     whole = gzip.compress(TEXT.encode() * 100)
     (tmp_path / "a.txt.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="cannot read on"):
-        list(pieces([tmp_path / "a.txt.gz"], False))
+        list(pieces([tmp_path / "a.txt.gz"], "paragraphs"))
 
 
 def test_every_sentence_comes_up_and_pairs_are_what_they_say() -> None:

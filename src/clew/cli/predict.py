@@ -39,6 +39,13 @@ def predict(
     recipe, task, tokenizers = opened.recipe, opened.task, opened.tokenizers()
     model = opened.model(device_of(recipe.train.device))
     decode = settings(recipe.decode, n_best, {"beam": beam, "precision": precision, "batch_size": batch_size})
+    if streams(task, decode, text, as_json):
+        typer.echo(text, nl=False)
+        for piece in task.stream(model, tokenizers, text, decode):
+            typer.echo(piece, nl=False)
+            sys.stdout.flush()
+        typer.echo()
+        return
     texts = lines(text)
     # At a terminal each line is answered as it is typed.
     groups = ([line] for line in texts) if text == "-" and sys.stdin.isatty() else [texts]
@@ -54,6 +61,12 @@ def predict(
                 typer.echo(f"{number}\t{score:.4f}\t{hypothesis}")
     if n := getattr(task, "n_shortened", 0):
         typer.echo(f"{n:,} {task.items}{'s were' if n > 1 else ' was'} {task.shortened}", err=True)
+
+
+def streams(task: Any, decode: Any, text: str, as_json: bool) -> bool:
+    """Whether what is written can be shown as it is written: one given text, of which one continuation is drawn."""
+    given = text != "-" and not os.path.isfile(text) and sentence(text)
+    return bool(given) and hasattr(task, "stream") and decode.beam == 1 and not as_json
 
 
 def settings(decode: Any, n_best: int, changes: dict[str, Any]) -> Any:

@@ -98,6 +98,27 @@ class TextBatch:
 
 
 @dataclass
+class Block:
+    """Running text, cut into rows of one length: what a language model learns from.
+
+    text: (batch, time) ids; target: (batch, time), the token that comes next. position: (batch, time) places of the
+    tokens in their documents, counted from where the row begins; None where no row holds the beginning of a second
+    document. counted: (batch, time) bool, False where the next token is not to be learned; None: all are.
+    index: (batch,) row numbers in the data, so that a bad batch can be named.
+    """
+
+    text: Tensor
+    target: Tensor
+    index: Tensor
+    position: Tensor | None = None
+    counted: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Block:
+        given = {name: value for name in self.__dataclass_fields__ if (value := getattr(self, name)) is not None}
+        return Block(**{name: value.to(device, non_blocking=True) for name, value in given.items()})
+
+
+@dataclass
 class Texts:
     """Encoded texts, of at least one token each, and what is to be learned of them.
 

@@ -1,4 +1,4 @@
-"""Documents as token ids on disk, sentence by sentence: what language models are pre-trained on."""
+"""Documents as token ids on disk: sentence by sentence for encoders, as they stand for models that write."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -23,7 +24,12 @@ from clew.text.sentences import sentences
 from clew.text.tokenizer import Tokenizer
 
 LINES_AT_ONCE = 4096
-FORMAT = 1  # of what lies in the cache, and of the rules by which sentences are parted
+TEXTS_AT_ONCE = 256  # of up to STRETCH lines each
+STRETCH = 256
+FORMAT = 2  # of what lies in the cache, and of the rules by which sentences are parted
+
+Ends = Literal["paragraphs", "line", "file"]
+"""Where documents end: at blank lines, at each line, with the file."""
 
 Progress = Callable[[int, int], None]
 """Told how many bytes were read, and of how many."""
@@ -32,7 +38,8 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Documents:
     """A text as ids, memory-mapped. ids: (N,) tokens; sentences: (S + 1,) where each starts in `ids`, and N;
-    documents: (D + 1,) where each starts in `sentences`, and S."""
+    documents: (D + 1,) where each starts in `sentences`, and S. Running text has stretches of many lines for sentences.
+    """
 
     ids: np.ndarray
     sentences: np.ndarray
@@ -48,21 +55,30 @@ class Documents:
 
     @classmethod
     def encode(
-        cls, paths: Iterable[Path], tokenizer: Tokenizer, *, by_line: bool = False, progress: Progress | None = None
-    ) -> Documents:
+        cls, paths: Iterable[Path], tokenizer: Tokenizer, *, ends: Ends = "paragraphs", running: bool = False,
+        progress: Progress | None = None,
+    ) -> Documents:  # fmt: skip
         """Read files of any size into documents; done once for the same files and tokenizer, and kept in the cache.
 
-        Documents end at blank lines, or at each line (`by_line`). Raises DataError where the files hold no text.
+        Documents end at blank lines, at each line, or with the file. `running` text is kept as it stands, and </s>
+        follows each document. Raises DataError where the files hold no text.
         """
         paths = [path.resolve() for path in paths]
         stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-        known = json.dumps([FORMAT, stamps, by_line, hashlib.sha256(tokenizer.inner.to_str().encode()).hexdigest()])
+        known = json.dumps(
+            [FORMAT, stamps, ends, running, hashlib.sha256(tokenizer.inner.to_str().encode()).hexdigest()]
+        )
         folder = cache() / "documents" / hashlib.sha256(known.encode()).hexdigest()[:32]
         if not folder.is_dir():
             folder.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix="writing-"))
             try:
-                write(temporary, paths, tokenizer, by_line, progress)
+                stream = (stretches if running else pieces)(paths, ends, progress)
+                write(temporary, tokenizer, stream, running)
+                if not np.load(temporary / "documents.npy").any():
+                    raise DataError(
+                        "there is no text", where=", ".join(map(str, paths)), fix="give files of plain text"
+                    )
                 os.replace(temporary, folder)
             except OSError:
                 if not folder.is_dir():  # else another run has just written the same
@@ -78,24 +94,25 @@ def cache() -> Path:
     return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clew"
 
 
-def write(folder: Path, paths: list[Path], tokenizer: Tokenizer, by_line: bool, progress: Progress | None) -> None:
+def write(folder: Path, tokenizer: Tokenizer, stream: Iterator[str], running: bool) -> None:
     """Encode in one pass; only the places of sentences and documents are held in memory, 8 bytes each."""
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
     starts, documents = array("q", [0]), array("q", [0])
     with (folder / "ids").open("wb") as out:
-        stream = pieces(paths, by_line, progress)
-        while chunk := list(islice(stream, LINES_AT_ONCE)):
+        while chunk := list(islice(stream, TEXTS_AT_ONCE if running else LINES_AT_ONCE)):
             for text, ids in zip(chunk, tokenizer.encode(chunk), strict=True):
                 if ids:
                     out.write(np.array(ids, dtype=dtype).tobytes())
                     starts.append(starts[-1] + len(ids))
                 elif not text and documents[-1] != len(starts) - 1:  # the mark of a document's end
                     documents.append(len(starts) - 1)
+                    if running:
+                        out.write(np.array([tokenizer.eos_id], dtype=dtype).tobytes())
+                        starts[-1] += 1
     if documents[-1] != len(starts) - 1:
         documents.append(len(starts) - 1)
-    if len(documents) == 1:
-        raise DataError("there is no text", where=", ".join(map(str, paths)), fix="give files of plain text")
-    written = np.memmap(folder / "ids", dtype=dtype, mode="r")
+    size = (folder / "ids").stat().st_size // np.dtype(dtype).itemsize
+    written = np.memmap(folder / "ids", dtype=dtype, mode="r") if size else np.empty(0, dtype)
     mapped = np.lib.format.open_memmap(folder / "ids.npy", mode="w+", dtype=dtype, shape=written.shape)
     for start in range(0, len(written), 1 << 24):
         mapped[start : start + (1 << 24)] = written[start : start + (1 << 24)]
@@ -113,25 +130,49 @@ def whole(stream: Iterable[bytes], path: Path) -> Iterator[bytes]:
         raise DataError(f"cannot read on: {error or 'the file ends too early'}", where=str(path)) from error
 
 
-def pieces(paths: Iterable[Path], by_line: bool, progress: Progress | None = None) -> Iterator[str]:
-    """The sentences of the files one by one, "" where a document ends. Raises DataError for bytes that are no UTF-8."""
+def lines(paths: Iterable[Path], progress: Progress | None = None) -> Iterator[str | None]:
+    """The lines of the files with their ends, None where a file ends. Raises DataError for bytes that are no UTF-8."""
     paths = list(paths)
     total, before = sum(path.stat().st_size for path in paths), 0
     for path in paths:
         with path.open("rb") as raw, OPENERS.get(path.suffix, lambda file, mode: file)(raw, "rb") as stream:
             for number, line in enumerate(whole(stream, path), start=1):
                 try:
-                    text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
                     raise DataError(
                         "this line is not UTF-8", where=f"{path}:{number}", fix="convert the file with iconv"
                     ) from error
-                yield from sentences(text)
-                if by_line or not text:
-                    yield ""
                 if progress and number % LINES_AT_ONCE == 0:
                     progress(before + raw.tell(), total)
         before += path.stat().st_size
-        yield ""
+        yield None
     if progress:
         progress(total, total)
+
+
+def pieces(paths: Iterable[Path], ends: Ends, progress: Progress | None = None) -> Iterator[str]:
+    """The sentences of the files one by one, "" where a document ends."""
+    for line in lines(paths, progress):
+        text = (line or "").strip()
+        yield from sentences(text)
+        if line is None or ends == "line" or (ends == "paragraphs" and not text):
+            yield ""
+
+
+def stretches(paths: Iterable[Path], ends: Ends, progress: Progress | None = None) -> Iterator[str]:
+    """The text of the files as it stands, up to STRETCH lines at once, "" where a document ends.
+
+    The end of a document's last line is left out, as is a blank line that ends it.
+    """
+    held: list[str] = []
+    for line in lines(paths, progress):
+        over = line is None or ends == "line" or (ends == "paragraphs" and not line.strip())
+        if line is not None and (line.strip() or ends == "file"):
+            held.append(line)
+        if held and (over or (len(held) > STRETCH and not held[-1][0].isspace())):
+            # A line that begins with a letter begins a token: there a text may be parted.
+            yield "".join(held).removesuffix("\n") if over else "".join(held[:-1])
+            held = [] if over else held[-1:]
+        if over:
+            yield ""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from clew.config import Choice
 from clew.data.catalogue import find, locate
+from clew.data.documents import cache, lines
 from clew.data.readers import existing
 from clew.errors import DataError, RecipeError
 
@@ -31,6 +38,9 @@ class RunningTextConfig(Choice):
     valid: tuple[str, ...] = ()
     name: str = ""
     folder: str | None = None
+    held_out: float = Field(
+        0.0, ge=0, lt=1
+    )  # without validation text: this share of the training text's lines, its last
 
 
 class RunningText:
@@ -43,6 +53,8 @@ class RunningText:
             raise RecipeError(
                 "running text is either files or a known set", where="data", fix="set data.train or data.name"
             )
+        if config.held_out and config.valid:
+            raise RecipeError("there is validation text already", where="data.held_out", fix="leave one of the two out")
         self.config = config
         self.entry = find(config.name) if config.name else None
         if self.entry and self.entry.format != "text":
@@ -70,6 +82,11 @@ class RunningText:
 
         Raises DataError where a file is missing.
         """
+        if self.config.held_out and "valid" not in self.splits:
+            return parted(self.split_files("train"), self.config.held_out, name)
+        return self.split_files(name)
+
+    def split_files(self, name: str) -> Text:
         source = name if name in self.splits else "train"
         if self.entry:
             folder = locate(self.config.name, self.config.folder)
@@ -80,3 +97,31 @@ class RunningText:
         said = "" if source == name else " (a part of it: there is no validation text)"
         files = ", ".join(path.name for path in paths)
         return Text(paths, f"{files}, {size / 1e6:,.1f} MB{said}", source != name)
+
+
+def parted(text: Text, share: float, name: str) -> Text:
+    """All but the last `share` of a text's characters, to the end of a line, as `train`; the rest as `valid`."""
+    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in text.paths]
+    folder = cache() / "parted" / hashlib.sha256(json.dumps([stamps, share]).encode()).hexdigest()[:32]
+    if not folder.is_dir():
+        size = sum(len(line) for line in lines(text.paths) if line)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+            inside = Path(place) / "parts"
+            inside.mkdir()
+            with (
+                (inside / "train.txt").open("w", newline="") as first,
+                (inside / "valid.txt").open("w", newline="") as last,
+            ):
+                read = 0
+                for line in lines(text.paths):
+                    (first if read < (1 - share) * size else last).write(line or "")
+                    read += len(line or "")
+            try:
+                os.replace(inside, folder)
+            except OSError:
+                if not folder.is_dir():  # else another run has just written the same
+                    raise
+    path = folder / f"{'valid' if name == 'valid' else 'train'}.txt"
+    which = "the last" if name == "valid" else "all but the last"
+    return Text((path,), f"{which} {share:.0%} of {text.report}")

@@ -201,12 +201,10 @@ class MultiHeadAttention(nn.Module):
 
         only: (n,) tokens whose context is wanted; the result is theirs, (n, d_model).
 
-        The three projections are one product. On the CPU each run of rows of one length is a dense batch; a GPU, an
-        export and whoever listens get the padded batch with its mask.
+        On the CPU each run of rows of one length is a dense batch; a GPU, an export and whoever listens get the padded
+        batch with its mask.
         """
-        parts = (self.query, self.key, self.value)
-        weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
-        qkv = F.linear(x, weight, bias).unflatten(-1, (3, self.n_heads, self.d_head))
+        qkv = self.joint(x)
         if x.is_cuda or packing.padded or self.weights.heard:
             heads = self.attention(*qkv_of(packing.unpack(qkv)), packing.mask[:, None, None, :], False)
             return self.output(chosen(packing.pack(heads.transpose(1, 2)).flatten(1), only))
@@ -216,6 +214,24 @@ class MultiHeadAttention(nn.Module):
             for block, run in zip(blocks, packing.runs, strict=True)
         ]  # each (rows · length, heads, d_head)
         return self.output(chosen(torch.cat(out).flatten(1), only))
+
+    def joint(self, x: Tensor) -> Tensor:
+        """The three projections as one product: (…, d_model) -> (…, 3, heads, d_head)."""
+        parts = (self.query, self.key, self.value)
+        weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+        return F.linear(x, weight, bias).unflatten(-1, (3, self.n_heads, self.d_head))
+
+    def causal(self, x: Tensor, mask: Tensor | None = None, past: Tensor | None = None) -> Tensor:
+        """Self-attention of a decoder, of each position to those before it: (B, T, d_model) -> (B, T, d_model).
+
+        mask: who may attend to whom, where that is not simply all that came before. past: keys and values of what came
+        before, (2, B, heads, slots, d_head); the last T slots are for x.
+        """
+        q, k, v = qkv_of(self.joint(x))
+        if past is not None:
+            past[0, :, :, -q.shape[2] :], past[1, :, :, -q.shape[2] :] = k, v
+            k, v = past
+        return self.merge(self.attention(q, k, v, mask, causal=mask is None and q.shape[2] > 1))
 
     def step(self, query: Tensor, past: KeyValues) -> Tensor:
         """Self-attention of one new position (B, 1, d_model) over the cached ones and itself."""

@@ -64,7 +64,7 @@ class Pretrain:
         """A vocabulary trained on the sentences of the text, or the one given."""
         if given is not None:
             return given
-        stream = (piece for piece in pieces(rows.paths, False, self.watched("learning the vocabulary")) if piece)
+        stream = (piece for piece in pieces(rows.paths, "paragraphs", self.watched("learning the vocabulary")) if piece)
         return Tokenizer.train(islice(stream, config.max_examples), config, mask=True)
 
     def watched(self, what: str) -> Callable[[int, int], None] | None:
@@ -86,8 +86,8 @@ class Pretrain:
         return {}
 
     def loader(self, rows: Text, tokenizers: Tokenizer, batch_tokens: int, seed: int) -> PretrainingLoader:
-        by_line = self.config.document == "line"
-        documents = Documents.encode(rows.paths, tokenizers, by_line=by_line, progress=self.watched("encoding text"))
+        progress = self.watched("encoding text")
+        documents = Documents.encode(rows.paths, tokenizers, ends=self.config.document, progress=progress)
         if tokenizers.mask_id is None:
             raise RecipeError("this vocabulary has no mask token", where="tokenizer", fix="train one, or take BERT's")
         special = {tokenizers.inner.token_to_id(name) for name in tokenizers.specials.all}
@@ -167,7 +167,7 @@ class Pretrain:
         """Sentences of varied lengths, a word of each hidden."""
         found = []
         for split in splits:
-            some = [p for p in islice(pieces(data.split(split).paths, False), 2000) if len(p.split()) > 4]
+            some = [p for p in islice(pieces(data.split(split).paths, "paragraphs"), 2000) if len(p.split()) > 4]
             some.sort(key=lambda piece: len(piece.split()))
             for piece in (some[int(q * (len(some) - 1))] for q in SHOWN if some):
                 words = piece.split()
@@ -218,7 +218,7 @@ class Pretrain:
     ) -> dict[str, Any]:
         """Loss, perplexity and accuracy of hidden tokens, accuracy of next sentences, on n examples; samples."""
         found = self.figures(model, tokenizers, rows, decode, n_examples)
-        shown = [p for p in islice(pieces(rows.paths, False), 400) if 6 < len(p.split()) < 20][:4]
+        shown = [p for p in islice(pieces(rows.paths, "paragraphs"), 400) if 6 < len(p.split()) < 20][:4]
         hidden = [" ".join([*p.split()[:3], MASK, *p.split()[4:]]) for p in shown]
         samples = [
             {"source": source, "reference": whole, "output": f"{p.text} ({p.score:.2f})"}

@@ -11,11 +11,15 @@ from clew.errors import VocabularyError
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")  # in this order: their ids in a vocabulary of our own are 0, 1, 2, 3
 MASK = "<mask>"  # 4, where the task asks for it
 
-# pad, bos, eos, unk and mask as they are called by us and RoBERTa, by BERT, by ALBERT.
+END = "<|endoftext|>"  # stands between the documents of a language model, whatever role is asked for
+
+# pad, bos, eos, unk and mask as they are called by us and RoBERTa, by BERT, by ALBERT; by our characters, by GPT-2.
 NAMES = (
     (*SPECIALS, MASK),
     ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"),
     ("<pad>", "[CLS]", "[SEP]", "<unk>", "[MASK]"),
+    (END, END, END, "<unk>", "[MASK]"),
+    (END, END, END, END, "[MASK]"),
 )
 
 
@@ -49,4 +53,4 @@ class Specials:
 
     @property
     def all(self) -> list[str]:
-        return [name for name in (self.pad, self.bos, self.eos, self.unk, self.mask, *self.others) if name]
+        return [*dict.fromkeys(n for n in (self.pad, self.bos, self.eos, self.unk, self.mask, *self.others) if n)]

@@ -1,9 +1,9 @@
 """Text ↔ token ids: word, BPE, byte-level BPE, WordPiece and unigram, our own and published ones.
 
 All share one frame (the `tokenizers` library): normalise white space → split into pre-tokens → model → decoder.
-Except for byte_bpe and wordpiece a word carries its preceding space as a leading "▁", so that joining the pieces
-gives the text back; punctuation stands alone, so that "dog." and "dog" share a token (`tokenizer.punctuation`).
-wordpiece is BERT's, to the letter.
+In word, bpe and unigram a word carries its preceding space as a leading "▁", so that joining the pieces gives the text
+back; punctuation stands alone, so that "dog." and "dog" share a token (`tokenizer.punctuation`).
+wordpiece is BERT's, to the letter; gpt2 is GPT-2's, and keeps white space as it is, as characters does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import tokenizers as hf
-from tokenizers import decoders, models
+from tokenizers import decoders, models, normalizers
 
 from clew.config import TokenizerConfig
 from clew.errors import DataError, RecipeError, VocabularyError
@@ -31,9 +31,10 @@ Offsets = list[tuple[int, int]]
 class Tokenizer:
     """Text ↔ token ids; the special ids are looked up by name: pad_id, bos_id, eos_id, unk_id, mask_id (or None).
 
-    `decode(encode(x)) == normalise(x)` for word, bpe, unigram (where nothing is unknown) and byte_bpe (always);
-    wordpiece forgets where spaces stood around punctuation. Normalising turns every run of white space into one space
-    and strips both ends ("▁" counts as a space, except for byte_bpe and wordpiece). "<s>" or "[MASK]" in a text is
+    `decode(encode(x)) == normalise(x)` for characters, word, bpe, unigram (where nothing is unknown), gpt2 and byte_bpe
+    (always); wordpiece forgets where spaces stood around punctuation. Normalising leaves a text as it is for gpt2 and
+    characters; else it turns every run of white space into one space and strips both ends ("▁" counts as a space,
+    except for byte_bpe and wordpiece). "<s>" or "[MASK]" in a text is
     text, never a special token (but see `encode_masked`). In BERT's vocabularies bos is [CLS] and eos is [SEP].
     """
 
@@ -44,6 +45,9 @@ class Tokenizer:
         inner.no_truncation()
         self.inner = inner
         self._bytes = isinstance(inner.decoder, decoders.ByteLevel)
+        spaces = isinstance(inner.normalizer, normalizers.Sequence | normalizers.BertNormalizer)
+        # Every character stays as it is, white space too.
+        self.exact = not spaces and (self._bytes or isinstance(inner.decoder, decoders.Fuse))
         ids = inner.get_vocab(with_added_tokens=True)
         self.pad_id, self.bos_id = ids[self.specials.pad], ids[self.specials.bos]
         self.eos_id, self.unk_id = ids[self.specials.eos], ids[self.specials.unk]
@@ -86,6 +90,8 @@ class Tokenizer:
     def normalise(self, text: str) -> str:
         """The text as the model sees it: single spaces, stripped, lower-cased where the recipe says so."""
         seen = self.inner.normalizer.normalize_str(text) if self.inner.normalizer else text
+        if self.exact:
+            return seen
         return re.sub(" +", " ", seen).strip(" ")
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -136,9 +142,8 @@ class Tokenizer:
         """The text of each id list; special tokens are dropped, ids outside the vocabulary are errors."""
         for row in ids:
             self._check(row)
-        return [
-            text.strip(" ") for text in self.inner.decode_batch([list(row) for row in ids], skip_special_tokens=True)
-        ]
+        texts = self.inner.decode_batch([list(row) for row in ids], skip_special_tokens=True)
+        return texts if self.exact else [text.strip(" ") for text in texts]
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Readable pieces, one per id: "▁" marks a preceding space; bytes that are no whole character show as "�"."""
@@ -150,6 +155,13 @@ class Tokenizer:
             p if i in self.special_ids else self.inner.decoder.decode([p]).replace(" ", "▁")
             for i, p in zip(ids, pieces, strict=True)
         ]
+
+    @cached_property
+    def n_bytes(self) -> np.ndarray:
+        """(V,) how many bytes of UTF-8 each token stands for, with the space before it; 0 for special tokens."""
+        pieces = [str(self.inner.id_to_token(i)) for i in range(len(self))]
+        sizes = [len(p) if self._bytes else len(p.replace("▁", " ").encode()) for p in pieces]  # a letter for each byte
+        return np.array([0 if i in self.special_ids else size for i, size in enumerate(sizes)])
 
     @property
     def words(self) -> list[str]:

@@ -8,13 +8,38 @@ import tokenizers as hf
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
 from clew.config import TokenizerConfig
-from clew.text.specials import MASK, SPECIALS
+from clew.text.specials import END, MASK, SPECIALS
 
 MARK = r"▁?[\p{P}$+<=>^`|~]"  # a punctuation mark, with the space before it where there is one
 
 
+def exact(config: TokenizerConfig) -> tuple[hf.Tokenizer, trainers.Trainer]:
+    """The kinds that keep every character of a text, white space too: GPT-2's byte-level BPE, and single characters."""
+    common: dict[str, Any] = {
+        "vocab_size": config.vocab_size,
+        "min_frequency": config.min_count,
+        "show_progress": False,
+    }
+    trainer: trainers.Trainer
+    if config.kind == "gpt2":
+        inner = hf.Tokenizer(models.BPE())
+        inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(special_tokens=[END], initial_alphabet=alphabet, **common)
+    else:
+        inner = hf.Tokenizer(models.WordLevel(unk_token=SPECIALS[3]))
+        inner.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+        inner.decoder = decoders.Fuse()
+        trainer = trainers.WordLevelTrainer(special_tokens=[END, SPECIALS[3]], **common)
+    if config.lowercase:
+        inner.normalizer = normalizers.Lowercase()
+    return inner, trainer
+
+
 def untrained(config: TokenizerConfig, mask: bool) -> tuple[hf.Tokenizer, trainers.Trainer]:
     """The tokenizer that `config` describes (of any kind but wordpiece), and what trains it."""
+    if config.kind in ("gpt2", "characters"):
+        return exact(config)
     size, count = config.vocab_size, config.min_count
     specials = [*SPECIALS, MASK] if mask else list(SPECIALS)
     common: dict[str, Any] = {"vocab_size": size, "special_tokens": specials, "show_progress": False}

@@ -1,0 +1,257 @@
+"""Writing: running text in, a model that goes on with a text out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, resolve
+from clew.data.batches import Block
+from clew.data.blocks import BlockLoader, Blocks
+from clew.data.documents import Documents, Ends, stretches
+from clew.data.text import Text
+from clew.decode.sample import sample
+from clew.errors import RecipeError
+from clew.metrics.bootstrap import Score
+from clew.metrics.perplexity import perplexity
+from clew.tasks.examples import SHOWN, Example, Prediction
+from clew.tasks.reading import check_positions
+from clew.text.tokenizer import Tokenizer
+
+ROWS_AT_ONCE = 512  # tokens whose logits over the vocabulary are in memory at a time
+PART = 1000  # rows of the training text that are measured where there is no other text
+
+
+class WriteConfig(Choice):
+    """What makes a text, and how much of it is read at once."""
+
+    kind: str = "write"
+    max_length: int = Field(256, ge=2)  # tokens of a row
+    document: Ends = "paragraphs"  # documents end at blank lines, at each line, or with the file
+
+
+class Write:
+    """Guess each next token of a text (Radford et al. 2019), and go on with texts."""
+
+    Config = WriteConfig
+    quality = "log_likelihood"
+    items = "beginning of a text"
+    counted = "tokens"
+    watch: Callable[[str, int, int], None] | None = None
+
+    def __init__(self, config: WriteConfig) -> None:
+        self.config = config
+
+    # Which examples.
+
+    def tokenizers(self, rows: Text, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizer:
+        """A vocabulary trained on the text as it stands, or the one given. Raises RecipeError for one of an encoder."""
+        if given is None:
+            stream = stretches(rows.paths, self.config.document, self.watched("learning the vocabulary"))
+            given = Tokenizer.train(islice((text for text in stream if text), config.max_examples), config)
+        if not given.exact:
+            raise RecipeError(
+                "this vocabulary loses the white space of a text", where="tokenizer.kind",
+                fix='a model that writes needs kind = "gpt2" or "characters"',
+            )  # fmt: skip
+        return given
+
+    def watched(self, what: str) -> Callable[[int, int], None] | None:
+        return partial(self.watch, what) if self.watch else None
+
+    def save_tokenizers(self, tokenizers: Tokenizer, folder: Path) -> None:
+        tokenizers.save(folder / "tokenizer.json")
+
+    def load_tokenizers(self, folder: Path) -> Tokenizer:
+        """The vocabulary that a run folder holds."""
+        return Tokenizer.from_folder(folder)
+
+    def describe(self, tokenizers: Tokenizer) -> dict[str, Any]:
+        """What `config.json` says of the vocabulary."""
+        return {"vocab_size": len(tokenizers), "eos_id": tokenizers.eos_id}
+
+    def words(self, tokenizers: Tokenizer) -> dict[str, list[str]]:
+        """No table begins with vectors of words."""
+        return {}
+
+    def documents(self, rows: Text, tokenizers: Tokenizer) -> Documents:
+        progress = self.watched("encoding text")
+        return Documents.encode(rows.paths, tokenizers, ends=self.config.document, running=True, progress=progress)
+
+    def batches(self, rows: Text, tokenizers: Tokenizer, train: TrainConfig, seed: int) -> BlockLoader:
+        """Training batches, without end."""
+        documents = self.documents(rows, tokenizers)
+        return BlockLoader(documents, self.config.max_length, batch_tokens=train.batch_tokens, seed=seed)
+
+    def model(self, config: Choice, tokenizers: Tokenizer) -> Any:
+        """Raises RecipeError where rows are longer than the model reads, or the model is none that writes."""
+        kind = resolve("model", config.kind)
+        if not getattr(kind, "decoder", False):
+            raise RecipeError(f"a {config.kind} does not write", where="model.kind", fix='take kind = "gpt2"')
+        check_positions(config, self.config.max_length)
+        return kind(config, len(tokenizers))
+
+    # How to predict.
+
+    def predict(
+        self, model: Any, tokenizers: Tokenizer, texts: Iterable[str], decode: DecodeConfig, *, attention: bool = False
+    ) -> Iterator[Prediction]:
+        """Go on with each text by at most `decode.max_length` tokens; text: what was written after it.
+
+        It ends before the first of `decode.sample.stop`, or where the model ends the document. score: the mean
+        log-probability of its tokens.
+        """
+        stream, first = iter(texts), 0
+        while chunk := list(islice(stream, decode.batch_size)):
+            yield from self.write(model, tokenizers, chunk, decode, first)
+            first += len(chunk)
+
+    def write(
+        self, model: Any, tokenizers: Tokenizer, texts: Sequence[str], decode: DecodeConfig, first: int
+    ) -> Iterator[Prediction]:
+        model.eval()
+        prompts = [ids or [tokenizers.eos_id] for ids in tokenizers.encode(texts)]
+        written: list[list[int]] = [[] for _ in prompts]
+        total, open = [0.0 for _ in prompts], np.ones(len(prompts), dtype=bool)
+        outputs = [""] * len(prompts)
+        for token, log_p in sample(model, prompts, decode.sample, steps=decode.max_length, first=first):
+            for row in np.flatnonzero(open):
+                i = int(token[row])
+                total[row] += float(log_p[row])
+                if i == tokenizers.eos_id:
+                    open[row] = False
+                    continue
+                written[row].append(i)
+                if decode.sample.stop:
+                    text = tokenizers.decode([written[row]])[0]
+                    outputs[row] = before(text, decode.sample.stop)
+                    open[row] = len(outputs[row]) == len(text)
+            if not open.any():
+                break
+        if not decode.sample.stop:
+            outputs = tokenizers.decode(written)
+        for prompt, text, ids, gained in zip(texts, outputs, written, total, strict=True):
+            yield Prediction(text, gained / max(1, len(ids)), shown=prompt + text)
+
+    def stream(self, model: Any, tokenizers: Tokenizer, text: str, decode: DecodeConfig) -> Iterator[str]:
+        """What `predict` writes after one text, as it is written: pieces of at least one whole character."""
+        model.eval()
+        prompt = tokenizers.encode([text])[0] or [tokenizers.eos_id]
+        ids: list[int] = []
+        shown = ""
+        for token, _ in sample(model, [prompt], decode.sample, steps=decode.max_length):
+            if int(token) == tokenizers.eos_id:
+                return
+            ids.append(int(token))
+            text = tokenizers.decode([ids])[0]
+            kept = before(text, decode.sample.stop)
+            if len(kept) == len(text):
+                kept = safe(kept, decode.sample.stop)
+            yield kept[len(shown) :]
+            shown = max(shown, kept, key=len)
+            if len(kept) < len(text) and kept == before(text, decode.sample.stop):
+                return
+
+    def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
+        """Beginnings of stretches of text, and what stands after them there."""
+        found = []
+        for split in splits:
+            some = [text for text in islice(stretches(data.split(split).paths, self.config.document), 200) if text]
+            for text in (some[int(q * (len(some) - 1))] for q in SHOWN if some):
+                parts = re.split(r"(?<=\s)", text[:400])
+                half = len(parts) // 2
+                found.append(Example("".join(parts[:half]).rstrip(), "".join(parts[half:])))
+        return found
+
+    # Which metrics.
+
+    @torch.no_grad()
+    def measure(self, model: Any, tokenizers: Tokenizer, rows: Text, limit: int | None) -> dict[str, Any]:
+        """Of each row of a text, or of `limit` rows spread over it: -Σ log P (nats), tokens, words and bytes."""
+        model.eval()
+        device = next(model.parameters()).device
+        blocks = Blocks(self.documents(rows, tokenizers), self.config.max_length)
+        n = blocks.count()
+        chosen = np.arange(n)[:: max(1, n // limit)][:limit] if limit else np.arange(n)
+        nll, words, bytes = np.zeros(len(chosen)), np.zeros(len(chosen)), np.zeros(len(chosen))
+        table = spaces(tokenizers)
+        at_once = max(1, 4096 // self.config.max_length)
+        for begin in range(0, len(chosen), at_once):
+            batch = blocks.batch(chosen[begin : begin + at_once])
+            rows_of = slice(begin, begin + len(batch.text))
+            nll[rows_of] = row_nll(model, batch.to(device)).cpu().numpy()
+            bytes[rows_of] = tokenizers.n_bytes[batch.target.numpy()].sum(axis=1)
+            words[rows_of] = begun(batch, *table)
+        return {"nll": nll, "tokens": np.full(len(chosen), blocks.length), "words": words, "bytes": bytes}
+
+    def figures(self, model: Any, tokenizers: Tokenizer, rows: Text, limit: int | None) -> dict[str, Score]:
+        """Perplexity per token, word and byte; only the last two compare models of different vocabularies."""
+        found = self.measure(model, tokenizers, rows, limit)
+        return {
+            "perplexity": perplexity(found["nll"], found["tokens"]),
+            "perplexity_per_word": perplexity(found["nll"], found["words"], per="word"),
+            "perplexity_per_byte": perplexity(found["nll"], found["bytes"], per="byte"),
+        }
+
+    def validate(
+        self, model: Any, tokenizers: Tokenizer, rows: Text, decode: DecodeConfig, n_examples: int
+    ) -> dict[str, Any]:
+        """Loss and perplexities on n rows of the text, spread evenly; samples."""
+        figures = {name: each.value for name, each in self.figures(model, tokenizers, rows, n_examples).items()}
+        text = next(text for text in stretches(rows.paths, self.config.document) if text)
+        beginning = text[:60].rsplit(None, 1)[0]
+        with torch.random.fork_rng(devices=[]):
+            short = decode.model_copy(update={"max_length": min(decode.max_length, 100)})
+            (output,) = self.predict(model, tokenizers, [beginning], short)
+        loss = float(np.log(figures["perplexity"]))
+        sample = {"source": beginning, "reference": text[len(beginning) :][: len(output.text)], "output": output.text}
+        return {"loss": loss, "log_likelihood": -loss, **figures, "samples": [sample]}
+
+    def evaluate(
+        self, model: Any, tokenizers: Tokenizer, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
+    ) -> dict[str, Any]:
+        """Perplexities of the whole text, with 95% intervals over its rows; of a part of it, if it was trained on."""
+        found = self.figures(model, tokenizers, rows, PART if rows.borrowed else None)
+        return {name: each.as_dict() for name, each in found.items()} | {"outputs": []}
+
+
+def row_nll(model: Any, batch: Block) -> torch.Tensor:
+    """-Σ log P of the targets of each row, (batch,) in nats."""
+    hidden, target = model(batch.text, batch.position).hidden.flatten(0, 1), batch.target.flatten()
+    parts = zip(hidden.split(ROWS_AT_ONCE), target.split(ROWS_AT_ONCE), strict=True)
+    nll = [torch.nn.functional.cross_entropy(model.logits(h).float(), y, reduction="none") for h, y in parts]
+    return torch.cat(nll).double().view(batch.text.shape).sum(dim=1)
+
+
+def spaces(tokenizers: Tokenizer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each token (V,): how many words begin in it after a space, and whether it begins and ends without one."""
+    pieces = [piece.replace("▁", " ") for piece in tokenizers.tokens(range(len(tokenizers)))]
+    pieces = ["\n" if i == tokenizers.eos_id else piece for i, piece in enumerate(pieces)]
+    n = np.array([len(piece.split()) for piece in pieces])
+    return n, np.array([not piece[0].isspace() for piece in pieces]), np.array([not p[-1].isspace() for p in pieces])
+
+
+def begun(batch: Block, n: np.ndarray, opens: np.ndarray, closes: np.ndarray) -> np.ndarray:
+    """How many words begin among the targets of each row, (batch,); one goes on where neither side has a space."""
+    text, target = batch.text.numpy(), batch.target.numpy()
+    return (n[target] - (opens[target] & closes[text])).sum(axis=1)
+
+
+def before(text: str, stop: Sequence[str]) -> str:
+    """The text before the first of the stop strings."""
+    return text[: min((place for each in stop if (place := text.find(each)) >= 0), default=len(text))]
+
+
+def safe(text: str, stop: Sequence[str]) -> str:
+    """What of a text that goes on can be shown: no broken character, nothing with which a stop string may begin."""
+    text = text.rstrip("\ufffd")
+    tails = [n for each in stop for n in range(1, len(each)) if text.endswith(each[:n])]
+    return text[: len(text) - max(tails, default=0)]
