@@ -17,7 +17,7 @@ from clew.errors import ClewError
 
 STATIC = Path(__file__).parent / "static"
 LOOK = STATIC / "look"  # the page that `clew look` serves
-VIEWS = ("compare",)
+VIEWS = ("attention", "compare")
 
 
 def single_file(view: str, data: dict[str, Any]) -> str:

@@ -26,7 +26,13 @@ from clew.web.room import Busy, NoRoom, Room
 EVERY = 1.0  # seconds between two looks at the folder
 STREAMS = 64  # open pages that are told of changes
 TEXT = 20_000  # characters of a text, at most
-KINDS = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".md": "text/plain", ".woff2": "font/woff2"}
+KINDS = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".html": "text/html",
+    ".md": "text/plain",
+    ".woff2": "font/woff2",
+}
 
 
 class Asked(BaseModel):
@@ -86,7 +92,9 @@ async def refused(_request: Request, error: Any) -> Response:
 
 async def gone(_request: Request, _error: Exception) -> Response:
     """A run that was deleted, or is being written, while it was read."""
-    return JSONResponse({"what": "this run changed or was deleted while it was read", "where": "", "fix": "try again"}, 503)
+    return JSONResponse(
+        {"what": "this run changed or was deleted while it was read", "where": "", "fix": "try again"}, 503
+    )
 
 
 async def unforeseen(_request: Request, error: Exception) -> Response:
@@ -170,6 +178,10 @@ def add_models(app: FastAPI, room: Room) -> None:
     @app.get("/api/attention/{name}/thumbnails")
     def thumbnails(name: str) -> Response:
         return Response(maps.thumbnails(name), media_type="application/octet-stream")
+
+    @app.get("/api/attention/{name}/page")
+    def saved(name: str) -> Response:
+        return Response(maps.page(name), media_type="text/plain; charset=utf-8")  # to be saved, not to be opened here
 
     @app.get("/api/attention/{name}/{layer}/{head}")
     def weights(name: str, layer: int, head: int) -> Response:

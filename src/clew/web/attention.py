@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import secrets
+from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
+from zlib import compress
 
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
+from clew import __version__
+from clew.config import build
 from clew.data.batches import Pairs
 from clew.errors import ClewError, DataError
 from clew.inspect.attention import align
 from clew.inspect.heads import Layer, attention_taps, distance, entropy, pair_layers, received, text_layers
 from clew.metrics import Links, aer
+from clew.page.single_file import single_file
 from clew.web.room import Opened, Room
 
 KEPT = 512 << 20  # bytes of weights kept at once, of the newest texts
@@ -29,25 +35,29 @@ Found = tuple[dict[str, Any], list[Layer]]
 
 
 class Maps:
-    """The layers of the texts that were asked for last."""
+    """The layers of the texts that were asked for last, and what was said of them."""
 
     def __init__(self) -> None:
-        self.found: OrderedDict[str, list[Layer]] = OrderedDict()
+        self.found: OrderedDict[str, Found] = OrderedDict()
 
-    def keep(self, layers: list[Layer]) -> str:
-        """Give them a name, and forget the oldest where there are too many."""
+    def keep(self, about: dict[str, Any], layers: list[Layer]) -> dict[str, Any]:
+        """Give them a name, `id`, and forget the oldest where there are too many; returns what is said of them."""
         name = secrets.token_hex(8)
-        self.found[name] = layers
-        while len(self.found) > 1 and sum(size(each) for each in self.found.values()) > KEPT:
+        about = {**about, "id": name, "layers": [described(layer) for layer in layers]}
+        self.found[name] = about, layers
+        while len(self.found) > 1 and sum(size(layers) for _, layers in self.found.values()) > KEPT:
             self.found.popitem(last=False)
-        return name
+        return about
 
-    def layers(self, name: str) -> list[Layer]:
+    def get(self, name: str) -> Found:
         """Raises DataError for a text that is not kept (any more)."""
         found = self.found.get(name)
         if found is None:
             raise DataError("this text is not kept any more", where=name[:40], fix="ask for it again")
         return found
+
+    def layers(self, name: str) -> list[Layer]:
+        return self.get(name)[1]
 
     def head(self, name: str, layer: int, head: int) -> bytes:
         """(rows, columns) of one head, row after row, as float16 (little end first)."""
@@ -59,6 +69,29 @@ class Maps:
     def thumbnails(self, name: str) -> bytes:
         """Every head of every layer, made small by the largest of the cells that fall together; a byte each, of √w."""
         return b"".join(small(layer.weights) for layer in self.layers(name))
+
+    def page(self, name: str) -> str:
+        """All of it as one HTML file that needs no server."""
+        return single_file("attention", packed(*self.get(name)))
+
+
+def packed(about: dict[str, Any], layers: list[Layer]) -> dict[str, Any]:
+    """A reading with its weights, as the page that is saved carries them: in thousandths, deflated, as base64.
+
+    What the page shows has two or three digits; halves would be three times as large.
+    """
+    thousandths = b"".join((1000 * layer.weights).round().short().numpy().astype("<u2").tobytes() for layer in layers)
+    # High bytes apart from low ones: most weights are small, and the high half is then nearly all zeros.
+    halves = thousandths[0::2] + thousandths[1::2]
+    small_ones = b"".join(small(layer.weights) for layer in layers)
+    return {
+        **about, "title": f"Attention of {about['run']}", "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": __version__, "weights": deflated(halves), "thumbnails": deflated(small_ones),
+    }  # fmt: skip
+
+
+def deflated(content: bytes) -> str:
+    return b64encode(compress(content, 9)).decode()
 
 
 def size(layers: list[Layer]) -> int:
@@ -92,7 +125,7 @@ def look(room: Room, maps: Maps, name: str, text: str, target: str) -> dict[str,
     longest = max(max(len(layer.rows), len(layer.columns)) for layer in layers)
     if longest > TOKENS:
         raise DataError(f"{longest} tokens are too many to look at: {TOKENS} at most", fix="give a shorter text")
-    return {**about, "id": maps.keep(layers), "layers": [described(layer) for layer in layers]}
+    return maps.keep({"run": name, **about}, layers)
 
 
 def read_pair(opened: Opened, text: str, target: str) -> Found:
@@ -158,18 +191,18 @@ class Gold:
 
 
 def measure(opened: Opened) -> dict[str, Any]:
-    from clew.config import build
-
-    task, model, recipe = opened.task, opened.model, opened.run.recipe
-    data = build("data", recipe.data)
-    split = next(name for name in [*data.splits] if name not in ("train", "valid"))
-    rows = data.split(split)
-    column = getattr(task.config, "alignment", None)
-    if column not in rows.columns or not getattr(model, "target_attention", ""):
-        raise DataError("there are no gold alignments for this run", fix="its test data has none, or it does not attend")
-    chosen = opened.run.results()["splits"][split]["aer"]["map"] if opened.run.finished else None
-    if chosen is None:
-        raise DataError("the run has not chosen its map yet", fix=opened.run.go_on)
+    task, model, run = opened.task, opened.model, opened.run
+    if not run.finished:
+        raise DataError("the run has not chosen its map yet", where=str(run.path), fix=run.go_on)
+    measured = run.results()["splits"]
+    split = next((name for name, figures in measured.items() if "aer" in figures), None)
+    if split is None:
+        raise DataError(
+            "there are no gold alignments for this run", where=str(run.path),
+            fix="choose one that attends, and whose test data says which word stands for which",
+        )  # fmt: skip
+    rows = build("data", run.recipe.data).split(split)
+    chosen = measured[split]["aer"]["map"]
     words, sure, possible = task.word_maps(model, opened.tokenizers, rows)
     maps = [each[chosen] for each in words]
     source, target = task.columns(rows)

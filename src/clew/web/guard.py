@@ -153,7 +153,12 @@ def replay(body: bytes, receive: Receive) -> Receive:
 async def reply(send: Send, status: int, reason: str, headers: Iterable[tuple[str, str]] = ()) -> None:
     """A whole answer: the reason as JSON, in the form that every error of the page has."""
     content = json.dumps({"what": reason, "where": "", "fix": ""}).encode() if reason else b""
-    own = [("content-type", "application/json"), ("content-length", str(len(content))), ("connection", "close"), *headers]
+    own = [
+        ("content-type", "application/json"),
+        ("content-length", str(len(content))),
+        ("connection", "close"),
+        *headers,
+    ]
     raw = [(name.encode(), value.encode()) for name, value in own]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": content})

@@ -47,5 +47,7 @@ def listen(host: str, port: int) -> socket.socket:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
     except OSError as error:
-        raise RecipeError(f"cannot listen there: {error}", where=f"{host}:{port}", fix="choose another --port") from error
+        raise RecipeError(
+            f"cannot listen there: {error}", where=f"{host}:{port}", fix="choose another --port"
+        ) from error
     return found
