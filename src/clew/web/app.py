@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from clew import __version__
 from clew.errors import ClewError
 from clew.page.single_file import LOOK
-from clew.web import attention, predict
+from clew.web import attention, predict, walks
 from clew.web.folder import Runs, samples, series
 from clew.web.guard import Guard
 from clew.web.room import Busy, NoRoom, Room
@@ -51,6 +51,20 @@ class Predict(Asked):
     n_best: int = Field(1, ge=1, le=16)
 
 
+class Walk(Look):
+    kind: str = Field(max_length=40)
+    place: str = Field("", max_length=100)
+    layer: int = Field(0, ge=0)
+    head: int = Field(0, ge=0)
+    at: int = Field(0, ge=0)
+
+
+class Unroll(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    text: str = Field(max_length=2000)
+    d: int = Field(2, ge=1, le=4)
+
+
 def make_app(root: Path, token: str, hosts: list[str]) -> Guard:
     """The page over the runs of a folder, behind its guard."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -66,6 +80,7 @@ def make_app(root: Path, token: str, hosts: list[str]) -> Guard:
     add_pages(app)
     add_runs(app, runs)
     add_models(app, room)
+    add_walks(app, room)
     return Guard(app, token, hosts)
 
 
@@ -161,7 +176,7 @@ async def told(app: FastAPI, runs: Runs, request: Request) -> AsyncIterator[str]
 
 
 def add_models(app: FastAPI, room: Room) -> None:
-    maps, gold = app.state.maps, app.state.gold
+    maps, gold, offered = app.state.maps, app.state.gold, predict.Examples()
 
     @app.post("/api/predict")
     def predicted(asked: Predict) -> Any:
@@ -169,7 +184,7 @@ def add_models(app: FastAPI, room: Room) -> None:
 
     @app.get("/api/examples")
     def examples(run: str) -> Any:
-        return predict.examples(room.runs.open(run))
+        return offered.of(room.runs.open(run))
 
     @app.post("/api/attention")
     def look(asked: Look) -> Any:
@@ -190,3 +205,17 @@ def add_models(app: FastAPI, room: Room) -> None:
     @app.get("/api/gold")
     def aligned(run: str) -> Any:
         return gold.measure(run)
+
+
+def add_walks(app: FastAPI, room: Room) -> None:
+    @app.get("/api/walks")
+    def offered(run: str) -> Any:
+        return walks.offers(room, run)
+
+    @app.post("/api/walk")
+    def walked(asked: Walk) -> Any:
+        return walks.walk(room, **{("name" if key == "run" else key): value for key, value in asked})
+
+    @app.post("/api/unrolled")
+    def unrolled(asked: Unroll) -> Any:
+        return walks.unrolled(asked.text, asked.d)

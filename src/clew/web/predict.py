@@ -34,8 +34,21 @@ def predict(room: Room, name: str, text: str, n_best: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+class Examples:
+    """Texts of runs' own data to try; building the data may take seconds, so each run's are kept."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, float], dict[str, Any]] = {}
+
+    def of(self, run: Run) -> dict[str, Any]:
+        key = (str(run.path), (run.path / "recipe.toml").stat().st_mtime)
+        if key not in self.known:
+            self.known[key] = examples(run)
+        return self.known[key]
+
+
 def examples(run: Run) -> dict[str, Any]:
-    """Texts of the run's own data to try; none, with the reason, where the data is not here."""
+    """Some, with a line on what the task reads; none, with the reason, where the data is not here."""
     recipe = run.recipe
     out: dict[str, Any] = {"tip": TIPS.get(recipe.task.kind, "A text."), "examples": [], "why": ""}
     try:
