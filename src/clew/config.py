@@ -44,6 +44,7 @@ KINDS: dict[str, dict[str, str]] = {
         "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
         "bert": "clew.models.bert:Bert",
         "gpt2": "clew.models.gpt2:GPT2",
+        "llama": "clew.models.llama:Llama",
     },
     "objective": {
         "negative_sampling": "clew.objectives.negative_sampling:NegativeSampling",
@@ -61,6 +62,7 @@ KINDS: dict[str, dict[str, str]] = {
         "adam": "clew.train.optim:Adam",
         "sgd": "clew.train.optim:SGD",
         "adagrad": "clew.train.optim:AdaGrad",
+        "muon": "clew.train.optim:Muon",
     },
     "tuning": {
         "full": "clew.train.tuning:Full",

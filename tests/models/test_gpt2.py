@@ -1,4 +1,4 @@
-"""GPT-2: its published sizes, what it may see, and that its cached path is its equation."""
+"""GPT-2 and Llama: published sizes, what it may see, and that its cached path is its equation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from clew.models.gpt2 import GPT2, GPT2Config
+from clew.models.llama import Llama, LlamaConfig
 from clew.nn.attention import MultiHeadAttention
 from clew.nn.taps import Tap
 
 VOCABULARY = 50
-SMALL = {"d_model": 32, "n_heads": 4, "n_layers": 3, "max_length": 24, "dropout": 0.0}
+SMALL: dict[str, Any] = {"d_model": 32, "n_heads": 4, "n_layers": 3, "max_length": 24, "dropout": 0.0}
 
 
 @pytest.fixture(autouse=True)
@@ -22,9 +23,14 @@ def without_gradients() -> Iterator[None]:
         yield
 
 
-def make(**changes: Any) -> GPT2:
+KINDS = pytest.mark.parametrize("kind", ["gpt2", "llama"])
+
+
+def make(kind: str = "gpt2") -> GPT2:
     torch.manual_seed(3)
-    model = GPT2(GPT2Config(**{**SMALL, **changes}), VOCABULARY).eval()
+    model = GPT2(GPT2Config(**SMALL), VOCABULARY).eval()
+    if kind == "llama":
+        model = Llama(LlamaConfig(**SMALL, n_groups=2, d_ff=40), VOCABULARY).eval()
     for parameter in model.parameters():  # biases too, which begin at 0
         parameter.add_(torch.randn_like(parameter) * 0.1)
     return model
@@ -44,8 +50,9 @@ def test_the_published_sizes(size: str, count: int) -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
-def test_no_token_sees_a_later_one() -> None:
-    model, text = make(), ids(2, 12)
+@KINDS
+def test_no_token_sees_a_later_one(kind: str) -> None:
+    model, text = make(kind), ids(2, 12)
     before = model(text).hidden
     changed = text.clone()
     changed[:, 7] = (changed[:, 7] + 1) % VOCABULARY
@@ -54,8 +61,9 @@ def test_no_token_sees_a_later_one() -> None:
     assert not torch.allclose(before[:, 7:], after[:, 7:], atol=1e-3)
 
 
-def test_documents_in_one_row_are_read_as_if_alone() -> None:
-    model, text = make(), ids(1, 12)
+@KINDS
+def test_documents_in_one_row_are_read_as_if_alone(kind: str) -> None:
+    model, text = make(kind), ids(1, 12)
     position = torch.tensor([[0, 1, 2, 3, 4, 0, 1, 0, 1, 2, 3, 4]])
     together = model(text, position).hidden[0]
     for begin, end in [(0, 5), (5, 7), (7, 12)]:
@@ -63,8 +71,9 @@ def test_documents_in_one_row_are_read_as_if_alone() -> None:
         assert torch.allclose(together[begin:end], alone, atol=1e-5)
 
 
-def test_the_cache_gives_what_reading_at_once_gives() -> None:
-    model, text = make(), ids(3, 14)
+@KINDS
+def test_the_cache_gives_what_reading_at_once_gives(kind: str) -> None:
+    model, text = make(kind), ids(3, 14)
     whole = model(text).hidden
     cache = model.cache(3, 14)
     parts = [model(part, cache=cache).hidden for part in text.split([5, 1, 1, 4, 3], dim=1)]
@@ -73,8 +82,9 @@ def test_the_cache_gives_what_reading_at_once_gives() -> None:
     assert torch.allclose(model(text[:, -3:], cache=cache).hidden, whole[:, -3:], atol=1e-5)
 
 
-def test_rows_padded_on_the_left_are_read_as_if_alone() -> None:
-    model, text = make(), ids(2, 10)
+@KINDS
+def test_rows_padded_on_the_left_are_read_as_if_alone(kind: str) -> None:
+    model, text = make(kind), ids(2, 10)
     lengths = [10, 4]
     padded, position = torch.zeros(2, 2, 10, dtype=torch.long).unbind()
     for row, length in enumerate(lengths):
@@ -88,8 +98,9 @@ def test_rows_padded_on_the_left_are_read_as_if_alone() -> None:
         assert torch.allclose(torch.cat(found, dim=1)[row], alone, atol=1e-5)
 
 
-def test_selected_rows_of_a_cache_go_on_alone() -> None:
-    model, text = make(), ids(3, 8)
+@KINDS
+def test_selected_rows_of_a_cache_go_on_alone(kind: str) -> None:
+    model, text = make(kind), ids(3, 8)
     cache = model.cache(3, 8)
     model(text[:, :7], cache=cache)
     cache.select(torch.tensor([2, 0]))
@@ -97,8 +108,9 @@ def test_selected_rows_of_a_cache_go_on_alone() -> None:
     assert torch.allclose(found, model(text[[2, 0]]).hidden[:, 7:], atol=1e-5)
 
 
-def test_the_equation_of_attention_is_taken_while_someone_listens() -> None:
-    model, text = make(), ids(2, 9)
+@KINDS
+def test_the_equation_of_attention_is_taken_while_someone_listens(kind: str) -> None:
+    model, text = make(kind), ids(2, 9)
     fast, seen = model(text).hidden, []
     for module in model.modules():
         if isinstance(module, MultiHeadAttention):
@@ -106,6 +118,11 @@ def test_the_equation_of_attention_is_taken_while_someone_listens() -> None:
             module.weights.register_forward_hook(lambda module, args, output: seen.append(output))
     assert torch.allclose(model(text).hidden, fast, atol=1e-5)
     assert len(seen) == 3 and all(torch.equal(each, each.tril()) for each in seen)
+
+
+def test_groups_that_heads_cannot_share_are_told() -> None:
+    with pytest.raises(ValueError, match="not a multiple of n_groups"):
+        LlamaConfig(**SMALL, n_groups=3)
 
 
 def test_a_width_that_heads_cannot_share_is_told() -> None:

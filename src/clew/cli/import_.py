@@ -19,7 +19,7 @@ def import_(
 ) -> None:
     """Make a run of a checkpoint of transformers: BERT with any of its heads (pre-training or masked LM → pretrain;
     sequence classification → classify, or regress with one output; token classification → tag; multiple choice →
-    choose; question answering → answer). Weights are read from safetensors, never from a pickle.
+    choose; question answering → answer); GPT-2 and Llama (→ write). Weights are read from safetensors, never a pickle.
     """
     from clew.runs.imported import import_checkpoint
 

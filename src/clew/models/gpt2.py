@@ -99,11 +99,15 @@ class GPT2(nn.Module):
         With a cache the text goes on from what is in it, and is added to it. Padding on the right does no harm.
         """
         position, mask = places(text, position, cache)
-        x = self.dropout(self.token(text) + self.position(position))
+        x = self.embed(text, position)
         pasts = [None] * len(self.layers) if cache is None else cache.advance(text.shape[1])
         for layer, past in zip(self.layers, pasts, strict=True):
             x = layer(x, mask, past)
         return DecoderOutput(self.norm(x))
+
+    def embed(self, text: Tensor, position: Tensor) -> Tensor:
+        """(batch, time) -> (batch, time, d_model)."""
+        return self.dropout(self.token(text) + self.position(position))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """(…, d_model) -> (…, V)."""
@@ -115,10 +119,14 @@ class GPT2(nn.Module):
 
     def cache(self, rows: int, room: int, *, ragged: bool = False) -> Cache:
         """An empty cache for so many rows and positions; ragged: they will be padded on the left."""
-        heads, like = self.config.n_heads, self.token.weight
-        past = like.new_empty(len(self.layers), 2, rows, heads, room, self.config.d_model // heads)
-        start = torch.zeros(rows, room, dtype=torch.long, device=like.device) if ragged else None
-        return Cache(past.detach(), start)
+        like, width = self.token.weight, self.config.d_model // self.config.n_heads
+        past = like.detach().new_empty(len(self.layers), 2, rows, self.n_kept, room, width)
+        return Cache(past, torch.zeros(rows, room, dtype=torch.long, device=like.device) if ragged else None)
+
+    @property
+    def n_kept(self) -> int:
+        """Heads whose keys and values are kept."""
+        return self.config.n_heads
 
     def initialise(self) -> None:
         """Weights from N(0, σ²), σ = 0.02 √(768 / d_model), and σ / √(2 n_layers) where a layer adds to x (§2.3).
@@ -130,5 +138,5 @@ class GPT2(nn.Module):
             if isinstance(module, nn.Linear | nn.Embedding):
                 adds = name.endswith(("attention.output", "feedforward.outer"))
                 nn.init.normal_(module.weight, std=std / math.sqrt(2 * len(self.layers)) if adds else std)
-            if isinstance(module, nn.Linear):
+            if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)

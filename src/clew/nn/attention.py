@@ -221,13 +221,18 @@ class MultiHeadAttention(nn.Module):
         weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
         return F.linear(x, weight, bias).unflatten(-1, (3, self.n_heads, self.d_head))
 
+    def heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, heads, T, d_head) of x (B, T, d_model), whose first place is `start`."""
+        q, k, v = qkv_of(self.joint(x))
+        return (rotate(q, start), rotate(k, start), v) if self.rotary else (q, k, v)
+
     def causal(self, x: Tensor, mask: Tensor | None = None, past: Tensor | None = None) -> Tensor:
         """Self-attention of a decoder, of each position to those before it: (B, T, d_model) -> (B, T, d_model).
 
         mask: who may attend to whom, where that is not simply all that came before. past: keys and values of what came
         before, (2, B, heads, slots, d_head); the last T slots are for x.
         """
-        q, k, v = qkv_of(self.joint(x))
+        q, k, v = self.heads(x, 0 if past is None else past.shape[3] - x.shape[1])
         if past is not None:
             past[0, :, :, -q.shape[2] :], past[1, :, :, -q.shape[2] :] = k, v
             k, v = past

@@ -15,11 +15,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from clew import __version__
-from clew.config import Recipe, build
+from clew.config import Recipe, build, resolve
 from clew.errors import RunError
 from clew.hub import transformers_folder
 from clew.hub.bert import fill, is_bert, state_to_hf
 from clew.hub.names import FAMILIES
+from clew.hub.whole import keeper
 from clew.nn.low_rank import merged_state
 from clew.recipe_file import dump_recipe, load_recipe
 from clew.tensor_file import save_file
@@ -80,10 +81,12 @@ class Run:
             "model": recipe.model.model_dump(mode="json"),
             **task.describe(tokenizers),
         }
-        if recipe.model.kind in FAMILIES:
+        kept = keeper(resolve("model", recipe.model.kind))
+        if kept or recipe.model.kind in FAMILIES:
             with torch.device("meta"):  # its sizes are wanted, not its weights
                 model = task.model(recipe.model, tokenizers)
-            config = transformers_folder.describe(self.path, model, tokenizers, config)
+            kept = keeper(type(model)) or transformers_folder
+            config = kept.describe(self.path, model, tokenizers, config)
         write(self.path / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write(self.path / "recipe.toml", dump_recipe(recipe))
 
@@ -94,7 +97,10 @@ class Run:
     def save_model(self, model: nn.Module, file: str = "model.safetensors") -> None:
         """Write the weights, whole or not at all."""
         temporary = self.path / f".{file}.{os.getpid()}"
-        state = state_to_hf(model, str(self.path)) if is_bert(model) else merged_state(model)
+        if kept := keeper(type(model)):
+            state = kept.state_to_hf(model)
+        else:
+            state = state_to_hf(model, str(self.path)) if is_bert(model) else merged_state(model)
         save_file(state, temporary, {"format": "pt"})
         os.replace(temporary, self.path / file)
 
@@ -111,7 +117,9 @@ class Run:
         model = self.task.model(self.recipe.model, self.tokenizers())
         try:
             state = load_file(file)
-            if is_bert(model):
+            if kept := keeper(type(model)):
+                kept.fill(model, state, str(file))
+            elif is_bert(model):
                 fill(model, state, str(file))
             else:
                 model.load_state_dict(state)

@@ -9,6 +9,7 @@ from typing import Any
 
 from clew.config import Recipe, build
 from clew.errors import RunError
+from clew.hub import decoders
 from clew.hub.bert import load
 from clew.hub.names import BERT
 from clew.hub.transformers_folder import Checkpoint
@@ -46,6 +47,8 @@ def import_checkpoint(name: str, folder: str | Path, overrides: Sequence[str] = 
     if run.started:
         raise RunError("this folder already holds a run", where=str(folder), fix="choose another --out")
     found = Checkpoint.find(name)
+    if found.settings.get("model_type") in decoders.FAMILIES:
+        return import_decoder(found, name, run, overrides)
     recipe = recipe_of(found, name, overrides)
     state = {key: found.state[key] for key in found.state if belongs(key, found.architecture)}
     task = build("task", recipe.task)
@@ -58,6 +61,24 @@ def import_checkpoint(name: str, folder: str | Path, overrides: Sequence[str] = 
     load(model, state, str(found.folder))
     with writing(run.path):
         run.start(recipe, tokenizers)
+        run.save_model(model)
+    return run
+
+
+def import_decoder(found: Checkpoint, name: str, run: Run, overrides: Sequence[str]) -> Run:
+    """The same of a model that writes."""
+    config = decoders.config_from_hf(found.settings, str(found.folder / "config.json"))
+    draft = Recipe.model_validate({
+        "name": Path(name).name or "imported", "about": f"Imported from {name}.",
+        "task": {"kind": "write", "max_length": min(1024, config.max_length)}, "data": {"kind": "text"},
+        "tokenizer": {"kind": "gpt2", "vocab_size": len(found.tokenizer)}, "model": config.model_dump(),
+        "objective": {"kind": "language_model"}, "decode": {"beam": 1, "sample": {"temperature": 0.8, "top_p": 0.95}},
+    })  # fmt: skip
+    recipe = overridden(draft, overrides)
+    model = build("task", recipe.task).model(recipe.model, found.tokenizer)
+    decoders.fill(model, decoders.weights(found.files), str(found.folder))
+    with writing(run.path):
+        run.start(recipe, found.tokenizer)
         run.save_model(model)
     return run
 
@@ -92,6 +113,10 @@ def recipe_of(found: Checkpoint, name: str, overrides: Sequence[str]) -> Recipe:
         "task": task, "data": {"kind": "text"}, "tokenizer": {"kind": "wordpiece", "vocab_size": len(found.tokenizer)},
         "model": found.config.model_dump(), "objective": {"kind": objective},
     })  # fmt: skip
+    return overridden(draft, overrides)
+
+
+def overridden(draft: Recipe, overrides: Sequence[str]) -> Recipe:
     with TemporaryDirectory() as place:
         file = Path(place) / "recipe.toml"
         file.write_text(dump_recipe(draft), encoding="utf-8")

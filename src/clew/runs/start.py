@@ -16,6 +16,7 @@ from clew.config import Recipe, resolve
 from clew.errors import DataError, RecipeError
 from clew.hub.transformers_folder import Checkpoint, encoder_config, start_from
 from clew.hub.vectors import load_vectors
+from clew.hub.whole import keeper
 from clew.models.vectors import WordVectors
 from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.runs.folder import Run
@@ -27,21 +28,24 @@ def sized(recipe: Recipe, run: Run | None = None) -> Recipe:
 
     A run that has begun has them in its own recipe: what it started from may be gone.
     """
-    if not starts_encoder(recipe):
+    if not starts_model(recipe):
         return recipe
-    found: Any = encoder_config(recipe.model.start) if run is None or not run.started else run.recipe.model
+    kept = keeper(resolve("model", recipe.model.kind))
+    read = kept.start_config if kept else encoder_config
+    found: Any = read(recipe.model.start) if run is None or not run.started else run.recipe.model
     sizes = {name: value for name, value in found if name not in ("kind", "start") and "dropout" not in name}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update=sizes)})
 
 
-def starts_encoder(recipe: Recipe) -> bool:
-    """Whether `model.start` names a pre-trained encoder."""
-    return bool(getattr(recipe.model, "start", "")) and getattr(resolve("model", recipe.model.kind), "encoder", False)
+def starts_model(recipe: Recipe) -> bool:
+    """Whether `model.start` names a pre-trained model: an encoder, or one that is kept whole."""
+    kind = resolve("model", recipe.model.kind)
+    return bool(getattr(recipe.model, "start", "")) and bool(getattr(kind, "encoder", False) or keeper(kind))
 
 
 class Start:
-    """What a recipe names: `model.start` (an encoder, word vectors), `start` of any of a model's embeddings, and
-    `tokenizer.start`.
+    """What a recipe names: `model.start` (an encoder, a decoder, word vectors), `start` of any of a model's embeddings,
+    and `tokenizer.start`.
 
     Each is read once, when it is first needed; without a `start` nothing is read and nothing changes.
     """
@@ -56,7 +60,7 @@ class Start:
         Raises RecipeError where the task trains its own.
         """
         config = self.recipe.tokenizer
-        path = config.start or (str(getattr(self.recipe.model, "start", "")) if starts_encoder(self.recipe) else "")
+        path = config.start or (str(getattr(self.recipe.model, "start", "")) if starts_model(self.recipe) else "")
         if not path:
             return self.vocabulary(task.tokenizers(rows, config))
         if "given" not in inspect.signature(task.tokenizers).parameters:
@@ -103,8 +107,9 @@ class Start:
         """
         config: Any = self.recipe.model
         said = []
-        if starts_encoder(self.recipe):
-            said.append(start_from(model, config.start))
+        if starts_model(self.recipe):
+            kept = keeper(type(model))
+            said.append((kept.start_from if kept else start_from)(model, config.start))
         elif path := getattr(config, "start", ""):
             n = model.start_from(*self.read(path, self.recipe.objective.kind))
             said.append(account(n, len(model.vocabulary), path))

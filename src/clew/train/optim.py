@@ -23,6 +23,15 @@ class AdamConfig(Choice):
     weight_decay: float = Field(0.0, ge=0)
 
 
+class MuonConfig(Choice):
+    kind: str = "muon"
+    lr: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.95, ge=0, lt=1)
+    betas: tuple[float, float] = (0.9, 0.95)  # of AdamW, for what is no matrix
+    eps: float = 1e-8
+    weight_decay: float = Field(0.1, ge=0)
+
+
 class SGDConfig(Choice):
     kind: str = "sgd"
     lr: float = Field(0.1, gt=0)
@@ -143,3 +152,85 @@ class AdaGrad(_Factory):
     @staticmethod
     def make(groups: list[dict], *, initial: float, **options: Any) -> Optimizer:
         return torch.optim.Adagrad(groups, initial_accumulator_value=initial, eps=0, **options)
+
+
+class Muon(_Factory):
+    """Jordan et al. 2024, scaled as in Liu et al. 2025: orthogonalised momentum for matrices, AdamW for the rest.
+
+    Embeddings and whatever is no matrix are the rest. One rate serves both: a matrix's step has the size of AdamW's.
+    """
+
+    Config = MuonConfig
+
+    def __call__(self, model: nn.Module, factor: Factor | None = None) -> Optimizer:
+        options = self.config.model_dump(exclude={"kind", "lr", "weight_decay"})
+        groups = parameter_groups(model, self.config.lr, self.config.weight_decay, factor)
+        return MuonAndAdamW([{**group, "matrices": n % 2 == 0} for n, group in enumerate(groups)], **options)
+
+
+class MuonAndAdamW(Optimizer):
+    """Steps of Muon where a group says `matrices`, of AdamW elsewhere.
+
+    Muon (Liu et al. 2025, eq. 1 and 4), with m ← μ m + g:  W ← (1 - lr λ) W - lr · 0.2 √max(rows, columns) · O, where O
+    is the orthogonal matrix nearest to g + μ m, whose singular values are all 1.
+    """
+
+    def __init__(
+        self, groups: list[dict], *, momentum: float, betas: tuple[float, float] | list[float], eps: float
+    ) -> None:
+        super().__init__(groups, {"momentum": momentum, "betas": tuple(betas), "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            learning = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if learning and group["weight_decay"]:
+                torch._foreach_mul_(learning, 1 - group["lr"] * group["weight_decay"])
+            (self.muon if group["matrices"] else self.adam)(learning, group)
+
+    def muon(self, matrices: list[nn.Parameter], group: dict[str, Any]) -> None:
+        alike: dict[torch.Size, list[nn.Parameter]] = {}
+        for matrix in matrices:
+            alike.setdefault(matrix.shape, []).append(matrix)
+        for shape, some in alike.items():  # those of one shape as one batch
+            each: list[Any] = [matrix.grad for matrix in some]
+            gradients = torch.stack(each)
+            means = torch.stack([self.held(matrix, "momentum") for matrix in some])
+            means.mul_(group["momentum"]).add_(gradients)
+            steps = orthogonal(gradients.add_(means, alpha=group["momentum"]).flatten(2))
+            for matrix, mean, step in zip(some, means, steps, strict=True):
+                self.state[matrix]["momentum"].copy_(mean)
+                matrix.sub_(step.view(shape), alpha=group["lr"] * 0.2 * max(step.shape) ** 0.5)
+
+    def adam(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        beta_1, beta_2 = group["betas"]
+        for parameter in parameters:
+            mean, square = self.held(parameter, "mean"), self.held(parameter, "square")
+            t = self.state[parameter].setdefault("step", torch.zeros(())).add_(1).item()
+            gradient: Any = parameter.grad
+            mean.lerp_(gradient, 1 - beta_1)
+            square.mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
+            scale = (square / (1 - beta_2**t)).sqrt_().add_(group["eps"])
+            parameter.addcdiv_(mean, scale, value=-group["lr"] / (1 - beta_1**t))
+
+    def held(self, parameter: nn.Parameter, name: str) -> torch.Tensor:
+        """What is remembered of a parameter, zeros at first."""
+        state = self.state[parameter]
+        if name not in state:
+            state[name] = torch.zeros_like(parameter)
+        return state[name]
+
+
+def orthogonal(x: torch.Tensor, steps: int = 5) -> torch.Tensor:
+    """U Vᵀ of x = U S Vᵀ (n, rows, columns), nearly, by Newton–Schulz iterations (Jordan et al. 2024).
+
+    X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X with coefficients for speed: singular values end between 0.7 and 1.2.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.transpose(-2, -1) if tall else x
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        square = x @ x.transpose(-2, -1)
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.transpose(-2, -1) if tall else x

@@ -1,0 +1,122 @@
+"""What later decoders changed in GPT-2 (Touvron et al. 2023): rotary positions, RMS norms, gated units, shared keys."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from clew.config import Choice
+from clew.models.gpt2 import GPT2
+from clew.nn.attention import MultiHeadAttention, head_width
+from clew.nn.dropout import Dropout
+from clew.nn.embedding import Embedding
+from clew.nn.positions import rotate
+
+
+class LlamaConfig(Choice):
+    """Sizes; n_groups keys and values are shared by n_heads queries."""
+
+    kind: str = "llama"
+    start: str = ""  # a run, or a folder or hub name that transformers loads: its sizes, vocabulary and weights
+    d_model: int = Field(256, ge=2)
+    d_ff: int = Field(688, ge=1)  # 8/3 d_model: three matrices of it are two of 4 d_model
+    n_heads: int = Field(4, ge=1)
+    n_groups: int = Field(4, ge=1)
+    n_layers: int = Field(4, ge=1)
+    max_length: int = Field(256, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    norm_eps: float = Field(1e-5, gt=0)
+    rotary_base: float = Field(10000.0, gt=1)
+    tied: bool = True  # the table of the logits is that of the embeddings
+
+    @model_validator(mode="after")
+    def heads_fit(self) -> LlamaConfig:
+        if head_width(self.d_model, self.n_heads) % 2:
+            raise ValueError(f"rotary positions turn pairs; d_model / n_heads = {self.d_model // self.n_heads} is odd")
+        if self.n_heads % self.n_groups:
+            raise ValueError(f"n_heads {self.n_heads} is not a multiple of n_groups {self.n_groups}")
+        return self
+
+
+class GroupedAttention(MultiHeadAttention):
+    """Attention with one key and value for a group of queries (Ainslie et al. 2023), turned, without biases."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        d, heads = config.d_model, config.n_heads
+        super().__init__(d, heads, dropout=config.dropout, rotary=True)
+        self.n_groups, self.base = config.n_groups, config.rotary_base
+        self.query, self.output = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
+        self.key, self.value = (nn.Linear(d, config.n_groups * self.d_head, bias=False) for _ in range(2))
+
+    def heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, heads, T, d_head); keys and values (B, groups, T, d_head)."""
+        weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
+        parts = F.linear(x, weight).unflatten(-1, (-1, self.d_head)).transpose(1, 2)
+        q, k, v = parts.split([self.n_heads, self.n_groups, self.n_groups], dim=1)
+        return rotate(q, start, self.base), rotate(k, start, self.base), v
+
+    def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        k, v = (each.repeat_interleave(self.n_heads // self.n_groups, dim=1) for each in (k, v))
+        return super().attention(q, k, v, mask, causal)
+
+
+class SwiGLU(nn.Module):
+    """W_2 (silu(W_g x) ⊙ W_1 x) (Shazeer 2020, eq. 6): (…, d_model) -> (…, d_model)."""
+
+    def __init__(self, d_model: int, d_ff: int) -> None:
+        super().__init__()
+        self.gate, self.inner = (nn.Linear(d_model, d_ff, bias=False) for _ in range(2))
+        self.outer = nn.Linear(d_ff, d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(F.silu(self.gate(x)) * self.inner(x))
+
+
+class LlamaLayer(nn.Module):
+    """x + attention(norm(x)), then x + SwiGLU(norm(x)): (batch, time, d_model) -> the same."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.attention = GroupedAttention(config)
+        self.feedforward_norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.feedforward = SwiGLU(config.d_model, config.d_ff)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None, past: Tensor | None) -> Tensor:
+        x = self.dropout(self.attention.causal(self.attention_norm(x), mask, past), residual=x)
+        return self.dropout(self.feedforward(self.feedforward_norm(x)), residual=x)
+
+
+class Llama(GPT2):
+    """GPT-2 with other layers; positions are in attention alone, where only their differences matter."""
+
+    Config = LlamaConfig  # type: ignore[assignment]
+    config: LlamaConfig  # type: ignore[assignment]
+
+    def __init__(self, config: LlamaConfig, vocab_size: int) -> None:
+        nn.Module.__init__(self)
+        self.config = config
+        self.token = Embedding(vocab_size, config.d_model)
+        self.dropout = Dropout(config.dropout)
+        self.layers = nn.ModuleList(LlamaLayer(config) for _ in range(config.n_layers))
+        self.norm = nn.RMSNorm(config.d_model, config.norm_eps)  # type: ignore[assignment]
+        self.output = None if config.tied else nn.Linear(config.d_model, vocab_size, bias=False)
+        self.register_buffer("no_bias", torch.zeros(vocab_size), persistent=False)
+        self.initialise()
+
+    def embed(self, text: Tensor, position: Tensor) -> Tensor:
+        return self.dropout(self.token(text))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return hidden @ self.output_table()[0].t()
+
+    def output_table(self) -> tuple[Tensor, Tensor]:
+        """Weight (V, d) and bias (V,), zero, of the logits."""
+        return self.token.weight if self.output is None else self.output.weight, self.no_bias
+
+    @property
+    def n_kept(self) -> int:
+        return self.config.n_groups
