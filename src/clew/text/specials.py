@@ -18,7 +18,6 @@ NAMES = (
     (*SPECIALS, MASK),
     ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"),
     ("<pad>", "[CLS]", "[SEP]", "<unk>", "[MASK]"),
-    ("</s>", "<s>", "</s>", "<unk>", MASK),
     (END, END, END, "<unk>", "[MASK]"),
     (END, END, END, END, "[MASK]"),
 )
