@@ -108,8 +108,13 @@ def states(model: nn.Module, batch: Batch, per: Literal["token", "text"]) -> dic
     names = layers(model)
     if not names:
         raise DataError("this model has no layers that read a text", where=type(model).__name__)
-    with tracing(model, *names) as seen:
-        read(model.eval(), batch)
+    was_training = model.training
+    model.eval()
+    try:
+        with tracing(model, *names) as seen:
+            read(model, batch)
+    finally:
+        model.train(was_training)
     mask = batch.source_mask if isinstance(batch, PairBatch) else batch.mask
     found = {}
     for name in names:

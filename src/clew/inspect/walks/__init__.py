@@ -9,6 +9,7 @@ from torch import nn
 
 from clew.data.batches import PairBatch
 from clew.errors import RecipeError
+from clew.inspect.reading import Reading, reading
 from clew.inspect.walk import Walk
 from clew.inspect.walks.alignment import alignment_walk
 from clew.inspect.walks.attention import attention_walk
@@ -16,7 +17,6 @@ from clew.inspect.walks.backward import backward_walk
 from clew.inspect.walks.places import places
 from clew.inspect.walks.recurrent import recurrent, recurrent_walk
 from clew.inspect.walks.skipgram import skipgram_walk
-from clew.inspect.walks.text import Reading, reading
 from clew.models.word2vec import Word2Vec
 
 SKIPGRAM = ("skipgram", "negative_sampling")

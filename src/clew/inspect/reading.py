@@ -1,7 +1,8 @@
-"""A user's text as the batch of one that a model reads, and its tokens by name."""
+"""A user's texts as the batches that a model reads, and their tokens by name."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,21 +40,67 @@ def reading(model: Any, tokenizers: Any, text: str, target: str | None = None) -
 
 
 def of_encoder(tokenizer: Tokenizer, text: str) -> Reading:
+    whole, first = encoded(tokenizer, text)
+    batch = Texts([whole], [0], [first]).batch([0], pad_id=tokenizer.pad_id)
+    return Reading(batch, tokenizer.tokens(whole), [], [])
+
+
+def encoded(tokenizer: Tokenizer, text: str) -> tuple[list[int], int]:
+    """The ids of a text in its frame, and how many are of the first segment."""
     mark = tokenizer.specials.mask
     parts = text.replace(MASK, mark or MASK).split("\t")[:2]
     ids = tokenizer.encode_masked(parts) if mark else tokenizer.encode(parts)
     if not any(ids):
-        raise DataError("there is no token in this text", where=text[:80] or "an empty line", fix="write some words")
+        raise no_token(text)
     second = ids[1] if len(ids) > 1 else None
-    whole, first = (framed if mark else bare)(tokenizer, ids[0], second)
-    batch = Texts([whole], [0], [first]).batch([0], pad_id=tokenizer.pad_id)
-    return Reading(batch, tokenizer.tokens(whole), [], [])
+    return (framed if mark else bare)(tokenizer, ids[0], second)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Some texts as a batch: tokens of each, in the order of the batch's rows; cut: how many were shortened."""
+
+    batch: PairBatch | TextBatch
+    tokens: list[list[str]]
+    cut: int
+
+
+def read_together(model: Any, tokenizers: Any, texts: Sequence[str], size: int = 32) -> Iterator[Together]:
+    """Texts in batches of `size`, in their order; a translator reads them as sources, with nothing written yet.
+
+    What is longer than the model has positions is cut. Raises DataError for a text without a token.
+    """
+    longest = getattr(getattr(model, "config", None) or model.encoder.config, "max_length", None)
+    for start in range(0, len(texts), size):
+        some = texts[start : start + size]
+        if isinstance(tokenizers, Tokenizers):
+            tokenizer, firsts = tokenizers.source, []
+            rows = [[*ids, tokenizer.eos_id] for ids in tokenizer.encode(some)]
+            short = next((text for text, ids in zip(some, rows, strict=True) if len(ids) < 2), None)
+            if short is not None:
+                raise no_token(short)
+        else:
+            tokenizer = getattr(tokenizers, "tokenizer", tokenizers)
+            rows, firsts = map(list, zip(*(encoded(tokenizer, text) for text in some), strict=True))
+        kept = [ids if longest is None or len(ids) <= longest else [*ids[: longest - 1], ids[-1]] for ids in rows]
+        cut = sum(len(a) < len(b) for a, b in zip(kept, rows, strict=True))
+        batch: PairBatch | TextBatch
+        if isinstance(tokenizers, Tokenizers):
+            pairs = Pairs([ids[:-1] for ids in kept], [[] for _ in kept])
+            batch = pairs.batch(range(len(kept)), **tokenizers.ids)
+        else:
+            batch = Texts(kept, [0] * len(kept), firsts).batch(range(len(kept)), pad_id=tokenizer.pad_id)
+        yield Together(batch, [tokenizer.tokens(ids) for ids in kept], cut)
+
+
+def no_token(text: str) -> DataError:
+    return DataError("there is no token in this text", where=text[:80] or "an empty line", fix="write some words")
 
 
 def of_translator(model: Any, tokenizers: Tokenizers, text: str, target: str | None) -> Reading:
     source = tokenizers.source.encode([text])[0]
     if not source:
-        raise DataError("there is no token in this text", where=text[:80] or "an empty line", fix="write some words")
+        raise no_token(text)
     written = greedy(model, tokenizers, source) if target is None else tokenizers.target.encode([target])[0]
     batch = Pairs([source], [written]).batch([0], **tokenizers.ids)
     names = tokenizers.source.tokens([*source, tokenizers.ids["eos_id"]])

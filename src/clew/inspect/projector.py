@@ -1,0 +1,220 @@
+"""Vectors brought to two or three dimensions, how far that can be trusted, and what moved between two sets of them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from clew.errors import DataError, MissingExtra, RecipeError
+from clew.inspect.points import ROWS, Points, unit
+
+INSTALL = "pip install 'clew[project]'"
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """coordinates: (n, dims) float32. settings: what it was made with, the seed among them where chance played a part.
+
+    explained: the share of the variance along each axis (PCA alone). trust: see `trustworthiness`.
+    """
+
+    method: Literal["pca", "tsne", "umap"]
+    coordinates: np.ndarray
+    settings: dict[str, Any]
+    explained: list[float] | None
+    trust: float
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Principal axes: mean (d,), axes (dims, d) of length 1, the share of the variance along each."""
+
+    mean: np.ndarray
+    axes: np.ndarray
+    explained: list[float]
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """Any vectors along these axes: (n, d) -> (n, dims). So that checkpoints share one picture."""
+        return ((vectors - self.mean) @ self.axes.T).astype(np.float32)
+
+
+def principal_axes(vectors: np.ndarray, dims: int = 2) -> Axes:
+    """The directions in which the vectors vary most, from their covariance: exact, and the same each time.
+
+    An axis points to where its largest component is positive, since its sign means nothing.
+    """
+    check_dims(dims, vectors)
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    covariance = np.zeros((vectors.shape[1],) * 2)
+    for start in range(0, len(vectors), ROWS):
+        centred = vectors[start : start + ROWS].astype(np.float64) - mean
+        covariance += centred.T @ centred
+    variance, axes = np.linalg.eigh(covariance)  # rising
+    chosen = axes[:, ::-1][:, :dims].T
+    chosen *= np.sign(chosen[np.arange(dims), np.abs(chosen).argmax(axis=1)])[:, None]
+    whole = max(float(variance.sum()), 1e-300)
+    return Axes(mean, chosen, [float(each) / whole for each in variance[::-1][:dims].clip(0)])
+
+
+def pca(points: Points, dims: int = 2) -> Projection:
+    """Onto the principal axes (Pearson 1901)."""
+    axes = principal_axes(points.vectors, dims)
+    coordinates = axes(points.vectors)
+    return Projection("pca", coordinates, {"dims": dims}, axes.explained, trustworthiness(points, coordinates))
+
+
+def tsne(points: Points, dims: int = 2, *, perplexity: float = 30.0, seed: int = 0) -> Projection:
+    """t-SNE (van der Maaten & Hinton 2008) by cosine, begun from PCA; by openTSNE. Raises MissingExtra without it.
+
+    perplexity: how many neighbours each point keeps, about.
+    """
+    check_dims(dims, points.vectors)
+    if not 1 <= perplexity <= (len(points) - 1) / 3:
+        raise RecipeError(
+            f"a perplexity of {perplexity:g} does not fit {len(points)} points", fix="take a third of them at most"
+        )
+    try:
+        from openTSNE import TSNE
+    except ImportError as error:
+        raise MissingExtra("t-SNE needs openTSNE", fix=INSTALL) from error
+    method = TSNE(n_components=dims, perplexity=perplexity, metric="cosine", random_state=seed, n_jobs=-1)
+    return fitted("tsne", points, lambda x: method.fit(x), dims, {"perplexity": perplexity, "seed": seed})
+
+
+def umap(points: Points, dims: int = 2, *, neighbours: int = 15, min_dist: float = 0.1, seed: int = 0) -> Projection:
+    """UMAP (McInnes et al. 2018) by cosine; by umap-learn. Raises MissingExtra without it."""
+    check_dims(dims, points.vectors)
+    if not 2 <= neighbours < len(points):
+        raise RecipeError(f"{neighbours} neighbours do not fit {len(points)} points", fix="take fewer, two at least")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImportWarning)  # of a part that is not used
+            from umap import UMAP
+    except ImportError as error:
+        raise MissingExtra("UMAP needs umap-learn", fix=INSTALL) from error
+    method = UMAP(
+        n_components=dims, n_neighbors=neighbours, min_dist=min_dist, metric="cosine", random_state=seed, n_jobs=1
+    )
+    settings = {"neighbours": neighbours, "min_dist": min_dist, "seed": seed}
+    return fitted("umap", points, lambda x: method.fit_transform(x), dims, settings)
+
+
+def fitted(
+    method: Literal["tsne", "umap"], points: Points, fit: Callable[[np.ndarray], Any], dims: int,
+    settings: dict[str, Any],
+) -> Projection:  # fmt: skip
+    coordinates = np.asarray(fit(np.ascontiguousarray(points.vectors)), dtype=np.float32)
+    return Projection(method, coordinates, {"dims": dims, **settings}, None, trustworthiness(points, coordinates))
+
+
+PROJECT: dict[str, Callable[..., Projection]] = {"pca": pca, "tsne": tsne, "umap": umap}
+
+
+def check_dims(dims: int, vectors: np.ndarray) -> None:
+    if dims not in (2, 3):
+        raise RecipeError(f"a picture of {dims} dimensions", fix="take 2 or 3")
+    if len(vectors) < 4 or vectors.shape[1] < dims:
+        raise DataError(f"{len(vectors)} vectors of {vectors.shape[1]} are too few to project", fix="give more")
+
+
+def trustworthiness(points: Points, coordinates: np.ndarray, *, k: int = 10, rows: int = 1000, seed: int = 0) -> float:
+    """How far neighbours in the picture are neighbours by cosine in the original space: 1 wholly, about ½ by chance.
+
+    T = 1 - 2 / (n k (2n - 3k - 1)) Σ_i Σ_{j ∈ picture's k nearest of i} max(0, r(i, j) - k), where j is the r-th
+    nearest of i in the original space (Venna & Kaski 2001, eq. 1). Of more than `rows` points, over so many drawn ones.
+    """
+    n = len(points)
+    k = min(k, (n - 1) // 2)
+    drawn = np.arange(n) if n <= rows else np.random.default_rng(seed).choice(n, size=rows, replace=False)
+    picture = coordinates.astype(np.float64)
+    lengths, lost, step = (picture**2).sum(axis=1), 0, max(1, 2**23 // n)
+    for start in range(0, len(drawn), step):
+        some = drawn[start : start + step]
+        here = np.arange(len(some))
+        far = lengths - 2 * picture[some] @ picture.T  # squared distance, but for a constant of the row
+        far[here, some] = np.inf
+        nearest = np.argpartition(far, k - 1, axis=1)[:, :k]
+        near = points.directions[some] @ points.directions.T
+        near[here, some] = -np.inf
+        for i, neighbours in enumerate(nearest):
+            ranks = (near[i][None] > near[i][neighbours][:, None]).sum(axis=1) + 1
+            lost += int(np.maximum(ranks - k, 0).sum())
+    return 1 - 2 * lost / (len(drawn) * k * (2 * n - 3 * k - 1))
+
+
+def procrustes(moving: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """The rotation R (d, d') that brings moving (n, d) nearest to reference (n, d'): argmin ‖moving R - reference‖.
+
+    R = UVᵀ of movingᵀ reference = UΣVᵀ, R RᵀR = R (Schönemann 1966). Cosines among what is turned stay where d ≤ d'.
+    """
+    u, _, v = np.linalg.svd(moving.astype(np.float64).T @ reference.astype(np.float64), full_matrices=False)
+    return u @ v
+
+
+def shared(one: Points, other: Points) -> tuple[list[int], list[int]]:
+    """The rows of the labels that occur once in each, in the order of `one`. Raises DataError where there are none."""
+    index, found = once(other), once(one)
+    rows = [(row, index[label]) for label, row in found.items() if label in index]
+    if not rows:
+        raise DataError("these have no label in common", fix="compare runs over the same words")
+    return [a for a, _ in rows], [b for _, b in rows]
+
+
+def once(points: Points) -> dict[str, int]:
+    """The row of each label that occurs once."""
+    rows = dict(zip(points.labels, range(len(points)), strict=True))
+    if len(rows) < len(points):
+        first: dict[str, int] = {}
+        for row, label in enumerate(points.labels):
+            first.setdefault(label, row)
+        rows = {label: row for label, row in rows.items() if first[label] == row}
+    return rows
+
+
+def together(frames: Sequence[Points], dims: int = 2) -> list[np.ndarray]:
+    """One picture for several checkpoints: each turned to the last by Procrustes, then along the last's axes.
+
+    Returns (n, dims) of each. Distances within a checkpoint are its own; only its turn is taken away.
+    """
+    last = frames[-1]
+    axes, out = principal_axes(last.vectors, dims), []
+    for frame in frames:
+        if frame is last:
+            out.append(axes(frame.vectors))
+            continue
+        a, b = shared(frame, last)
+        mine, theirs = frame.vectors[a].mean(axis=0), last.vectors[b].mean(axis=0)
+        turn = procrustes(frame.vectors[a] - mine, last.vectors[b] - theirs)
+        out.append(axes((frame.vectors - mine) @ turn + theirs))
+    return out
+
+
+@dataclass(frozen=True)
+class Mover:
+    """A label, its cosine with itself after turning, and its nearest labels before and after."""
+
+    label: str
+    cosine: float
+    before: list[str]
+    after: list[str]
+
+
+def movers(one: Points, other: Points, k: int = 20, neighbours: int = 5) -> list[Mover]:
+    """The k labels that moved most from one set to another, the farthest first (Hamilton et al. 2016, §3.1).
+
+    Directions alone count; the second set is turned onto the first over all labels that both have.
+    """
+    a, b = shared(one, other)
+    first, second = one.take(a, ""), other.take(b, "")
+    turned = unit(second.directions @ procrustes(second.directions, first.directions))
+    cosines = (first.directions * turned).sum(axis=1)
+    rows = np.argsort(cosines, kind="stable")[:k]
+    before, after = (each.neighbours(rows.tolist(), neighbours)[0] for each in (first, second))
+    return [
+        Mover(first.labels[row], float(cosines[row]), [first.labels[i] for i in x], [first.labels[i] for i in y])
+        for row, x, y in zip(rows, before, after, strict=True)
+    ]
