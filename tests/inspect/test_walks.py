@@ -11,9 +11,11 @@ import torch
 
 from clew.config import TokenizerConfig
 from clew.errors import DataError, RecipeError
+from clew.inspect.points import points, sources
 from clew.inspect.walks import take, walks_for
 from clew.models.bert import BertConfig
 from clew.models.encoder_translator import EncoderTranslator
+from clew.models.gpt2 import GPT2, GPT2Config
 from clew.models.heads import with_head
 from clew.models.seq2seq import Seq2Seq
 from clew.models.transformer import Transformer
@@ -80,6 +82,20 @@ def test_bert_under_its_heads(head: str) -> None:
     close(walks)
     tokens = walks["attention encoder"].tokens
     assert tokens[0] == "[CLS]" and "[MASK]" in tokens and tokens.count("[SEP]") == 2
+
+
+def test_gpt2() -> None:
+    tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(kind="characters"))
+    torch.manual_seed(0)
+    model = GPT2(GPT2Config(d_model=8, n_heads=2, n_layers=2, max_length=32), len(tokenizer))
+    walks = all_of(model, tokenizer, "write", text="he\tlikes", layer=1, head=1)
+    close(walks)
+    assert set(walks) == {"attention decoder", "backward decoder"} and len(walks["attention decoder"].tokens) == 8
+    alpha = next(v for step in walks["attention decoder"].steps for v in step.values if v.name == "α")
+    assert torch.tensor(alpha.data).triu(1).eq(0).all()
+    assert sources(model) == ["token", "tokens", "texts"]
+    found = points(model, tokenizer, "tokens", ["the cat", "a" * 40])
+    assert found.note.startswith("1 of 2") and len(found) == 7 + 32
 
 
 def test_a_recurrent_translator() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from clew.data.batches import PairBatch, Pairs, TextBatch, Texts
 from clew.decode.search import Limits, search
 from clew.errors import DataError
 from clew.models.encoder_translator import EncoderTranslator
+from clew.models.gpt2 import GPT2
 from clew.text.framing import bare, framed
 from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
@@ -36,7 +37,8 @@ def reading(model: Any, tokenizers: Any, text: str, target: str | None = None) -
     """
     if isinstance(tokenizers, Tokenizers):
         return of_translator(model, tokenizers, text, target)
-    return of_encoder(getattr(tokenizers, "tokenizer", tokenizers), text)
+    seen = of_encoder(getattr(tokenizers, "tokenizer", tokenizers), text)
+    return replace(seen, target_in=seen.source) if isinstance(model, GPT2) else seen
 
 
 def of_encoder(tokenizer: Tokenizer, text: str) -> Reading:
@@ -48,7 +50,8 @@ def of_encoder(tokenizer: Tokenizer, text: str) -> Reading:
 def encoded(tokenizer: Tokenizer, text: str) -> tuple[list[int], int]:
     """The ids of a text in its frame, and how many are of the first segment."""
     mark = tokenizer.specials.mask
-    parts = text.replace(MASK, mark or MASK).split("\t")[:2]
+    one = tokenizer.exact and not mark  # what writes reads a text as it stands, tabs and all
+    parts = [text] if one else text.replace(MASK, mark or MASK).split("\t")[:2]
     ids = tokenizer.encode_masked(parts) if mark else tokenizer.encode(parts)
     if not any(ids):
         raise no_token(text)
@@ -82,7 +85,8 @@ def read_together(model: Any, tokenizers: Any, texts: Sequence[str], size: int =
         else:
             tokenizer = getattr(tokenizers, "tokenizer", tokenizers)
             rows, firsts = map(list, zip(*(encoded(tokenizer, text) for text in some), strict=True))
-        kept = [ids if longest is None or len(ids) <= longest else [*ids[: longest - 1], ids[-1]] for ids in rows]
+        end = -1 if isinstance(tokenizers, Tokenizers) or tokenizer.specials.mask else None  # its frame has an end
+        kept = [cut_to(ids, longest, end) for ids in rows]
         cut = sum(len(a) < len(b) for a, b in zip(kept, rows, strict=True))
         batch: PairBatch | TextBatch
         if isinstance(tokenizers, Tokenizers):
@@ -91,6 +95,13 @@ def read_together(model: Any, tokenizers: Any, texts: Sequence[str], size: int =
         else:
             batch = Texts(kept, [0] * len(kept), firsts).batch(range(len(kept)), pad_id=tokenizer.pad_id)
         yield Together(batch, [tokenizer.tokens(ids) for ids in kept], cut)
+
+
+def cut_to(ids: list[int], longest: int | None, end: int | None) -> list[int]:
+    """At most so many ids, the end of the frame among them."""
+    if longest is None or len(ids) <= longest:
+        return ids
+    return ids[:longest] if end is None else [*ids[: longest - 1], ids[end]]
 
 
 def no_token(text: str) -> DataError:

@@ -14,6 +14,7 @@ from clew.inspect.walk import Step, gap, named, tracing
 from clew.inspect.walks.places import Place, flat, read
 from clew.models.bert import BertEmbeddings
 from clew.models.encoder_translator import EncoderTranslator
+from clew.models.gpt2 import GPT2
 from clew.models.transformer import Transformer
 from clew.nn.positions import NoPositions
 
@@ -28,6 +29,8 @@ def embedding(model: Any, batch: PairBatch | TextBatch, place: Place, rows: Sequ
         return of_transformer(model, batch, place, engine, rows)
     if isinstance(model, EncoderTranslator):
         return of_encoder_translator(model, batch, engine, rows)
+    if isinstance(model, GPT2):
+        return of_gpt2(model, batch, engine, rows)
     inner = next(module for module in model.modules() if isinstance(module, BertEmbeddings))
     return of_bert(inner, batch, engine, rows)
 
@@ -44,6 +47,16 @@ def of_bert(embeddings: BertEmbeddings, batch: Any, engine: Tensor, rows: Sequen
         "embedding", r"x_t = \mathrm{norm}(E_{w_t} + P_t + G_{g_t})",
         "A learned vector of the token, one of its position and one of its text are added, and the sum is normed.", [],
         [*(named(name, part, rows) for name, part in parts.items()), named("x", x, rows)], gap(x, engine),
+    )]  # fmt: skip
+
+
+def of_gpt2(model: GPT2, batch: Any, engine: Tensor, rows: Sequence[str]) -> list[Step]:
+    ids = batch.text[0]
+    token, position = model.token.weight[ids], model.position.weight[: len(ids)]
+    x = token + position
+    return [Step(
+        "embedding", r"x_t = E_{w_t} + P_t", "The token's vector, and the learned vector of its position.", [],
+        [named("E", token, rows), named("P", position, rows), named("x", x, rows)], gap(x, engine),
     )]  # fmt: skip
 
 

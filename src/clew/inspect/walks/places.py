@@ -13,6 +13,7 @@ from clew.data.batches import PairBatch, TextBatch
 from clew.errors import RecipeError
 from clew.inspect.walk import Call, tracing
 from clew.models.bert import BertLayer
+from clew.models.gpt2 import GPT2, GPT2Layer
 from clew.models.transformer import DecoderLayer, EncoderLayer
 from clew.nn.attention import MultiHeadAttention
 from clew.nn.packing import Packing
@@ -23,7 +24,7 @@ class Around:
     """The parts of a layer that stand around one of its attentions, by their names in it.
 
     before: what the residual comes from where the norm stands after the sum ("": the layer's own input); after: what
-    reads the sum where the norm stands before.
+    reads the sum where the norm stands before, "" where it never does.
     """
 
     place: str
@@ -36,6 +37,7 @@ class Around:
 LAYERS: dict[type[nn.Module], tuple[Around, ...]] = {
     BertLayer: (Around("encoder", "attention", "attention_norm", after=""),),
     EncoderLayer: (Around("encoder", "attention", "around_attention.norm", after="around_feedforward.norm"),),
+    GPT2Layer: (Around("decoder", "attention", "attention_norm", after="feedforward_norm"),),
     DecoderLayer: (
         Around("decoder", "self_attention", "around_self.norm", after="around_cross.norm"),
         Around("cross", "cross_attention", "around_cross.norm", "around_feedforward.norm", before="around_self.norm"),
@@ -105,6 +107,8 @@ class Site:
 
 def read(model: nn.Module, batch: PairBatch | TextBatch) -> Any:
     """Let a model read a batch; an encoder under a head reads alone, so that all of its states are made."""
+    if isinstance(model, GPT2) and isinstance(batch, TextBatch):
+        return model(batch.text)
     inner = getattr(model, "encoder", None)
     if isinstance(batch, TextBatch) and isinstance(inner, nn.Module) and hasattr(inner, "embeddings"):
         return inner(batch)
@@ -127,7 +131,7 @@ def visit(
     around, parts = place.around, {key.removeprefix(name).lstrip("."): calls[0] for key, calls in seen.items()}
     module = model.get_submodule(name)
     norm = module.get_submodule(around.norm)
-    pre = bool(getattr(module.get_submodule(around.norm.rpartition(".")[0]), "pre", False))
+    pre = bool(getattr(module.get_submodule(around.norm.rpartition(".")[0]), "pre", around.after))
     if pre:
         x, result = parts[around.norm].args[0], parts[around.after].args[0]
     else:
@@ -135,8 +139,8 @@ def visit(
         result = parts[around.norm].output
     came = parts[""].args
     only = came[2] if len(came) > 2 and isinstance(came[1], Packing) else None
-    called = parts.get(around.attention)  # an encoder that reads without padding does not call it as a module
-    memory, mask, causal = None, None, False
+    called = parts.get(around.attention)  # what reads without padding, or from a cache, does not call it as a module
+    memory, mask, causal = None, None, around.place == "decoder"
     if called:
         given = dict(zip(("query", "memory", "mask", "causal"), called.args, strict=False)) | dict(called.kwargs)
         memory = given["memory"] if given["memory"] is not given["query"] else None
