@@ -15,9 +15,6 @@ from clew.data.documents import Documents, pieces
 from clew.data.masking import Masking
 from clew.data.pretraining import Frame, PretrainingLoader, fit, plan
 from clew.errors import DataError
-from clew.models.bert import Bert, BertConfig
-from clew.models.heads import Pretraining
-from clew.objectives.masked_lm import MaskedLM, MaskedLMConfig
 from clew.text.tokenizer import Tokenizer
 
 TEXT = "One two three. Four five!\nSix seven eight nine ten.\n\n\nEleven twelve. Thirteen fourteen fifteen. Sixteen.\n"
@@ -207,17 +204,3 @@ def test_static_masks_come_again_and_dynamic_ones_do_not() -> None:
     assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(static[0], static[1], strict=False))
     dynamic = epochs()
     assert not all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(dynamic[0], dynamic[2], strict=False))
-
-
-def test_a_new_model_knows_how_frequent_tokens_are_and_a_trained_one_is_left_alone() -> None:
-    documents = synthetic()
-    size = int(documents.ids.max()) + 1
-    model = Pretraining(Bert(BertConfig(d_model=8, d_ff=8, n_heads=1, n_layers=1), size), size)
-    objective = MaskedLM(MaskedLMConfig())
-    objective.begin(model, loader(documents))
-    share = model.masked_lm.bias.detach().exp()
-    assert float(share.sum()) == pytest.approx(1, abs=1e-5) and share[:10].max() < share[10:].min()
-    with torch.no_grad():
-        model.masked_lm.bias.fill_(2.0)
-    objective.begin(model, loader(documents))
-    assert (model.masked_lm.bias == 2.0).all()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -17,13 +18,13 @@ from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
 from clew.nn.packing import Packing
-from clew.nn.positions import sinusoids
 
 # Published sizes (Devlin et al. 2019, §3; Turc et al. 2019, table 1).
 SIZES = {
     name: {"n_layers": n, "d_model": d, "d_ff": 4 * d, "n_heads": d // 64}
     for name, n, d in [("tiny", 2, 128), ("mini", 4, 256), ("small", 4, 512), ("base", 12, 768), ("large", 24, 1024)]
 }
+LOCAL_LAYERS, LOCAL_SCORE = 2, 12.0  # layers whose heads begin by looking at neighbours, and the score those get
 
 
 class BertConfig(Choice):
@@ -122,9 +123,12 @@ class Bert(nn.Module):
         self.embeddings = BertEmbeddings(config, vocab_size, pad_id)
         self.layers = nn.ModuleList(BertLayer(config) for _ in range(config.n_layers))
         initialise(self, config.d_model)
-        with torch.no_grad():  # neighbours alike, as in `nn.positions`; learned on from there
-            waves = sinusoids(config.max_length, config.d_model)
-            self.embeddings.position.weight.copy_(waves * (self.embeddings.position.weight.std() / waves.std()))
+        frequencies = math.pi * torch.rand(config.d_model // 2)
+        with torch.no_grad():
+            table = self.embeddings.position.weight
+            table.copy_(waves(config.max_length, frequencies, config.d_model) * (table.std() * math.sqrt(2)))
+        for layer in self.layers[:LOCAL_LAYERS]:
+            look_at_neighbours(layer.attention, frequencies)
 
     def forward(self, batch: TextBatch, at: Tensor | None = None) -> EncoderOutput:
         """at: (n,) places among the batch · time ones; then hidden is (n, d_model), of these tokens alone."""
@@ -153,3 +157,35 @@ def initialise(root: nn.Module, d_model: int) -> None:
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding) and module.padding_idx is not None:
             nn.init.zeros_(module.weight[module.padding_idx].detach())
+
+
+def waves(length: int, frequencies: Tensor, d_model: int) -> Tensor:
+    """sin(w_i p) and, behind them, cos(w_i p) at each place p: (length, d_model).
+
+    With frequencies (d_model / 2,) of all sizes from 0 to π each place is unlike every other, and a shift is a turn.
+    """
+    angles = torch.arange(length)[:, None] * frequencies
+    return F.pad(torch.cat([angles.sin(), angles.cos()], dim=-1), (0, d_model % 2))
+
+
+@torch.no_grad()
+def look_at_neighbours(attention: MultiHeadAttention, frequencies: Tensor) -> None:
+    """Set queries and keys so that head h begins by looking at the token at δ = -1, +1, -2, +2, … from its own.
+
+    Over `waves`, of which each head takes its share, a query turned by the angles w_i δ gives scores in proportion to
+    Σ_i cos(w_i (s - p - δ)): LOCAL_SCORE at s = p + δ, near 0 elsewhere; what the tokens add is noise beside it.
+    """
+    n, d_head = len(frequencies), attention.d_head
+    waves_each = min(d_head // 2, n // attention.n_heads)
+    if not waves_each:
+        return
+    gain = math.sqrt(2 * LOCAL_SCORE / math.sqrt(d_head))  # half of a normed sum is the place, half the token
+    query, key, i = attention.query.weight, attention.key.weight, torch.arange(waves_each)
+    for head in range(attention.n_heads):
+        wave, sine, cosine = head * waves_each + i, head * d_head + i, head * d_head + waves_each + i
+        angle = frequencies[wave] * (head // 2 + 1) * (1 if head % 2 else -1)
+        for weight in (query, key):
+            weight[sine], weight[cosine] = 0.0, 0.0
+        query[sine, wave], query[sine, n + wave] = gain * angle.cos(), gain * angle.sin()  # sin(w (p + δ))
+        query[cosine, wave], query[cosine, n + wave] = -gain * angle.sin(), gain * angle.cos()  # cos(w (p + δ))
+        key[sine, wave] = key[cosine, n + wave] = gain
