@@ -121,13 +121,14 @@ class Bert(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = BertEmbeddings(config, vocab_size, pad_id)
-        self.layers = nn.ModuleList(BertLayer(config) for _ in range(config.n_layers))
+        layers = [BertLayer(config) for _ in range(config.n_layers)]
+        self.layers = nn.ModuleList(layers)
         initialise(self, config.d_model)
         frequencies = math.pi * torch.rand(config.d_model // 2)
         with torch.no_grad():
             table = self.embeddings.position.weight
             table.copy_(waves(config.max_length, frequencies, config.d_model) * (table.std() * math.sqrt(2)))
-        for layer in self.layers[:LOCAL_LAYERS]:
+        for layer in layers[:LOCAL_LAYERS]:
             look_at_neighbours(layer.attention, frequencies)
 
     def forward(self, batch: TextBatch, at: Tensor | None = None) -> EncoderOutput:

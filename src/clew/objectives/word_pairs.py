@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.optim import Optimizer
 
 from clew.config import Choice
 from clew.data.corpus import CorpusBatch, keep_probability, windows
@@ -28,6 +27,12 @@ class WordPairsConfig(Choice):
     engine: Literal["kernel", "equation"] = "kernel"
 
 
+class Rated(Protocol):
+    """What the kernels ask of an optimizer: the rate, which a schedule moves."""
+
+    param_groups: list[dict[str, Any]]
+
+
 class WordPairs(ABC):
     """A loss summed over the pairs of a slice of text, and counted per word read; parts["pairs"] is pairs per word.
 
@@ -39,7 +44,7 @@ class WordPairs(ABC):
 
     def __init__(self, config: Any) -> None:
         self.config = config
-        self.optimizer: Optimizer | None = None
+        self.optimizer: Rated | None = None
         self.draws: Draws | None = None  # of the vocabulary, made when first needed
 
     @property
@@ -50,7 +55,7 @@ class WordPairs(ABC):
     def __call__(self, model: Word2Vec, batch: CorpusBatch) -> Loss:
         return self.by_kernel(model, batch) if self.config.engine == "kernel" else self.by_equation(model, batch)
 
-    def attach(self, model: Word2Vec, optimizer: Optimizer) -> None:
+    def attach(self, model: Word2Vec, optimizer: Rated) -> None:
         """Take the optimizer whose rate the kernel reads, and have the kernel compiled, outside of any budget."""
         self.optimizer = optimizer
         if self.moves_weights:
