@@ -149,7 +149,9 @@ def test_movers() -> None:
 
 
 def test_labels_that_repeat_are_left_out() -> None:
-    one = Points(["a", "b", "b", "c"], np.eye(4, dtype=np.float32))
+    vectors = np.eye(5, dtype=np.float32)
+    vectors[4] = 0  # and what has no direction
+    one = Points(["a", "b", "b", "c", "<pad>"], vectors)
     assert {each.label for each in movers(one, one)} == {"a", "c"}
 
 

@@ -206,15 +206,16 @@ class Mover:
 def movers(one: Points, other: Points, k: int = 20, neighbours: int = 5) -> list[Mover]:
     """The k labels that moved most from one set to another, the farthest first (Hamilton et al. 2016, §3.1).
 
-    Directions alone count; the second set is turned onto the first over all labels that both have.
+    Directions alone count, so that vectors of zeros are left out; the second set is turned onto the first over all
+    labels that both have.
     """
-    a, b = shared(one, other)
-    first, second = one.take(a, ""), other.take(b, "")
+    rows = [(i, j) for i, j in zip(*shared(one, other), strict=True) if one.vectors[i].any() and other.vectors[j].any()]
+    first, second = one.take([i for i, _ in rows], ""), other.take([j for _, j in rows], "")
     turned = unit(second.directions @ procrustes(second.directions, first.directions))
     cosines = (first.directions * turned).sum(axis=1)
-    rows = np.argsort(cosines, kind="stable")[:k]
-    before, after = (each.neighbours(rows.tolist(), neighbours)[0] for each in (first, second))
+    farthest = np.argsort(cosines, kind="stable")[:k].tolist()
+    before, after = (each.neighbours(farthest, neighbours)[0] for each in (first, second))
     return [
         Mover(first.labels[row], float(cosines[row]), [first.labels[i] for i in x], [first.labels[i] for i in y])
-        for row, x, y in zip(rows, before, after, strict=True)
+        for row, x, y in zip(farthest, before, after, strict=True)
     ]
