@@ -27,7 +27,9 @@ FLOORS = {
 
 # Within models/, a variant imports the file of the paper that it varies, and all what models of their kind share: the
 # shapes of a translator and of a classifier, word vectors in hand.
-PARENTS: dict[str, set[str]] = {"encoder_translator": {"transformer"}, "heads": {"bert"}, "llama": {"gpt2"}}
+PARENTS: dict[str, set[str]] = {
+    "encoder_translator": {"transformer"}, "t5": {"transformer"}, "heads": {"bert"}, "llama": {"gpt2"},
+}  # fmt: skip
 SHARED_BY_MODELS = {"translator", "classifier", "vectors"}
 
 # What passes between two rooms of one floor: models read the batches that data makes, and a task's predictions carry

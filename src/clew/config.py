@@ -25,6 +25,8 @@ KINDS: dict[str, dict[str, str]] = {
         "tag": "clew.tasks.tag:Tag",
         "choose": "clew.tasks.choose:Choose",
         "answer": "clew.tasks.answer:Answer",
+        "denoise": "clew.tasks.denoise:Denoise",
+        "text_to_text": "clew.tasks.text_to_text:TextToText",
         "pretrain": "clew.tasks.pretrain:Pretrain",
         "write": "clew.tasks.write:Write",
     },
@@ -33,6 +35,7 @@ KINDS: dict[str, dict[str, str]] = {
         "text": "clew.data.text:RunningText",
         "files": "clew.data.files:Files",
         "hub": "clew.data.hub:Hub",
+        "mixture": "clew.data.mixture:Mixture",
         "grammar": "clew.data.grammar:Grammar",
     },
     "model": {
@@ -41,6 +44,7 @@ KINDS: dict[str, dict[str, str]] = {
         "seq2seq": "clew.models.seq2seq:Seq2Seq",
         "transformer": "clew.models.transformer:Transformer",
         "text_classifier": "clew.models.text_classifier:TextClassifier",
+        "t5": "clew.models.t5:T5",
         "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
         "bert": "clew.models.bert:Bert",
         "gpt2": "clew.models.gpt2:GPT2",
@@ -135,7 +139,7 @@ def build(section: str, config: Choice, *args: Any, **kwargs: Any) -> Any:
     return resolve(section, config.kind)(config, *args, **kwargs)
 
 
-def _choice(section: str) -> Any:
+def choice_of(section: str) -> Any:
     """A field type that validates `{kind = …, …}` against the config class of that kind."""
 
     def validate(value: Any) -> Any:
@@ -182,9 +186,9 @@ class BudgetConfig(Config):
 class TrainConfig(Config):
     """Everything about the training loop."""
 
-    optimizer: _choice("optimizer") = Field(default_factory=lambda: {"kind": "adamw"}, validate_default=True)
-    schedule: _choice("schedule") = Field(default_factory=lambda: {"kind": "inverse_sqrt"}, validate_default=True)
-    tuning: _choice("tuning") = Field(default_factory=lambda: {"kind": "full"}, validate_default=True)
+    optimizer: choice_of("optimizer") = Field(default_factory=lambda: {"kind": "adamw"}, validate_default=True)
+    schedule: choice_of("schedule") = Field(default_factory=lambda: {"kind": "inverse_sqrt"}, validate_default=True)
+    tuning: choice_of("tuning") = Field(default_factory=lambda: {"kind": "full"}, validate_default=True)
     budget: BudgetConfig = BudgetConfig(epochs=10)
     batch_tokens: int = Field(4096, ge=1)  # padded tokens of the larger side, at most, per batch
     accumulate: int = Field(1, ge=1)  # batches per optimizer step
@@ -231,10 +235,10 @@ class Recipe(Config):
     name: str
     about: str = ""
     seed: int = 1
-    task: _choice("task")
-    data: _choice("data")
+    task: choice_of("task")
+    data: choice_of("data")
     tokenizer: TokenizerConfig = TokenizerConfig()
-    model: _choice("model")
-    objective: _choice("objective")
+    model: choice_of("model")
+    objective: choice_of("objective")
     train: TrainConfig = Field(default_factory=TrainConfig)
     decode: DecodeConfig = DecodeConfig()

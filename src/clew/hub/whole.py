@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from clew.hub import decoders
+from clew.hub import decoders, t5
 from clew.models.gpt2 import GPT2
+from clew.models.t5 import T5
 
-KEEPERS: dict[type, ModuleType] = {GPT2: decoders}
+KEEPERS: dict[type, ModuleType] = {GPT2: decoders, T5: t5}
 """Each has describe, state_to_hf, fill, start_config and start_from."""
 
 

@@ -42,7 +42,7 @@ class TranslateConfig(Choice):
 class Translate:
     """Translate column `source` into column `target`."""
 
-    Config = TranslateConfig
+    Config: type[TranslateConfig] = TranslateConfig
     quality = "bleu"  # the metric that early stopping and comparisons look at; higher is better
     items = "sentence"  # what an example is, and what a budget in tokens counts: the words of reports
     counted = "target tokens"

@@ -13,11 +13,13 @@ MASK = "<mask>"  # 4, where the task asks for it
 
 END = "<|endoftext|>"  # stands between the documents of a language model, whatever role is asked for
 
-# pad, bos, eos, unk and mask as they are called by us and RoBERTa, by BERT, by ALBERT; by our characters, by GPT-2.
+# pad, bos, eos, unk and mask as they are called by us and RoBERTa, by BERT, by ALBERT, by T5; by our characters, by
+# GPT-2.
 NAMES = (
     (*SPECIALS, MASK),
     ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"),
     ("<pad>", "[CLS]", "[SEP]", "<unk>", "[MASK]"),
+    ("<pad>", "<pad>", "</s>", "<unk>", "[MASK]"),
     (END, END, END, "<unk>", "[MASK]"),
     (END, END, END, END, "[MASK]"),
 )

@@ -1,0 +1,279 @@
+"""T5 (Raffel et al. 2020): a Transformer from text to text whose attention adds a bias for each distance."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from clew.config import Choice
+from clew.data.batches import PairBatch
+from clew.models.transformer import TransformerCache
+from clew.models.translator import Memory, TranslatorOutput, check_sharing
+from clew.nn.attention import KeyValues
+from clew.nn.dropout import Dropout, dropout
+from clew.nn.embedding import Embedding
+from clew.nn.taps import Tap
+
+V1_1: dict[str, Any] = {"activation": "gated_gelu", "share_output": False}
+# Published sizes: d_model, d_kv, d_ff, n_heads, layers of each stack.
+SIZES: dict[str, dict[str, Any]] = {
+    name: {"d_model": d, "d_kv": kv, "d_ff": ff, "n_heads": h, "n_encoder_layers": n, "n_decoder_layers": n, **more}
+    for name, d, kv, ff, h, n, more in [
+        ("small", 512, 64, 2048, 8, 6, {}), ("base", 768, 64, 3072, 12, 12, {}), ("large", 1024, 64, 4096, 16, 24, {}),
+        ("v1.1-small", 512, 64, 1024, 6, 8, V1_1), ("v1.1-base", 768, 64, 2048, 12, 12, V1_1),
+        ("v1.1-large", 1024, 64, 2816, 16, 24, V1_1),
+    ]
+}  # fmt: skip
+
+
+class T5Config(Choice):
+    """Sizes; a published `size` sets those that are not set themselves. The defaults suit a laptop."""
+
+    kind: str = "t5"
+    size: Literal["", "small", "base", "large", "v1.1-small", "v1.1-base", "v1.1-large"] = ""
+    start: str = ""  # a run of a T5, whose sizes, vocabulary and weights are taken
+    d_model: int = Field(256, ge=2)
+    d_kv: int = Field(64, ge=1)  # of each head: n_heads · d_kv need not be d_model
+    d_ff: int = Field(1024, ge=1)
+    n_heads: int = Field(4, ge=1)
+    n_encoder_layers: int = Field(3, ge=1)
+    n_decoder_layers: int = Field(3, ge=1)
+    activation: Literal["relu", "gated_gelu"] = "relu"  # as in version 1.0 and in 1.1
+    share_output: bool = True  # the output reads the embedding backwards (1.0), or has a table of its own (1.1)
+    buckets: int = Field(32, ge=4)
+    max_distance: int = Field(128, ge=2)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    norm_eps: float = Field(1e-6, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def of_size(cls, values: Any) -> Any:
+        return {**SIZES.get(str(values.get("size")), {}), **values} if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def distances_fit(self) -> T5Config:
+        if self.buckets % 4 or self.max_distance <= self.buckets // 2:
+            raise ValueError("buckets must be a multiple of 4, and max_distance over half of them")
+        return self
+
+
+def bucket(distance: Tensor, n: int, max_distance: int, causal: bool) -> Tensor:
+    """Which of n biases a distance (key minus query) has: near ones one each, farther ones by logarithm (§2.1).
+
+    Looking both ways, half of the buckets is for keys that follow. Of those of one direction, half is for the distances
+    below n/2, one each; the others part the logarithm up to `max_distance`, beyond which all share the last.
+    """
+    first = torch.zeros_like(distance)
+    if not causal:
+        n //= 2
+        first = (distance > 0) * n
+    distance = (-distance).clamp(min=0) if causal else distance.abs()
+    exact = n // 2
+    ratio = (distance.clamp(min=1).float() / exact).log() / math.log(max_distance / exact)
+    far = (exact + (ratio * (n - exact)).long()).clamp(max=n - 1)
+    return first + torch.where(distance < exact, distance, far)
+
+
+class RelativePositions(nn.Module):
+    """b[head, bucket(key - query)], which all layers of a stack add to their scores (§2.1)."""
+
+    def __init__(self, config: T5Config, causal: bool) -> None:
+        super().__init__()
+        self.config, self.causal = config, causal
+        self.bias = nn.Embedding(config.buckets, config.n_heads)
+
+    def forward(self, keys: int, first: int = 0) -> Tensor:
+        """Of the queries from place `first` to the last of so many keys: (1, heads, queries, keys)."""
+        key = torch.arange(keys, device=self.bias.weight.device)
+        distance = key - key[first:, None]  # (queries, keys)
+        found = bucket(distance, self.config.buckets, self.config.max_distance, self.causal)
+        bias = self.bias(found).permute(2, 0, 1)[None]
+        return bias.masked_fill(distance > 0, -torch.inf) if self.causal else bias
+
+
+def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """mask (batch, source), True = may attend, as what is added to scores: (batch, 1, 1, source), 0 or -inf."""
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -torch.inf)[:, None, None]
+
+
+class T5Attention(nn.Module):
+    """Concat(head_i) W_o, head_i = softmax(q kᵀ + bias) v: as `MultiHeadAttention`, but for three things.
+
+    The scores are not divided by √d_kv, for which the beginning of the weights makes up; a bias (…, T, S) is added to
+    them, which says what may be attended to as well (-inf: may not); and no projection has a bias of its own.
+    """
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.n_heads, self.dropout = config.n_heads, config.dropout
+        inner = config.n_heads * config.d_kv
+        self.query = nn.Linear(config.d_model, inner, bias=False)
+        self.key = nn.Linear(config.d_model, inner, bias=False)
+        self.value = nn.Linear(config.d_model, inner, bias=False)
+        self.output = nn.Linear(inner, config.d_model, bias=False)
+        self.weights = Tap()
+
+    def split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (B, heads, T, d_kv)
+
+    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Project what is attended to: two of (B, heads, S, d_kv)."""
+        return self.split(self.key(memory)), self.split(self.value(memory))
+
+    def forward(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        """x (B, T, d_model), key and value (B, heads, S, d_kv) -> (B, T, d_model)."""
+        heads = self.attention(self.split(self.query(x)), key, value, bias)
+        return self.output(heads.transpose(1, 2).flatten(2))
+
+    def attention(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """By the equation while someone listens or weights drop out, else by torch's fused kernel."""
+        p = self.dropout if self.training else 0.0
+        if not self.weights.heard and (not p or q.is_cuda):
+            return F.scaled_dot_product_attention(q, k, v, bias, p, scale=1.0)
+        weights = self.weights((q @ k.transpose(-2, -1) + bias).softmax(dim=-1))  # (B, heads, T, S)
+        return dropout(weights, p, self.training) @ v
+
+    def look(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        """The beams of a sentence, (B·beam, 1, d_model), as positions of one attention to its memory (B, …)."""
+        return self(x.view(len(key), -1, x.shape[-1]), key, value, bias).view(x.shape)
+
+
+class T5FeedForward(nn.Module):
+    """W_o relu(W_i x), or W_o (gelu(W_g x) · W_i x) in version 1.1 (Shazeer 2020, eq. 6): (…, d) -> (…, d)."""
+
+    def __init__(self, config: T5Config) -> None:
+        super().__init__()
+        self.inner = nn.Linear(config.d_model, config.d_ff, bias=False)
+        self.gate = nn.Linear(config.d_model, config.d_ff, bias=False) if config.activation == "gated_gelu" else None
+        self.outer = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.gate is None:
+            return self.outer(self.dropout(self.inner(x), relu=True))
+        return self.outer(self.dropout(F.gelu(self.gate(x), approximate="tanh") * self.inner(x)))
+
+
+class T5Layer(nn.Module):
+    """x + dropout(f(norm(x))) for self-attention, in a decoder attention to the memory, and feed-forward.
+
+    norm(x) = g x / √(mean(x²) + ε): neither mean nor bias (Zhang and Sennrich 2019, eq. 4).
+    """
+
+    def __init__(self, config: T5Config, decoder: bool) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.attention = T5Attention(config)
+        self.cross_norm = nn.RMSNorm(config.d_model, config.norm_eps) if decoder else None
+        self.cross_attention = T5Attention(config) if decoder else None
+        self.feedforward_norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.feedforward = T5FeedForward(config)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Tensor, bias: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """memory (B, S, d), and mask (B, 1, 1, S), 0 or -inf, are the encoder's, for a decoder."""
+        y = self.attention_norm(x)
+        x = self.dropout(self.attention(y, *self.attention.keys_values(y), bias), residual=x)
+        if self.cross_attention is not None and self.cross_norm is not None and memory is not None:
+            y, seen = self.cross_norm(x), self.cross_attention.keys_values(memory)
+            x = self.dropout(self.cross_attention(y, *seen, mask), residual=x)
+        return self.dropout(self.feedforward(self.feedforward_norm(x)), residual=x)
+
+    def step(self, x: Tensor, bias: Tensor, past: KeyValues, memory: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        """One new position (B·beam, 1, d) of a decoder, with the past and the projected memory from the cache."""
+        y = self.attention_norm(x)
+        x = x + self.attention(y, *past.append(*self.attention.keys_values(y)), bias)
+        assert self.cross_attention is not None and self.cross_norm is not None
+        x = x + self.cross_attention.look(self.cross_norm(x), *memory, mask)
+        return x + self.feedforward(self.feedforward_norm(x))
+
+
+class T5Stack(nn.Module):
+    """Layers, the biases of distances that they share, and the norm after the last."""
+
+    def __init__(self, config: T5Config, n_layers: int, decoder: bool) -> None:
+        super().__init__()
+        self.positions = RelativePositions(config, causal=decoder)
+        self.layers = nn.ModuleList(T5Layer(config, decoder) for _ in range(n_layers))
+        self.norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Tensor, bias: Tensor, *memory: Tensor) -> Tensor:
+        x = self.dropout(x)
+        for layer in self.layers:
+            x = layer(x, bias, *memory)
+        return self.dropout(self.norm(x))
+
+
+class T5(nn.Module):
+    """Encoder and decoder of one vocabulary (Raffel et al. 2020, §2.1, §3.1.1): a `Translator`.
+
+    Version 1.0 shares one table between both embeddings and the output, whose states are scaled by d_model^-½;
+    version 1.1 gates its feed-forward by a GELU and has a table for the output alone.
+    """
+
+    Config = T5Config
+    parallel = False
+    target_attention = "decoder.layers.*.cross_attention.weights"
+    output_bias: Tensor
+
+    def __init__(self, config: T5Config, source_size: int, target_size: int, pad_id: int = 0) -> None:
+        super().__init__()
+        check_sharing(source_size, target_size)
+        self.config = config
+        self.embedding = Embedding(target_size, config.d_model)
+        self.encoder = T5Stack(config, config.n_encoder_layers, decoder=False)
+        self.decoder = T5Stack(config, config.n_decoder_layers, decoder=True)
+        self.output = None if config.share_output else nn.Linear(config.d_model, target_size, bias=False)
+        self.scale = config.d_model**-0.5 if config.share_output else 1.0
+        self.register_buffer("output_bias", torch.zeros(target_size), persistent=False)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Matrices from N(0, 1/inputs), queries 1/√d_kv narrower, which replaces the division of scores by √d_kv."""
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear):
+                std = module.in_features**-0.5
+                nn.init.normal_(module.weight, std=std * self.config.d_kv**-0.5 if name.endswith("query") else std)
+        nn.init.normal_(self.embedding.weight)
+        for stack in (self.encoder, self.decoder):
+            nn.init.normal_(stack.positions.bias.weight, std=self.config.d_model**-0.5)
+
+    def encode(self, source: Tensor, source_mask: Tensor) -> Memory:
+        x = self.embedding(source)
+        bias = self.encoder.positions(source.shape[1]) + additive(source_mask, x.dtype)
+        return Memory(self.encoder(x, bias), source_mask)
+
+    def forward(self, batch: PairBatch) -> TranslatorOutput:
+        """All target positions at once, each seeing those before it."""
+        memory, x = self.encode(batch.source, batch.source_mask), self.embedding(batch.target_in)
+        bias = self.decoder.positions(x.shape[1])
+        hidden = self.decoder(x, bias, memory.states, additive(memory.mask, x.dtype))
+        return TranslatorOutput(hidden * self.scale)
+
+    def output_table(self) -> tuple[Tensor, Tensor]:
+        """Weight (V, d) and bias (V,), zeros, of the projection onto the vocabulary."""
+        return (self.embedding if self.output is None else self.output).weight, self.output_bias
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Logits over the vocabulary, (…, V)."""
+        return F.linear(hidden, self.output_table()[0])
+
+    def start(self, memory: Memory, beam: int = 1) -> TransformerCache:
+        """An empty past; the memory is projected once per sentence, whatever the beam."""
+        past = [KeyValues() for _ in self.decoder.layers]
+        projected = [layer.cross_attention.keys_values(memory.states) for layer in self.decoder.layers]
+        return TransformerCache(past, projected, additive(memory.mask, memory.states.dtype))
+
+    def step(self, tokens: Tensor, cache: TransformerCache) -> Tensor:
+        """The next position of every hypothesis: tokens (B·beam,) -> hidden (B·beam, d)."""
+        x, at = self.embedding(tokens[:, None]), cache.length
+        bias = self.decoder.positions(at + 1, at)  # (1, heads, 1, at + 1)
+        for layer, past, memory in zip(self.decoder.layers, cache.past, cache.memory, strict=True):
+            x = layer.step(x, bias, past, memory, cache.mask)
+        return self.decoder.norm(x).squeeze(1) * self.scale
