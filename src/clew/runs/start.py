@@ -44,8 +44,8 @@ def starts_model(recipe: Recipe) -> bool:
 
 
 class Start:
-    """What a recipe names: `model.start` (an encoder, a decoder, a T5, word vectors), `start` of any of a model's embeddings,
-    and `tokenizer.start`.
+    """What a recipe names: `model.start` (an encoder, a decoder, a T5, word vectors), `start` of any of a model's
+    embeddings, and `tokenizer.start`.
 
     Each is read once, when it is first needed; without a `start` nothing is read and nothing changes.
     """
