@@ -100,6 +100,23 @@ def test_encoder_translator_with_empty_slots() -> None:
     assert (values(walk, "α")[:, 3:5] == 0).all()  # nobody looks at a slot
 
 
+def test_torchs_own_module_says_the_same() -> None:
+    """`nn.MultiheadAttention` with the layer's weights, in single precision, on what the walk says comes in."""
+    model = bert()
+    batch = Texts([[2, 7, 8, 3, 9, 3]], [0], [4]).batch([0], pad_id=0)
+    own, theirs = model.encoder.layers[1].attention, torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([own.query.weight, own.key.weight, own.value.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([own.query.bias, own.key.bias, own.value.bias]))
+        theirs.out_proj.load_state_dict(own.output.state_dict())
+        for head in range(2):
+            walk = attention_walk(model, batch, "abcdef", "abcdef", place="encoder", layer=1, head=head)
+            x = values(walk, "x").float()[None]
+            y, alpha = theirs(x, x, x, average_attn_weights=False)
+            torch.testing.assert_close(values(walk, "α").float(), alpha[0, head], atol=1e-6, rtol=0)
+            torch.testing.assert_close(values(walk, "y of all heads").float(), y[0], atol=2e-6, rtol=0)
+
+
 def test_a_wrong_equation_shows() -> None:
     """The engine of another model is far from these numbers."""
     batch = Texts([[2, 7, 8, 3]], [0]).batch([0], pad_id=0)

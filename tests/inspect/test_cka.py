@@ -8,13 +8,17 @@ from typing import Any
 import pytest
 import torch
 
+from clew.config import TokenizerConfig
 from clew.data.batches import Pairs, Texts
 from clew.errors import DataError
-from clew.inspect.cka import MinibatchCKA, cka, cka_map, hsic, layers, states
+from clew.inspect.cka import MinibatchCKA, cka, cka_map, cka_of_texts, hsic, layers, states
 from clew.models.bert import Bert, BertConfig
 from clew.models.heads import with_head
 from clew.models.seq2seq import Seq2Seq
 from clew.models.transformer import Transformer
+from clew.text.labelled import Labelled
+from clew.text.pair import Tokenizers
+from clew.text.tokenizer import Tokenizer
 
 IDS = {"pad_id": 0, "bos_id": 1, "eos_id": 2}
 
@@ -124,6 +128,22 @@ def test_a_map() -> None:
 
 
 TEXTS_OF_PAIRS = Texts([[2, 4, 5, 6, 3], [2, 7, 3], [2, 8, 9, 3], [2, 10, 11, 3]], [0] * 4).batch(range(4), pad_id=0)
+
+
+def test_texts_as_each_model_reads_them() -> None:
+    """A BERT of word pieces beside a Transformer of words; one model with itself."""
+    lines = ["the cat sat on the mat", "a dog ran", "he likes cats", "a mat", "the dog"] * 8
+    pieces = Tokenizer.train(lines, TokenizerConfig(kind="wordpiece", vocab_size=50), mask=True)
+    words = Tokenizer.train(lines, TokenizerConfig(kind="word"))
+    config = BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=16)
+    one = far(with_head("classify", config, len(pieces), 2, 0)), Labelled(pieces, ["no", "yes"])
+    other = far(Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2), len(words), len(words)))
+    found = cka_of_texts(one, (other, Tokenizers(words, words)), lines)
+    assert found.examples == 40 and (len(found.rows), len(found.columns)) == (2, 3)
+    own = torch.tensor(cka_of_texts(one, one, lines).values)
+    torch.testing.assert_close(own.diagonal(), torch.ones(2))
+    with pytest.raises(DataError, match="four texts"):
+        cka_of_texts(one, one, lines[:3])
 
 
 def test_a_model_without_layers() -> None:

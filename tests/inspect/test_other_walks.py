@@ -17,6 +17,7 @@ from clew.inspect.walks.skipgram import skipgram_walk
 from clew.models.seq2seq import Seq2Seq
 from clew.models.text_classifier import TextClassifier
 from clew.models.word2vec import Word2Vec
+from clew.nn.recurrent import WEIGHTS
 from clew.text.words import WordVocabulary
 
 IDS = {"pad_id": 0, "bos_id": 1, "eos_id": 2}
@@ -75,6 +76,22 @@ def test_recurrent_steps(unit: str, feeding: bool) -> None:
                 found = checks(recurrent_walk(model, PAIR, tokens, place=place, layer=layer, at=at))
                 assert set(found) == {"state"} | {"lstm": {"gates", "cell"}, "gru": {"gates"}, "rnn": set()}[unit]
                 assert max(found.values()) <= 1e-12, (place, layer, at)
+
+
+@pytest.mark.parametrize(("unit", "cell"), [("lstm", torch.nn.LSTMCell), ("gru", torch.nn.GRUCell)])
+def test_torchs_own_cell_says_the_same(unit: str, cell: Any) -> None:
+    """From what comes in to h', with the layer's weights."""
+    model = seq2seq(unit=unit)
+    walk = recurrent_walk(model, PAIR, SOURCE, place="encoder", layer=0, at=2)
+    x, h = values(walk, "x"), values(walk, "h")
+    theirs = cell(len(x), len(h)).double()
+    theirs.load_state_dict({part: getattr(model.encoder.fused, f"{part}_l0") for part in WEIGHTS})
+    state = (h[None], values(walk, "c")[None]) if unit == "lstm" else h[None]
+    out = theirs(x[None], state)
+    expected = out[0][0] if unit == "lstm" else out[0]
+    torch.testing.assert_close(values(walk, "h'"), expected.detach(), atol=1e-9, rtol=0)
+    if unit == "lstm":
+        torch.testing.assert_close(values(walk, "c'"), out[1][0].detach(), atol=1e-9, rtol=0)
 
 
 def test_gates_lie_between_0_and_1_and_rows_are_named() -> None:

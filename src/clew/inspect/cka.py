@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from clew.data.batches import PairBatch, TextBatch
 from clew.errors import DataError
+from clew.inspect.reading import read_together
 from clew.inspect.walk import Call, tracing
 from clew.inspect.walks.places import read
-from clew.models.transformer import DecoderLayer
 from clew.nn.packing import Packing
 from clew.nn.recurrent import Recurrent
 
@@ -92,14 +92,15 @@ Batch = PairBatch | TextBatch
 
 
 def layers(model: nn.Module) -> list[str]:
-    """The names of the layers that read a text: of encoders and language models, and recurrent ones; no decoder's."""
+    """The names of the layers that read a text: of encoders and language models, and recurrent ones; of a translator
+    those before its decoder."""
     found = []
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] == "layers":
-            found += [f"{name}.{n}" for n, layer in enumerate(module) if not isinstance(layer, DecoderLayer)]
-        elif isinstance(module, Recurrent) and not name.startswith("decoder"):
+            found += [f"{name}.{n}" for n in range(len(module))]
+        elif isinstance(module, Recurrent):
             found.append(name)
-    return found
+    return [name for name in found if not name.startswith("decoder.") and name != "decoder"]
 
 
 @torch.no_grad()
@@ -148,3 +149,14 @@ def cka_map(
         if len(next(iter(x.values()))) >= 4:
             total.add([*x.values()], [*y.values()])
     return CKAMap(rows, columns, total.value().tolist(), total.examples)
+
+
+def cka_of_texts(one: tuple[nn.Module, Any], other: tuple[nn.Module, Any], texts: Sequence[str]) -> CKAMap:
+    """Compare all layers of two models, each with its own tokenizers, on texts by their tokens' means.
+
+    Raises DataError for fewer than four texts, or one without a token.
+    """
+    same = one[0] is other[0]
+    first = [each.batch for each in read_together(*one, texts)]
+    second = first if same else [each.batch for each in read_together(*other, texts)]
+    return cka_map(one[0], other[0], zip(first, second, strict=True))
