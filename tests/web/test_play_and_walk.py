@@ -31,9 +31,10 @@ def test_what_a_task_cannot_read_is_said(page: Any) -> None:
     assert page("/api/predict", {"run": "lstm", "text": "  "}).status == 422
 
 
-def test_examples_come_from_the_run_s_data(page: Any) -> None:
-    found = page("/api/examples?run=lstm").json
-    assert found["examples"][0]["source"] and found["examples"][0]["gold"]
+def test_examples_are_those_of_the_newest_samples(page: Any, runs: Path) -> None:
+    found = page("/api/examples?run=lstm").json["examples"]
+    samples = (runs / "lstm" / "samples" / "step-00000004.txt").read_text()
+    assert found and all(f"source    {each['source']}\nreference {each['reference']}\n" in samples for each in found)
     masked = page("/api/examples?run=bert").json
     assert "[MASK]" in masked["tip"] and all("[MASK]" in each["source"] for each in masked["examples"])
 

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from clew import __version__
 from clew.errors import ClewError
 from clew.page.single_file import LOOK
-from clew.web import attention, predict, walks
+from clew.web import attention, compare, points, predict, walks
 from clew.web.folder import Runs, samples, series
 from clew.web.guard import Guard
 from clew.web.room import Busy, NoRoom, Room
@@ -51,6 +51,21 @@ class Predict(Asked):
     n_best: int = Field(1, ge=1, le=16)
 
 
+class Two(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    one: str = Field(max_length=500)
+    other: str = Field(max_length=500)
+
+
+class Project(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    run: str = Field(max_length=500)
+    source: str = Field(max_length=200)
+    method: str = Field("pca", max_length=20)
+    dims: int = Field(3, ge=2, le=3)
+    seed: int = Field(0, ge=0, le=2**31)
+
+
 class Walk(Look):
     kind: str = Field(max_length=40)
     place: str = Field("", max_length=100)
@@ -81,6 +96,8 @@ def make_app(root: Path, token: str, hosts: list[str]) -> Guard:
     add_runs(app, runs)
     add_models(app, room)
     add_walks(app, room)
+    add_compare(app, room)
+    add_points(app, room, points.Clouds())
     return Guard(app, token, hosts)
 
 
@@ -176,7 +193,7 @@ async def told(app: FastAPI, runs: Runs, request: Request) -> AsyncIterator[str]
 
 
 def add_models(app: FastAPI, room: Room) -> None:
-    maps, gold, offered = app.state.maps, app.state.gold, predict.Examples()
+    maps, gold = app.state.maps, app.state.gold
 
     @app.post("/api/predict")
     def predicted(asked: Predict) -> Any:
@@ -184,7 +201,7 @@ def add_models(app: FastAPI, room: Room) -> None:
 
     @app.get("/api/examples")
     def examples(run: str) -> Any:
-        return offered.of(room.runs.open(run))
+        return predict.examples(room.runs.open(run))
 
     @app.post("/api/attention")
     def look(asked: Look) -> Any:
@@ -219,3 +236,40 @@ def add_walks(app: FastAPI, room: Room) -> None:
     @app.post("/api/unrolled")
     def unrolled(asked: Unroll) -> Any:
         return walks.unrolled(asked.text, asked.d)
+
+
+def add_compare(app: FastAPI, room: Room) -> None:
+    @app.get("/api/compare")
+    def compared(one: str, other: str) -> Any:
+        return compare.compare(room.runs.open(one), room.runs.open(other))
+
+    @app.post("/api/alike")
+    def alike(asked: Two) -> Any:
+        return compare.alike(room, asked.one, asked.other)
+
+
+def add_points(app: FastAPI, room: Room, clouds: points.Clouds) -> None:
+    @app.get("/api/points/sources")
+    def sources(run: str) -> Any:
+        return points.offered(room, run)
+
+    @app.post("/api/points")
+    def projected(asked: Project) -> Any:
+        settings = {} if asked.method == "pca" else {"seed": asked.seed}
+        return points.project(room, clouds, asked.run, asked.source, asked.method, asked.dims, **settings)
+
+    @app.get("/api/points/{name}/coordinates")
+    def coordinates(name: str) -> Response:
+        return Response(clouds.coordinates(name), media_type="application/octet-stream")
+
+    @app.get("/api/points/{name}/neighbours")
+    def neighbours(name: str, row: int) -> Any:
+        return clouds.neighbours(name, row)
+
+    @app.get("/api/points/{name}/export/{form}")
+    def export(name: str, form: str) -> Response:
+        return Response(clouds.export(name, form), media_type="application/octet-stream")
+
+    @app.post("/api/movers")
+    def moved(asked: Two) -> Any:
+        return points.moved(room, asked.one, asked.other)

@@ -142,12 +142,14 @@ def summary(name: str, run: Run) -> Summary:
     out |= progress(logged)
     try:
         recipe = run.recipe
-        quality = str(run.task.quality)
         out |= {
             "title": recipe.name, "about": recipe.about, "family": recipe.model.kind, "task": recipe.task.kind,
             "seed": recipe.seed, "data": fingerprint(recipe.data.model_dump(mode="json")),
-            "data_kind": recipe.data.kind, "quality": quality, "counted": run.task.counted,
+            "data_kind": recipe.data.kind,
         }  # fmt: skip
+        task = run.task
+        quality = str(task.quality)
+        out |= {"quality": quality, "counted": task.counted}
         values = [(row["step"], finite(row["valid"].get(quality))) for row in logged if "valid" in row]
         known = [(value, step) for step, value in values if value is not None]
         out["best"], out["best_step"] = max(known, default=(None, None))

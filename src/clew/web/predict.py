@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from clew.config import build
-from clew.errors import ClewError, DataError
+from clew.errors import DataError
 from clew.runs import Run
 from clew.web.room import Room
 
@@ -15,6 +14,7 @@ TIPS = {
     "more for the odd one out.",
     "pretrain": "A text with [MASK] in place of a word.",
     "translate": "A sentence.",
+    "write": "The beginning of a text.",
 }
 
 
@@ -34,28 +34,13 @@ def predict(room: Room, name: str, text: str, n_best: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-class Examples:
-    """Texts of runs' own data to try; building the data may take seconds, so each run's are kept."""
-
-    def __init__(self) -> None:
-        self.known: dict[tuple[str, float], dict[str, Any]] = {}
-
-    def of(self, run: Run) -> dict[str, Any]:
-        key = (str(run.path), (run.path / "recipe.toml").stat().st_mtime)
-        if key not in self.known:
-            self.known[key] = examples(run)
-        return self.known[key]
-
-
 def examples(run: Run) -> dict[str, Any]:
-    """Some, with a line on what the task reads; none, with the reason, where the data is not here."""
-    recipe = run.recipe
-    out: dict[str, Any] = {"tip": TIPS.get(recipe.task.kind, "A text."), "examples": [], "why": ""}
-    try:
-        data = build("data", recipe.data)
-        splits = [name for name in data.splits if name not in ("train", "valid")] or ["valid"]
-        found = run.task.examples(data, splits)
-        out["examples"] = [{"source": e.source, "reference": e.reference, "gold": e.gold} for e in found]
-    except (ClewError, OSError) as error:
-        out["why"] = getattr(error, "what", str(error))
-    return out
+    """Texts to begin with, and a line on what the task reads: those that the run's newest samples were made of."""
+    files = sorted((run.path / "samples").glob("step-*.txt"))
+    text = files[-1].read_text(encoding="utf-8", errors="replace") if files else ""
+    found = []
+    for block in text.strip().split("\n\n"):
+        given = dict(line.partition(" ")[::2] for line in block.splitlines())
+        if "source" in given:
+            found.append({"source": given["source"].strip(" "), "reference": given.get("reference", "").strip(" ")})
+    return {"tip": TIPS.get(run.recipe.task.kind, "A text."), "examples": found}

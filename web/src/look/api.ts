@@ -74,4 +74,4 @@ export const judged = (run: Run): { split: string; figure: Figure } | null => {
 export type Columns = Record<string, (number | null)[]>;
 export type Series = { train: Columns; valid: Columns };
 export type Sample = { step: number; text: string };
-export type Example = { source: string; reference: string; gold: [number, number][] | null };
+export type Example = { source: string; reference: string };

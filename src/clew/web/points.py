@@ -1,0 +1,126 @@
+"""Points of a run for the projector: brought to the plane once, kept for a while, asked for neighbours."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import tempfile
+import zipfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clew.config import build
+from clew.errors import DataError, RecipeError
+from clew.inspect.export import to_parquet, to_tensorflow
+from clew.inspect.points import MOST, Points, points, sources
+from clew.inspect.projector import Projection, movers, pca, tsne, umap
+from clew.runs import Run
+from clew.web.room import Room
+
+KEPT = 2  # sets of points
+SLOW = 5_000  # points for t-SNE and UMAP, at most
+TEXTS = 2_000  # texts whose tokens or whole states are shown, at most
+NEIGHBOURS = 12
+
+
+class Clouds:
+    """The sets of points that were asked for last, by a name that does not tell where they came from."""
+
+    def __init__(self) -> None:
+        self.found: OrderedDict[str, tuple[Points, Projection]] = OrderedDict()
+
+    def keep(self, some: Points, projection: Projection) -> str:
+        name = secrets.token_hex(8)
+        self.found[name] = some, projection
+        while len(self.found) > KEPT:
+            self.found.popitem(last=False)
+        return name
+
+    def get(self, name: str) -> tuple[Points, Projection]:
+        """Raises DataError for points that are not kept (any more)."""
+        found = self.found.get(name)
+        if found is None:
+            raise DataError("these points are not kept any more", where=name[:40], fix="ask for them again")
+        return found
+
+    def coordinates(self, name: str) -> bytes:
+        """(points, dims) float32, little end first."""
+        return self.get(name)[1].coordinates.astype("<f4").tobytes()
+
+    def neighbours(self, name: str, row: int) -> list[dict[str, Any]]:
+        """The nearest points of one, by cosine in the original space."""
+        some = self.get(name)[0]
+        if not 0 <= row < len(some):
+            raise DataError(f"there are points 0 to {len(some) - 1}", where=f"row {row}")
+        ids, cosines = some.neighbours([row], NEIGHBOURS)
+        return [
+            {"row": int(i), "label": some.labels[i], "cosine": float(c)}
+            for i, c in zip(ids[0], cosines[0], strict=True)
+        ]
+
+    def export(self, name: str, form: str) -> bytes:
+        """What embedding-atlas opens (parquet), or the two tables of the TensorFlow projector in one archive (tsv)."""
+        some, projection = self.get(name)
+        with tempfile.TemporaryDirectory(prefix="clew-") as folder:
+            if form == "parquet":
+                return to_parquet(some, projection, Path(folder) / "points.parquet").read_bytes()
+            if form != "tsv":
+                raise RecipeError(f'points are not written as "{form}"', fix="ask for parquet or tsv")
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+                for file in to_tensorflow(some, folder):
+                    archive.write(file, file.name)
+            return packed.getvalue()
+
+
+def offered(room: Room, name: str) -> list[str]:
+    """Where points can be had from in a run's model."""
+    with room.use(name) as opened:
+        return sources(opened.model)
+
+
+def project(room: Room, clouds: Clouds, name: str, source: str, method: str, dims: int, **settings: Any) -> Any:
+    """Points with their coordinates kept under `id`. Raises RecipeError for a method or source that is not there."""
+    methods = {"pca": pca, "tsne": tsne, "umap": umap}
+    if method not in methods:
+        raise RecipeError(f'there is no method "{method}"', fix=f"there are: {', '.join(methods)}")
+    with room.use(name) as opened:
+        texts = texts_of(opened.run) if source in ("tokens", "texts") else []
+        most = MOST if method == "pca" else SLOW
+        some = points(opened.model, opened.tokenizers, source, texts, most=most)
+        projection = methods[method](some, dims, **settings)  # type: ignore[operator]
+    return {
+        "id": clouds.keep(some, projection), "labels": some.labels, "note": some.note, "dims": dims,
+        "columns": {key: [*values] for key, values in some.columns.items()}, "width": some.vectors.shape[1],
+        "method": method, "settings": projection.settings, "explained": projection.explained, "trust": projection.trust,
+    }  # fmt: skip
+
+
+def texts_of(run: Run) -> list[str]:
+    """Texts of the run's own data: the first of a split that was not trained on, or its examples."""
+    task, data = run.task, build("data", run.recipe.data)
+    split = next((each for each in data.splits if each not in ("train", "valid")), "valid")
+    rows = data.split(split)
+    found: Sequence[str]
+    if hasattr(task, "columns"):
+        found = task.columns(rows)[0]
+    elif hasattr(task, "inputs"):
+        found = task.inputs(rows)
+    else:
+        found = [each.source for each in task.examples(data, [split])]
+    return [text for text in found[:TEXTS] if text.strip()]
+
+
+def moved(room: Room, one: str, other: str) -> list[dict[str, Any]]:
+    """The words that moved most from one run to the other."""
+    found = []
+    for name in (one, other):
+        with room.use(name) as opened:
+            if "words" not in sources(opened.model):
+                raise DataError("movers are found between word vectors", where=name, fix="choose two runs of words")
+            found.append(points(opened.model, opened.tokenizers, "words", most=2**31))
+    frequent = [some.take(range(min(20_000, len(some))), "") for some in found]
+    return [asdict(mover) for mover in movers(*frequent)]
