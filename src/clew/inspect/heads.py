@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch
+from clew.data.batches import PairBatch, TextBatch
 from clew.errors import ClewError
 from clew.inspect.taps import capture
+from clew.inspect.walks.places import read
 from clew.nn.taps import Tap
 
 MEAN = -1  # in the place of a head: the mean of all heads of its layer
@@ -55,25 +56,11 @@ def pair_layers(model: nn.Module, batch: PairBatch, source: list[str], target: l
     return out
 
 
-def text_layers(
-    model: Any, read: Callable[[], Any], spell: Callable[[list[int]], list[str]]
-) -> tuple[Any, list[Layer]]:
-    """What `read` returns, and the attention of the model's encoder on the first text that it reads meanwhile.
-
-    spell: ids -> tokens. Every token of the text may look at every other.
-    """
-    batches: list[Any] = []
-    handle = model.encoder.register_forward_pre_hook(lambda _, inputs: batches.append(inputs[0]))
-    try:
-        with listening(model) as seen:
-            answer = read()
-    finally:
-        handle.remove()
-    batch = batches[0]
-    tokens = spell(batch.text[0][batch.mask[0]].tolist())
+def text_layers(model: nn.Module, batch: TextBatch, tokens: list[str]) -> list[Layer]:
+    """The attention of an encoder, or of a model that writes, on one text: of its tokens to one another."""
     n = len(tokens)
-    maps = whole({name: weights[:1] for name, weights in seen.items()})
-    return answer, [Layer(name, tokens, tokens, weights[:, :n, :n].cpu()) for name, weights in maps.items()]
+    seen = listen(model, batch)
+    return [Layer(name, tokens, tokens, weights[:, :n, :n].cpu()) for name, weights in seen.items()]
 
 
 @torch.no_grad()
@@ -83,7 +70,7 @@ def listen(model: nn.Module, batch: Any) -> dict[str, Tensor]:
     model.eval()
     try:
         with listening(model) as seen:
-            model(batch)
+            read(model, batch)
     finally:
         model.train(was_training)
     return whole(seen)

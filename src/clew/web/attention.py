@@ -16,10 +16,11 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from clew import __version__
 from clew.config import build
-from clew.data.batches import Pairs
+from clew.data.batches import Pairs, TextBatch
 from clew.errors import ClewError, DataError
 from clew.inspect.attention import align
 from clew.inspect.heads import Layer, attention_taps, distance, entropy, pair_layers, received, text_layers
+from clew.inspect.reading import reading
 from clew.metrics import Links, aer
 from clew.page.single_file import single_file
 from clew.web.room import Opened, Room
@@ -145,17 +146,15 @@ def read_pair(opened: Opened, text: str, target: str) -> Found:
 
 
 def read_text(opened: Opened, text: str) -> Found:
-    """An encoder under whatever head: what it says of the text, and where it looks meanwhile."""
-    tokenizer = getattr(opened.tokenizers, "tokenizer", opened.tokenizers)
+    """An encoder under whatever head, or a model that writes: what it says of the text, and where it looks in it."""
     if opened.run.recipe.task.kind == "pretrain" and "[MASK]" not in text:
         text = f"{text.rstrip()} [MASK]"  # it is asked for hidden tokens: one, at the end, asks for the next
     decode = opened.run.recipe.decode
-    answer, layers = text_layers(
-        opened.model,
-        lambda: next(iter(opened.task.predict(opened.model, opened.tokenizers, [text], decode))),
-        tokenizer.tokens,
-    )
-    return {"source": text, "output": answer.shown or answer.text}, layers
+    answer = next(iter(opened.task.predict(opened.model, opened.tokenizers, [text], decode)))
+    seen = reading(opened.model, opened.tokenizers, text)
+    assert isinstance(seen.batch, TextBatch)
+    batch = seen.batch.to(next(opened.model.parameters()).device)
+    return {"source": text, "output": answer.shown or answer.text}, text_layers(opened.model, batch, seen.source)
 
 
 def described(layer: Layer) -> dict[str, Any]:

@@ -23,9 +23,9 @@ TEXTS = 64  # that layers are compared on
 
 def compare(one: Run, other: Run) -> dict[str, Any]:
     """The differences of two runs. What cannot be had of their data is told in `why`, and the rest is there."""
-    recipes = [run.recipe.model_dump(mode="json") for run in (one, other)]
+    mine, theirs = (run.recipe.model_dump(mode="json") for run in (one, other))
     out: dict[str, Any] = {
-        "recipe": [{"key": key, "one": a, "other": b} for key, a, b in differences(*recipes)],
+        "recipe": [{"key": key, "one": a, "other": b} for key, a, b in differences(mine, theirs)],
         "metrics": metrics(one, other), "paired": [], "examples": [], "split": "", "counts": None, "why": "",
     }  # fmt: skip
     try:

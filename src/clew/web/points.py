@@ -24,6 +24,7 @@ KEPT = 2  # sets of points
 SLOW = 5_000  # points for t-SNE and UMAP, at most
 TEXTS = 2_000  # texts whose tokens or whole states are shown, at most
 NEIGHBOURS = 12
+FREQUENT = 20_000  # words, the first of a vocabulary, among which movers are looked for
 
 
 class Clouds:
@@ -91,7 +92,7 @@ def project(room: Room, clouds: Clouds, name: str, source: str, method: str, dim
         texts = texts_of(opened.run) if source in ("tokens", "texts") else []
         most = MOST if method == "pca" else SLOW
         some = points(opened.model, opened.tokenizers, source, texts, most=most)
-        projection = methods[method](some, dims, **settings)  # type: ignore[operator]
+        projection = methods[method](some, dims, **settings)
     return {
         "id": clouds.keep(some, projection), "labels": some.labels, "note": some.note, "dims": dims,
         "columns": {key: [*values] for key, values in some.columns.items()}, "width": some.vectors.shape[1],
@@ -122,5 +123,5 @@ def moved(room: Room, one: str, other: str) -> list[dict[str, Any]]:
             if "words" not in sources(opened.model):
                 raise DataError("movers are found between word vectors", where=name, fix="choose two runs of words")
             found.append(points(opened.model, opened.tokenizers, "words", most=2**31))
-    frequent = [some.take(range(min(20_000, len(some))), "") for some in found]
-    return [asdict(mover) for mover in movers(*frequent)]
+    before, after = (some.take(range(min(FREQUENT, len(some))), "") for some in found)
+    return [asdict(mover) for mover in movers(before, after)]
