@@ -17,6 +17,7 @@ from clew.models.bert import BertConfig
 from clew.models.encoder_translator import EncoderTranslator
 from clew.models.gpt2 import GPT2, GPT2Config
 from clew.models.heads import with_head
+from clew.models.llama import Llama, LlamaConfig
 from clew.models.seq2seq import Seq2Seq
 from clew.models.transformer import Transformer
 from clew.models.word2vec import Word2Vec
@@ -84,10 +85,17 @@ def test_bert_under_its_heads(head: str) -> None:
     assert tokens[0] == "[CLS]" and "[MASK]" in tokens and tokens.count("[SEP]") == 2
 
 
-def test_gpt2() -> None:
+@pytest.mark.parametrize("groups", [0, 2, 1])
+def test_decoders(groups: int) -> None:
+    """GPT-2, and a Llama whose heads have keys of their own, or share them."""
     tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(kind="characters"))
     torch.manual_seed(0)
-    model = GPT2(GPT2Config(d_model=8, n_heads=2, n_layers=2, max_length=32), len(tokenizer))
+    sizes: dict[str, Any] = {"d_model": 8, "n_heads": 2, "n_layers": 2, "max_length": 32}
+    model: Any = GPT2(GPT2Config(**sizes), len(tokenizer))
+    if groups:
+        model = Llama(LlamaConfig(**sizes, d_ff=12, n_groups=groups, rotary_base=500.0), len(tokenizer))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
     walks = all_of(model, tokenizer, "write", text="he\tlikes", layer=1, head=1)
     close(walks)
     assert set(walks) == {"attention decoder", "backward decoder"} and len(walks["attention decoder"].tokens) == 8

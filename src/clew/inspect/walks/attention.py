@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from clew.data.batches import PairBatch, TextBatch
 from clew.inspect.walk import NamedTensor, Step, Walk, gap, named, precise
-from clew.inspect.walks.embedding import embedding, layer_norm
+from clew.inspect.walks.embedding import embedding, normalise
 from clew.inspect.walks.places import Place, Site, flat, place_of, visit
-from clew.nn.attention import ScaledDot, attend
+from clew.nn.attention import Dot, ScaledDot, attend
 from clew.nn.positions import rotate
 
 PLACES = {
@@ -74,13 +74,29 @@ def came_in(site: Site, at: Place, layer: int, rows: Sequence[str]) -> Step:
 
 
 def project(site: Site, y: Tensor, memory: Tensor) -> list[Tensor]:
-    """Queries, keys and values of all heads by the equation, each (heads, T or S, d_head)."""
+    """Queries (heads, T, d_head), keys and values (heads or groups of them, S, d_head), by the equation."""
     attention = site.attention
     parts = ((attention.query, y), (attention.key, memory), (attention.value, memory))
-    return [
-        (x @ linear.weight.T + linear.bias).unflatten(-1, (attention.n_heads, attention.d_head)).transpose(0, 1)
-        for linear, x in parts
-    ]
+    return [apply(part, x).unflatten(-1, (-1, attention.d_head)).transpose(0, 1) for part, x in parts]
+
+
+def apply(linear: nn.Linear, x: Tensor) -> Tensor:
+    """x Wᵀ + b, where there is a b."""
+    product = x @ linear.weight.T
+    return product if linear.bias is None else product + linear.bias
+
+
+def turned(site: Site, x: Tensor) -> Tensor:
+    """Queries or keys (…, T, d_head), as they meet."""
+    return rotate(x, base=getattr(site.attention, "base", 10000.0)) if site.attention.rotary else x
+
+
+def of_engine(site: Site, y: Tensor, memory: Tensor) -> list[Tensor]:
+    """The engine's queries, keys and values, as they meet."""
+    attention = site.attention
+    if site.memory is None:
+        return [part[0] for part in attention.heads(y[None], 0)]
+    return [attention.split(attention.query(y[None]))[0], *(part[0] for part in attention.keys_values(memory[None]))]
 
 
 def through(site: Site, weights: Tensor, rows: Sequence[str], columns: Sequence[str], head: int) -> list[Step]:
@@ -88,26 +104,25 @@ def through(site: Site, weights: Tensor, rows: Sequence[str], columns: Sequence[
     attention, steps = site.attention, []
     y = site.x
     if site.pre:
-        y = layer_norm(site.x, site.norm)
-        steps.append(normed("norm before", "y", "x", y, gap(y, site.norm(site.x)), rows))
+        y = normalise(site.x, site.norm)
+        steps.append(normed(site, "norm before", "y", "x", y, gap(y, site.norm(site.x)), rows))
     memory = y if site.memory is None else site.memory
     of = "y" if site.pre else "x"
     q, k, v = project(site, y, memory)
-    engine = [attention.split(part(x[None]))[0] for part, x in zip(
-        (attention.query, attention.key, attention.value), (y, memory, memory), strict=True)]  # fmt: skip
-    check = max(gap(ours, theirs) for ours, theirs in zip((q, k, v), engine, strict=True))
-    steps.append(projected(site, (q[head], k[head], v[head]), memory, of, check, rows, columns, head))
+    group = group_of(site, head)
+    meeting = turned(site, q), turned(site, k)
+    checks = [gap(ours, theirs) for ours, theirs in zip((*meeting, v), of_engine(site, y, memory), strict=True)]
+    steps.append(projected(site, (q[head], k[group], v[group]), memory, of, max(checks), rows, columns, head))
     if attention.rotary:
-        turned = [rotate(part[None])[0] for part in (q, k)]
-        steps.append(rotated(turned[0][head], turned[1][head], rows, columns))
-        q, k = turned
+        steps.append(rotated(meeting[0][head], meeting[1][group], max(checks[:2]), rows, columns))
+    q, (k, v) = meeting[0], (part.repeat_interleave(len(q) // len(k), dim=0) for part in (meeting[1], v))
     heads, _ = attend(q, k, v, site.mask, ScaledDot())
     joined = heads.transpose(0, 1).flatten(1)  # (T, n_heads · d_head)
     share = slice(head * attention.d_head, (head + 1) * attention.d_head)
     steps += look(
         q[head], k[head], v[head], site.mask, rows, columns, weights[0, head], flat(site.joined.args[0])[:, share]
     )
-    output = joined @ attention.output.weight.T + attention.output.bias
+    output = apply(attention.output, joined)
     mine = heads[head] @ attention.output.weight[:, share].T
     steps.append(Step(
         "the heads together", r"y = [O_1; \dots; O_h]\,W_o^\top + b_o = \textstyle\sum_i O_i W_o^{i\top} + b_o",
@@ -127,23 +142,34 @@ def projected(
     share = slice(head * attention.d_head, (head + 1) * attention.d_head)
     asked = of if site.memory is None else "m"
     values = [named("Q", qkv[0], rows), named("K", qkv[1], columns), named("V", qkv[2], columns)]
-    for name, part in (("W_q", attention.query), ("W_k", attention.key), ("W_v", attention.value)):
-        values.append(named(name, part.weight[share]))
+    values.append(named("W_q", attention.query.weight[share]))
+    group, shared = group_of(site, head), ""
+    share = slice(group * attention.d_head, (group + 1) * attention.d_head)
+    values += [named("W_k", attention.key.weight[share]), named("W_v", attention.value.weight[share])]
+    if len(attention.key.weight) < len(attention.query.weight):
+        shared = f" Keys and values are those of group {group + 1}, which several heads share."
     if site.memory is not None:
         values.insert(0, named("m", memory, columns))
     return Step(
         "queries, keys, values",
         rf"Q = {of}W_q^\top + b_q,\quad K = {asked}W_k^\top + b_k,\quad V = {asked}W_v^\top + b_v",
-        f"Each token asks with its query, is found by its key, and gives its value: {attention.d_head} numbers each.",
+        f"Each token asks with its query, is found by its key, and gives its value: {attention.d_head} numbers each."
+        + shared,
         [of], values, check,
     )  # fmt: skip
 
 
-def rotated(q: Tensor, k: Tensor, rows: Sequence[str], columns: Sequence[str]) -> Step:
+def group_of(site: Site, head: int) -> int:
+    """Whose keys and values a head asks: its own, but where groups of heads share them."""
+    attention = site.attention
+    return head * attention.key.out_features // attention.query.out_features
+
+
+def rotated(q: Tensor, k: Tensor, check: float, rows: Sequence[str], columns: Sequence[str]) -> Step:
     return Step(
         "rotary positions", r"q_t \leftarrow R_t q_t,\quad k_s \leftarrow R_s k_s,\quad q_t^\top R_t^\top R_s k_s",
         "Queries and keys are turned by their positions, so that products depend on how far apart two tokens stand.",
-        ["Q", "K"], [named("Q", q, rows), named("K", k, columns)], None,
+        ["Q", "K"], [named("Q", q, rows), named("K", k, columns)], check,
     )  # fmt: skip
 
 
@@ -165,7 +191,7 @@ def look(
 
     return [
         Step("scores", r"S = QK^\top", "The more a query and a key agree, the larger their product.", ["Q", "K"],
-             table("S", scores), gap(scores, torch.einsum("td,sd->ts", q, k))),
+             table("S", scores), gap(scores, Dot()(q, k))),
         Step("scaled", rf"S / \sqrt{{d_k}} = S / \sqrt{{{d}}}",
              f"The variance of the scores falls from {spread(scores):.3g} to {spread(scaled):.3g}, which keeps softmax "
              "where it has a gradient.", ["S"], table("scaled", scaled), gap(scaled, ScaledDot()(q, k))),
@@ -193,11 +219,17 @@ def ending(site: Site, output: Tensor, rows: Sequence[str]) -> list[Step]:
     )  # fmt: skip
     if site.pre:
         return [added]
-    last = layer_norm(total, site.norm)
-    return [added, normed("norm", "z", "x'", last, gap(last, site.result), rows)]
+    last = normalise(total, site.norm)
+    return [added, normed(site, "norm", "z", "x'", last, gap(last, site.result), rows)]
 
 
-def normed(name: str, symbol: str, of: str, value: Tensor, check: float, rows: Sequence[str]) -> Step:
+def normed(site: Site, name: str, symbol: str, of: str, value: Tensor, check: float, rows: Sequence[str]) -> Step:
+    if isinstance(site.norm, nn.RMSNorm):
+        return Step(
+            name, rf"{symbol} = g\,\frac{{{of}}}{{\sqrt{{\overline{{{of}^2}} + \epsilon}}}}",
+            "Each token's numbers get a mean square of 1, then a learned scale.", [of],
+            [named(symbol, value, rows)], check,
+        )  # fmt: skip
     return Step(
         name, rf"{symbol} = \gamma\,\frac{{{of} - \mu}}{{\sqrt{{\sigma^2 + \epsilon}}}} + \beta",
         "Each token's numbers get mean 0 and variance 1, then a learned scale and shift.", [of],

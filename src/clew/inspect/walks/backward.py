@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from clew.data.batches import PairBatch, TextBatch
 from clew.errors import RecipeError
 from clew.inspect.walk import Step, Walk, gap, named, precise
-from clew.inspect.walks.attention import PLACES, project
+from clew.inspect.walks.attention import PLACES, group_of, project, turned
 from clew.inspect.walks.places import Site, place_of, read, visit
 from clew.models.gpt2 import GPT2
 from clew.nn.attention import ScaledDot
-from clew.nn.positions import rotate
 
 
 def softmax_jacobian(alpha: Tensor) -> Tensor:
@@ -95,10 +94,14 @@ def backward_walk(
     with torch.no_grad():
         y = site.norm(site.x) if site.pre else site.x
     G, d_heads = (spread(part, site.only, len(y)) for part in (G, d_heads))
-    share = slice(head * attention.d_head, (head + 1) * attention.d_head)
+    share = part_of(site, head)
     with torch.no_grad():
         d_O = G @ attention.output.weight[:, share]
     local = Local.of(site, y, d_O, head)
+    group = [other for other in range(attention.n_heads) if group_of(site, other) == group_of(site, head)]
+    with torch.no_grad():
+        d_others = [G @ attention.output.weight[:, part_of(site, other)] for other in group]
+    sharing = [Local.of(site, y, d, other) for d, other in zip(d_others, group, strict=True)]
     steps = [
         Step("upstream", loss.formula + r",\quad G = \frac{\partial L}{\partial y}",
              f"{loss.note} Here it is {float(loss.value.detach()):.4g}; what comes back to this attention is given.",
@@ -106,10 +109,15 @@ def backward_walk(
         Step("back through W_o", r"\frac{\partial L}{\partial O} = G\,W_o", "Each head gets its own part.", ["G"],
              [named("∂L/∂O", d_O, rows)], gap(d_O, d_heads[:, share])),
         *local.steps(d_O, d_weights[0, head], rows, columns, at),
-        *to_weights(site, local, y, [part[share] for part in d_linear], rows, columns, head),
+        *to_weights(site, local, sharing, y, d_linear, rows, columns, head),
     ]  # fmt: skip
     title = f"Backward: {PLACES[place]}, layer {layer + 1} of {where.n_layers}, head {head + 1} of {where.n_heads}"
     return Walk(title, [*rows], steps)
+
+
+def part_of(site: Site, head: int) -> slice:
+    """Which of all heads' numbers are those of one."""
+    return slice(head * site.attention.d_head, (head + 1) * site.attention.d_head)
 
 
 def spread(gradient: Tensor, only: Tensor | None, size: int) -> Tensor:
@@ -138,10 +146,10 @@ class Local:
     def of(cls, site: Site, y: Tensor, d_O: Tensor, head: int) -> Local:
         y = y.detach().requires_grad_()
         memory = y if site.memory is None else site.memory.detach().requires_grad_()
-        plain = [part[head] for part in project(site, y, memory)]
-        q, k, v = plain
-        if site.attention.rotary:
-            q, k = rotate(q[None, None])[0, 0], rotate(k[None, None])[0, 0]
+        all_q, all_k, all_v = project(site, y, memory)
+        group = group_of(site, head)
+        plain = all_q[head], all_k[group]
+        q, k, v = turned(site, plain[0]), turned(site, plain[1]), all_v[group]
         scores = ScaledDot()(q, k)
         alpha = scores.masked_fill(~site.mask, -torch.inf).softmax(dim=-1)
         wanted = {"S": scores, "q": plain[0], "k": plain[1], "v": v, "y": y, "m": memory}
@@ -151,7 +159,7 @@ class Local:
         d_scores = through_softmax(alpha, d_O @ v.T) / math.sqrt(q.shape[1])
         d_q, d_k = d_scores @ k, d_scores.T @ q
         if site.attention.rotary:
-            d_q, d_k = turn_back(d_q), turn_back(d_k)
+            d_q, d_k = turn_back(site, d_q), turn_back(site, d_k)
         return cls(q, k, v, alpha, d_q, d_k, alpha.T @ d_O, engine)
 
     def steps(self, d_O: Tensor, d_weights: Tensor, rows: Sequence[str], columns: Sequence[str], at: int) -> list[Step]:
@@ -196,22 +204,28 @@ def by_autograd(alpha: Tensor) -> Tensor:
     return torch.autograd.functional.jacobian(lambda s: s.softmax(dim=-1), alpha.log())
 
 
-def turn_back(gradient: Tensor) -> Tensor:
-    """The transpose of a rotation turns the other way: with the halves exchanged, `rotate` does."""
+def turn_back(site: Site, gradient: Tensor) -> Tensor:
+    """The transpose of a rotation turns the other way: with the halves exchanged, the rotation does."""
     half = gradient.shape[1] // 2
-    return rotate(gradient.roll(half, dims=1)[None, None])[0, 0].roll(half, dims=1)
+    return turned(site, gradient.roll(half, dims=1)).roll(half, dims=1)
 
 
 def to_weights(
-    site: Site, local: Local, y: Tensor, engine: Sequence[Tensor], rows: Sequence[str], columns: Sequence[str],
-    head: int,
+    site: Site, local: Local, sharing: Sequence[Local], y: Tensor, d_linear: Sequence[Tensor], rows: Sequence[str],
+    columns: Sequence[str], head: int,
 ) -> list[Step]:  # fmt: skip
-    """The gradients of W_q, W_k and W_v, and what goes on to the tokens through this head."""
+    """The gradients of W_q, W_k and W_v, and what goes on to the tokens through this head.
+
+    sharing: the heads that share W_k and W_v with it, itself among them, whose gradients add up there.
+    """
     attention = site.attention
     memory = y if site.memory is None else site.memory.detach()
-    share = slice(head * attention.d_head, (head + 1) * attention.d_head)
-    W_q, W_k, W_v = (part.weight.detach()[share] for part in (attention.query, attention.key, attention.value))
-    found = [local.d_q.T @ y, local.d_k.T @ memory, local.d_v.T @ memory]
+    own, group = part_of(site, head), part_of(site, group_of(site, head))
+    W_q = attention.query.weight.detach()[own]
+    W_k, W_v = (part.weight.detach()[group] for part in (attention.key, attention.value))
+    engine = [part[share] for part, share in zip(d_linear, (own, group, group), strict=True)]
+    d_k, d_v = (torch.stack(parts).sum(dim=0) for parts in ([p.d_k for p in sharing], [p.d_v for p in sharing]))
+    found = [local.d_q.T @ y, d_k.T @ memory, d_v.T @ memory]
     back_q, back_m = local.d_q @ W_q, local.d_k @ W_k + local.d_v @ W_v
     if site.memory is None:
         back, check = [named("∂L/∂x of this head", back_q + back_m, rows)], gap(back_q + back_m, local.engine["y"])
@@ -223,7 +237,8 @@ def to_weights(
         Step("to the weights' matrices", r"\frac{\partial L}{\partial W_q} = \frac{\partial L}{\partial Q}^\top x,"
              r"\quad \frac{\partial L}{\partial W_k} = \frac{\partial L}{\partial K}^\top x,"
              r"\quad \frac{\partial L}{\partial W_v} = \frac{\partial L}{\partial V}^\top x",
-             "What the optimizer is given for this head, equal to autograd's through the whole model.",
+             "What the optimizer is given for this head, equal to autograd's through the whole model."
+             + (f" Keys and values are shared by {len(sharing)} heads, whose gradients add up." * (len(sharing) > 1)),
              ["∂L/∂Q", "∂L/∂K", "∂L/∂V"], [named(name, part) for name, part in zip(names, found, strict=True)],
              max(gap(ours, theirs) for ours, theirs in zip(found, engine, strict=True))),
         Step("to the tokens", r"\frac{\partial L}{\partial x} = \frac{\partial L}{\partial Q} W_q + "

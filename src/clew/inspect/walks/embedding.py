@@ -15,6 +15,7 @@ from clew.inspect.walks.places import Place, flat, read
 from clew.models.bert import BertEmbeddings
 from clew.models.encoder_translator import EncoderTranslator
 from clew.models.gpt2 import GPT2
+from clew.models.llama import Llama
 from clew.models.transformer import Transformer
 from clew.nn.positions import NoPositions
 
@@ -42,7 +43,7 @@ def of_bert(embeddings: BertEmbeddings, batch: Any, engine: Tensor, rows: Sequen
         "E_position": embeddings.position.weight[: len(ids)],
         "E_segment": embeddings.segment.weight[batch.segment[0]],
     }
-    x = layer_norm(torch.stack([*parts.values()]).sum(dim=0), embeddings.norm)
+    x = normalise(torch.stack([*parts.values()]).sum(dim=0), embeddings.norm)
     return [Step(
         "embedding", r"x_t = \mathrm{norm}(E_{w_t} + P_t + G_{g_t})",
         "A learned vector of the token, one of its position and one of its text are added, and the sum is normed.", [],
@@ -52,7 +53,13 @@ def of_bert(embeddings: BertEmbeddings, batch: Any, engine: Tensor, rows: Sequen
 
 def of_gpt2(model: GPT2, batch: Any, engine: Tensor, rows: Sequence[str]) -> list[Step]:
     ids = batch.text[0]
-    token, position = model.token.weight[ids], model.position.weight[: len(ids)]
+    token = model.token.weight[ids]
+    if isinstance(model, Llama):
+        return [Step(
+            "embedding", "x_t = E_{w_t}", "The token's vector; positions come in where queries and keys meet.", [],
+            [named("x", token, rows)], gap(token, engine),
+        )]  # fmt: skip
+    position = model.position.weight[: len(ids)]
     x = token + position
     return [Step(
         "embedding", r"x_t = E_{w_t} + P_t", "The token's vector, and the learned vector of its position.", [],
@@ -86,7 +93,7 @@ def of_encoder_translator(model: EncoderTranslator, batch: Any, engine: Tensor, 
     vectors = torch.cat([model.embedding.weight[source], slot.expand(n_slots, -1), cls[None]])
     table = model.positions.table
     positions = torch.cat([table[1 : len(rows)], table[:1]])
-    x = layer_norm(vectors + positions, model.norm)
+    x = normalise(vectors + positions, model.norm)
     return [Step(
         "embedding", r"x_t = \mathrm{norm}(E_{w_t} + P_t)",
         "The token's vector, or that of an empty slot, and the vector of its position; [CLS] has position 0.", [],
@@ -94,7 +101,10 @@ def of_encoder_translator(model: EncoderTranslator, batch: Any, engine: Tensor, 
     )]  # fmt: skip
 
 
-def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
-    """γ (x - μ) / √(σ² + ε) + β, over the last dimension."""
+def normalise(x: Tensor, norm: nn.LayerNorm | nn.RMSNorm) -> Tensor:
+    """γ (x - μ) / √(σ² + ε) + β over the last dimension, or g x / √(mean x² + ε)."""
+    if isinstance(norm, nn.RMSNorm):
+        assert norm.eps is not None
+        return norm.weight * x / (x.square().mean(dim=-1, keepdim=True) + norm.eps).sqrt()
     centred = x - x.mean(dim=-1, keepdim=True)
     return norm.weight * centred / (centred.square().mean(dim=-1, keepdim=True) + norm.eps).sqrt() + norm.bias

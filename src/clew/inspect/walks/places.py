@@ -14,6 +14,7 @@ from clew.errors import RecipeError
 from clew.inspect.walk import Call, tracing
 from clew.models.bert import BertLayer
 from clew.models.gpt2 import GPT2, GPT2Layer
+from clew.models.llama import LlamaLayer
 from clew.models.transformer import DecoderLayer, EncoderLayer
 from clew.nn.attention import MultiHeadAttention
 from clew.nn.packing import Packing
@@ -38,6 +39,7 @@ LAYERS: dict[type[nn.Module], tuple[Around, ...]] = {
     BertLayer: (Around("encoder", "attention", "attention_norm", after=""),),
     EncoderLayer: (Around("encoder", "attention", "around_attention.norm", after="around_feedforward.norm"),),
     GPT2Layer: (Around("decoder", "attention", "attention_norm", after="feedforward_norm"),),
+    LlamaLayer: (Around("decoder", "attention", "attention_norm", after="feedforward_norm"),),
     DecoderLayer: (
         Around("decoder", "self_attention", "around_self.norm", after="around_cross.norm"),
         Around("cross", "cross_attention", "around_cross.norm", "around_feedforward.norm", before="around_self.norm"),
@@ -94,7 +96,7 @@ class Site:
     """
 
     attention: MultiHeadAttention
-    norm: nn.LayerNorm
+    norm: nn.LayerNorm | nn.RMSNorm
     pre: bool
     x: Tensor
     memory: Tensor | None
@@ -149,7 +151,7 @@ def visit(
     size = (len(x), len(x if memory is None else memory))
     allowed = torch.ones(size, dtype=torch.bool) if mask is None else mask.reshape(-1, size[1]).expand(size)
     attention = module.get_submodule(around.attention)
-    assert isinstance(attention, MultiHeadAttention) and isinstance(norm, nn.LayerNorm)
+    assert isinstance(attention, MultiHeadAttention) and isinstance(norm, nn.LayerNorm | nn.RMSNorm)
     return Site(
         attention, norm, pre, x, memory, allowed.tril() if causal else allowed,
         parts[f"{around.attention}.output"], flat(result), only,
