@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from clew.data.batches import TextBatch, TextLoader, Texts
+from clew.inspect.taps import capture
 from clew.models.text_classifier import TextClassifier, TextClassifierConfig
 from clew.nn.convolution import MaxOverTime
 from clew.objectives.classification import Classification, ClassificationConfig
 
 TEXTS = Texts([[4, 5, 6, 7, 8, 9, 10], [11], [5, 5, 12]], [0, 2, 1])
-ENCODERS = ("mean", "convolution", "recurrent")
+ENCODERS = ("mean", "convolution", "recurrent", "attention")
 
 
 def classifier(encoder: str, **settings: Any) -> TextClassifier:
@@ -52,6 +53,20 @@ def test_the_mean() -> None:
     model = classifier("mean").eval()
     expected = model.output(model.embedding.weight[[5, 5, 12]].mean(dim=0))
     assert model(TEXTS.batch([2], pad_id=0)).logits[0].detach() == pytest.approx(expected.detach())
+
+
+def test_attention_over_the_states() -> None:
+    model = classifier("attention").eval()
+    attended, batch = model.encoder, TEXTS.batch([0, 2], pad_id=0)
+    with capture(model, "encoder.weights") as seen:
+        found = model(batch).logits
+    states, _ = attended.layer(model.embedding(batch.text), batch.mask)
+    for text, n in enumerate((7, 3)):
+        u = [attended.query(torch.tanh(attended.key(h))).item() for h in states[text, :n]]
+        alpha = [math.exp(each) / sum(map(math.exp, u)) for each in u]
+        assert seen["encoder.weights"][0][text].tolist() == pytest.approx(alpha + [0.0] * (7 - n))
+        expected = model.output(sum(a * h for a, h in zip(alpha, states[text], strict=False)))
+        assert found[text].tolist() == pytest.approx(expected.tolist())
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)

@@ -1,4 +1,5 @@
-"""A text's class from its word vectors: by their mean, by convolutions (Kim 2014), or by a recurrent layer."""
+"""A text's class from its word vectors: by their mean, by convolutions (Kim 2014), or by a recurrent layer whose states
+are reduced to their maxima or attended to."""
 
 from __future__ import annotations
 
@@ -15,13 +16,14 @@ from clew.nn.convolution import MaxOverTime
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.nn.recurrent import Recurrent
+from clew.nn.taps import Tap
 
 
 class TextClassifierConfig(Choice):
     """How the words of a text become one vector, and the sizes."""
 
     kind: str = "text_classifier"
-    encoder: Literal["mean", "convolution", "recurrent"] = "convolution"
+    encoder: Literal["mean", "convolution", "recurrent", "attention"] = "convolution"
     d_embedding: int = Field(100, ge=1)
     d_model: int = Field(100, ge=1)  # filters of each width, or units of each direction; the mean has none
     widths: tuple[int, ...] = Field((3, 4, 5), min_length=1)  # words in a window
@@ -60,6 +62,27 @@ class BothWays(nn.Module):
         return states.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)
 
 
+class Attended(nn.Module):
+    """Σ_t α_t h_t with α = softmax(uᵀ tanh(W h_t + b)), h_t the states of both directions (Yang et al. 2016, eq. 5–7).
+
+    (batch, time, d) -> (batch, 2d_model); the tap `weights` is α, (batch, time), 0 at padding.
+    """
+
+    def __init__(self, config: TextClassifierConfig) -> None:
+        super().__init__()
+        width = 2 * config.d_model
+        self.layer = Recurrent(config.unit, config.d_embedding, config.d_model, bidirectional=True)
+        self.key = nn.Linear(width, width)
+        self.query = nn.Linear(width, 1, bias=False)  # u, the same for every text
+        self.weights = Tap()
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        states, _ = self.layer(x, mask)  # (batch, time, 2d_model)
+        scores = self.query(torch.tanh(self.key(states)))[..., 0]
+        weights = self.weights(scores.masked_fill(~mask, -torch.inf).softmax(dim=-1))
+        return torch.einsum("bt,btd->bd", weights, states)
+
+
 class TextClassifier(nn.Module):
     """Embedding → dropout → one vector z for the text → dropout → W z + b.
 
@@ -79,6 +102,7 @@ class TextClassifier(nn.Module):
             "mean": lambda: (Mean(), config.d_embedding),
             "convolution": lambda: (Convolutions(config), len(config.widths) * config.d_model),
             "recurrent": lambda: (BothWays(config), 2 * config.d_model),
+            "attention": lambda: (Attended(config), 2 * config.d_model),
         }[config.encoder]()
         self.dropout = Dropout(config.dropout)
         self.output = nn.Linear(size, n_classes)
