@@ -19,6 +19,7 @@ from clew.models.gpt2 import GPT2, GPT2Config
 from clew.models.heads import with_head
 from clew.models.llama import Llama, LlamaConfig
 from clew.models.seq2seq import Seq2Seq
+from clew.models.t5 import T5
 from clew.models.transformer import Transformer
 from clew.models.word2vec import Word2Vec
 from clew.text.labelled import Labelled
@@ -43,6 +44,7 @@ def transformer() -> Transformer:
 def all_of(model: Any, tokenizers: Any, task: str, objective: str = "", **choice: Any) -> dict[str, Any]:
     """Every walk offered, taken."""
     offers = walks_for(recipe(task, objective), model)
+    assert all(offer.target == (task in ("translate", "text_to_text")) for offer in offers)
     return {
         f"{offer.kind} {offer.place}".strip(): take(model, tokenizers, kind=offer.kind, place=offer.place, **choice)
         for offer in offers
@@ -83,6 +85,22 @@ def test_bert_under_its_heads(head: str) -> None:
     close(walks)
     tokens = walks["attention encoder"].tokens
     assert tokens[0] == "[CLS]" and "[MASK]" in tokens and tokens.count("[SEP]") == 2
+
+
+@pytest.mark.parametrize("activation", ["relu", "gated_gelu"])
+def test_t5(activation: str) -> None:
+    """Scores with a bias for each distance, not divided; memory and words as a translator's."""
+    torch.manual_seed(0)
+    sizes = {"d_model": 8, "d_ff": 12, "n_heads": 2, "d_kv": 3, "n_encoder_layers": 2, "n_decoder_layers": 2}
+    model = T5(T5.Config.model_validate({**sizes, "activation": activation}), len(WORDS), len(WORDS))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    tokenizers = Tokenizers(WORDS, WORDS)
+    walks = all_of(model, tokenizers, "text_to_text", text="the cat sat", target="a dog", layer=1, head=1)
+    close(walks)
+    assert {place for _, _, place in (name.partition(" ") for name in walks)} == {"encoder", "decoder", "cross"}
+    assert "positions" in [step.name for step in walks["attention decoder"].steps]
+    assert points(model, tokenizers, "texts", TEXTS).vectors.shape == (3, 8)
 
 
 @pytest.mark.parametrize("groups", [0, 2, 1])

@@ -41,7 +41,7 @@ class Offer:
 
 def walks_for(recipe: Any, model: nn.Module) -> list[Offer]:
     """Every walk that a run offers, by its recipe and its model."""
-    pairs = recipe.task.kind == "translate"
+    pairs = hasattr(model, "target_attention")  # a translator, whatever its task is called
     offers = []
     for each in places(model):
         choice = {"layers": each.n_layers, "heads": each.n_heads, "target": pairs}

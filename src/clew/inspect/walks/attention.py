@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from clew.data.batches import PairBatch, TextBatch
 from clew.inspect.walk import NamedTensor, Step, Walk, gap, named, precise
 from clew.inspect.walks.embedding import embedding, normalise
 from clew.inspect.walks.places import Place, Site, flat, place_of, visit
-from clew.nn.attention import Dot, ScaledDot, attend
+from clew.nn.attention import Dot, MultiHeadAttention, ScaledDot, attend
 from clew.nn.positions import rotate
 
 PLACES = {
@@ -77,7 +77,7 @@ def project(site: Site, y: Tensor, memory: Tensor) -> list[Tensor]:
     """Queries (heads, T, d_head), keys and values (heads or groups of them, S, d_head), by the equation."""
     attention = site.attention
     parts = ((attention.query, y), (attention.key, memory), (attention.value, memory))
-    return [apply(part, x).unflatten(-1, (-1, attention.d_head)).transpose(0, 1) for part, x in parts]
+    return [apply(part, x).unflatten(-1, (-1, site.d_head)).transpose(0, 1) for part, x in parts]
 
 
 def apply(linear: nn.Linear, x: Tensor) -> Tensor:
@@ -86,15 +86,28 @@ def apply(linear: nn.Linear, x: Tensor) -> Tensor:
     return product if linear.bias is None else product + linear.bias
 
 
+def with_bias(linear: nn.Linear) -> Callable[[str], str]:
+    """What a formula adds to a product, by the name of the map: its bias, or nothing."""
+    return lambda name: "" if linear.bias is None else f" + b_{name}"
+
+
+def shares(site: Site, q: Tensor, k: Tensor) -> Tensor:
+    """The weights (…, T, S) of all heads, of queries and keys as they meet."""
+    scores = q @ k.transpose(-2, -1) / site.scale
+    if site.bias is not None:
+        scores = scores + site.bias
+    return scores.masked_fill(~site.mask, -torch.inf).softmax(dim=-1)
+
+
 def turned(site: Site, x: Tensor) -> Tensor:
     """Queries or keys (…, T, d_head), as they meet."""
-    return rotate(x, base=getattr(site.attention, "base", 10000.0)) if site.attention.rotary else x
+    return rotate(x, base=getattr(site.attention, "base", 10000.0)) if site.rotary else x
 
 
 def of_engine(site: Site, y: Tensor, memory: Tensor) -> list[Tensor]:
     """The engine's queries, keys and values, as they meet."""
     attention = site.attention
-    if site.memory is None:
+    if site.memory is None and isinstance(attention, MultiHeadAttention):
         return [part[0] for part in attention.heads(y[None], 0)]
     return [attention.split(attention.query(y[None]))[0], *(part[0] for part in attention.keys_values(memory[None]))]
 
@@ -113,19 +126,20 @@ def through(site: Site, weights: Tensor, rows: Sequence[str], columns: Sequence[
     meeting = turned(site, q), turned(site, k)
     checks = [gap(ours, theirs) for ours, theirs in zip((*meeting, v), of_engine(site, y, memory), strict=True)]
     steps.append(projected(site, (q[head], k[group], v[group]), memory, of, max(checks), rows, columns, head))
-    if attention.rotary:
+    if site.rotary:
         steps.append(rotated(meeting[0][head], meeting[1][group], max(checks[:2]), rows, columns))
     q, (k, v) = meeting[0], (part.repeat_interleave(len(q) // len(k), dim=0) for part in (meeting[1], v))
-    heads, _ = attend(q, k, v, site.mask, ScaledDot())
+    heads = shares(site, q, k) @ v
     joined = heads.transpose(0, 1).flatten(1)  # (T, n_heads · d_head)
-    share = slice(head * attention.d_head, (head + 1) * attention.d_head)
+    share = slice(head * site.d_head, (head + 1) * site.d_head)
+    engine = weights[0, head], flat(site.joined.args[0])[:, share]
     steps += look(
-        q[head], k[head], v[head], site.mask, rows, columns, weights[0, head], flat(site.joined.args[0])[:, share]
+        q[head], k[head], v[head], site.mask, rows, columns, *engine, None if site.bias is None else site.bias[head]
     )
-    output = apply(attention.output, joined)
+    output, b = apply(attention.output, joined), with_bias(attention.output)
     mine = heads[head] @ attention.output.weight[:, share].T
     steps.append(Step(
-        "the heads together", r"y = [O_1; \dots; O_h]\,W_o^\top + b_o = \textstyle\sum_i O_i W_o^{i\top} + b_o",
+        "the heads together", rf"y = [O_1; \dots; O_h]\,W_o^\top{b('o')} = \textstyle\sum_i O_i W_o^{{i\top}}{b('o')}",
         f"Each head adds its own part: that of head {head + 1} stands beside the sum of all {attention.n_heads}.",
         ["O"], [named(f"O W_o of head {head + 1}", mine, rows), named("y of all heads", output, rows)],
         gap(output, flat(site.joined.output)),
@@ -139,12 +153,12 @@ def projected(
 ) -> Step:  # fmt: skip
     """The projections of one head."""
     attention = site.attention
-    share = slice(head * attention.d_head, (head + 1) * attention.d_head)
+    share = slice(head * site.d_head, (head + 1) * site.d_head)
     asked = of if site.memory is None else "m"
     values = [named("Q", qkv[0], rows), named("K", qkv[1], columns), named("V", qkv[2], columns)]
     values.append(named("W_q", attention.query.weight[share]))
-    group, shared = group_of(site, head), ""
-    share = slice(group * attention.d_head, (group + 1) * attention.d_head)
+    group, shared, b = group_of(site, head), "", with_bias(attention.query)
+    share = slice(group * site.d_head, (group + 1) * site.d_head)
     values += [named("W_k", attention.key.weight[share]), named("W_v", attention.value.weight[share])]
     if len(attention.key.weight) < len(attention.query.weight):
         shared = f" Keys and values are those of group {group + 1}, which several heads share."
@@ -152,8 +166,8 @@ def projected(
         values.insert(0, named("m", memory, columns))
     return Step(
         "queries, keys, values",
-        rf"Q = {of}W_q^\top + b_q,\quad K = {asked}W_k^\top + b_k,\quad V = {asked}W_v^\top + b_v",
-        f"Each token asks with its query, is found by its key, and gives its value: {attention.d_head} numbers each."
+        rf"Q = {of}W_q^\top{b('q')},\quad K = {asked}W_k^\top{b('k')},\quad V = {asked}W_v^\top{b('v')}",
+        f"Each token asks with its query, is found by its key, and gives its value: {site.d_head} numbers each."
         + shared,
         [of], values, check,
     )  # fmt: skip
@@ -175,12 +189,15 @@ def rotated(q: Tensor, k: Tensor, check: float, rows: Sequence[str], columns: Se
 
 def look(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor, rows: Sequence[str], columns: Sequence[str], weights: Tensor,
-    context: Tensor,
+    context: Tensor, bias: Tensor | None = None,
 ) -> list[Step]:  # fmt: skip
-    """q·k → ÷√d_k → mask → softmax → ×V of one head, beside the engine's weights (T, S) and context (T, d_head)."""
+    """q·k → ÷√d_k → mask → softmax → ×V of one head, beside the engine's weights (T, S) and context (T, d_head).
+
+    bias: (T, S), added to scores that are not divided (T5).
+    """
     d = q.shape[-1]
     scores = q @ k.T
-    scaled = scores / math.sqrt(d)
+    scaled = scores / math.sqrt(d) if bias is None else scores + bias
     masked = scaled.masked_fill(~mask, -torch.inf)
     shifted = (masked - masked.amax(dim=-1, keepdim=True)).exp()
     alpha = shifted / shifted.sum(dim=-1, keepdim=True)
@@ -194,7 +211,11 @@ def look(
              table("S", scores), gap(scores, Dot()(q, k))),
         Step("scaled", rf"S / \sqrt{{d_k}} = S / \sqrt{{{d}}}",
              f"The variance of the scores falls from {spread(scores):.3g} to {spread(scaled):.3g}, which keeps softmax "
-             "where it has a gradient.", ["S"], table("scaled", scaled), gap(scaled, ScaledDot()(q, k))),
+             "where it has a gradient.", ["S"], table("scaled", scaled), gap(scaled, ScaledDot()(q, k)))
+        if bias is None else
+        Step("positions", r"S_{ts} + B_{s - t}",
+             "A learned number for how far apart two tokens stand; the scores are not divided.", ["S"],
+             [*table("B", bias), *table("scaled", scaled)], None),
         Step("mask", r"S_{ts} = -\infty \text{ where } s \text{ is hidden from } t",
              f"{hidden} of {mask.numel()} pairs are hidden." if hidden else "Nothing is hidden: every token sees all.",
              ["scaled"], table("masked", masked), None),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,6 @@ from clew.inspect.walk import Step, Walk, gap, named, precise
 from clew.inspect.walks.attention import PLACES, group_of, project, turned
 from clew.inspect.walks.places import Site, place_of, read, visit
 from clew.models.gpt2 import GPT2
-from clew.nn.attention import ScaledDot
 
 
 def softmax_jacobian(alpha: Tensor) -> Tensor:
@@ -117,7 +115,7 @@ def backward_walk(
 
 def part_of(site: Site, head: int) -> slice:
     """Which of all heads' numbers are those of one."""
-    return slice(head * site.attention.d_head, (head + 1) * site.attention.d_head)
+    return slice(head * site.d_head, (head + 1) * site.d_head)
 
 
 def spread(gradient: Tensor, only: Tensor | None, size: int) -> Tensor:
@@ -140,6 +138,7 @@ class Local:
     d_q: Tensor  # before they were turned
     d_k: Tensor
     d_v: Tensor
+    scale: float
     engine: dict[str, Tensor]
 
     @classmethod
@@ -150,17 +149,19 @@ class Local:
         group = group_of(site, head)
         plain = all_q[head], all_k[group]
         q, k, v = turned(site, plain[0]), turned(site, plain[1]), all_v[group]
-        scores = ScaledDot()(q, k)
+        scores = q @ k.T / site.scale
+        if site.bias is not None:
+            scores = scores + site.bias[head].detach()
         alpha = scores.masked_fill(~site.mask, -torch.inf).softmax(dim=-1)
         wanted = {"S": scores, "q": plain[0], "k": plain[1], "v": v, "y": y, "m": memory}
         found = torch.autograd.grad(alpha @ v, [*wanted.values()], d_O)
         engine = dict(zip(wanted, found, strict=True))
         q, k, v, alpha = (part.detach() for part in (q, k, v, alpha))
-        d_scores = through_softmax(alpha, d_O @ v.T) / math.sqrt(q.shape[1])
+        d_scores = through_softmax(alpha, d_O @ v.T) / site.scale
         d_q, d_k = d_scores @ k, d_scores.T @ q
-        if site.attention.rotary:
+        if site.rotary:
             d_q, d_k = turn_back(site, d_q), turn_back(site, d_k)
-        return cls(q, k, v, alpha, d_q, d_k, alpha.T @ d_O, engine)
+        return cls(q, k, v, alpha, d_q, d_k, alpha.T @ d_O, site.scale, engine)
 
     def steps(self, d_O: Tensor, d_weights: Tensor, rows: Sequence[str], columns: Sequence[str], at: int) -> list[Step]:
         """Through the weighted sum, the softmax and the products."""
@@ -168,7 +169,7 @@ class Local:
         d_S = through_softmax(self.alpha, d_alpha)
         jacobian = softmax_jacobian(self.alpha[at])
         slope = float((self.alpha * (1 - self.alpha)).sum(dim=1).mean())
-        table = {"rows": rows, "columns": columns}
+        table, divided = {"rows": rows, "columns": columns}, "" if self.scale == 1 else r"\frac{1}{\sqrt{d_k}}"
         return [
             Step("to the values", r"\frac{\partial L}{\partial V} = \alpha^\top \frac{\partial L}{\partial O}",
                  "A value is told off by every token that took of it, in proportion.", ["∂L/∂O"],
@@ -186,9 +187,9 @@ class Local:
                  "Each row sums to 0: what one score wins, others lose.", ["α", "∂L/∂α"],
                  [named("∂L/∂S", d_S, **table)], gap(d_S, self.engine["S"])),
             Step("to queries and keys",
-                 r"\frac{\partial L}{\partial Q} = \frac{1}{\sqrt{d_k}}\frac{\partial L}{\partial S} K,"
-                 r"\quad \frac{\partial L}{\partial K} = \frac{1}{\sqrt{d_k}}\frac{\partial L}{\partial S}^\top Q",
-                 f"The scale divides the gradient too, by √{self.q.shape[1]}.", ["∂L/∂S"],
+                 rf"\frac{{\partial L}}{{\partial Q}} = {divided}\frac{{\partial L}}{{\partial S}} K,"
+                 rf"\quad \frac{{\partial L}}{{\partial K}} = {divided}\frac{{\partial L}}{{\partial S}}^\top Q",
+                 f"What divides the scores divides the gradient too: {self.scale:.4g}.", ["∂L/∂S"],
                  [named("∂L/∂Q", self.d_q, rows), named("∂L/∂K", self.d_k, columns)],
                  max(gap(self.d_q, self.engine["q"]), gap(self.d_k, self.engine["k"]))),
         ]  # fmt: skip

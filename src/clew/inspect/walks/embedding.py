@@ -16,6 +16,7 @@ from clew.models.bert import BertEmbeddings
 from clew.models.encoder_translator import EncoderTranslator
 from clew.models.gpt2 import GPT2
 from clew.models.llama import Llama
+from clew.models.t5 import T5
 from clew.models.transformer import Transformer
 from clew.nn.positions import NoPositions
 
@@ -26,6 +27,9 @@ def embedding(model: Any, batch: PairBatch | TextBatch, place: Place, rows: Sequ
     with tracing(model, first) as seen:
         read(model, batch)
     engine = flat(seen[first][0].args[0])
+    if isinstance(model, T5):
+        ids = batch.source[0] if place.name == "encoder" else batch.target_in[0]  # type: ignore[union-attr]
+        return plain(model.embedding.weight[ids], engine, rows)
     if isinstance(model, Transformer):
         return of_transformer(model, batch, place, engine, rows)
     if isinstance(model, EncoderTranslator):
@@ -51,14 +55,18 @@ def of_bert(embeddings: BertEmbeddings, batch: Any, engine: Tensor, rows: Sequen
     )]  # fmt: skip
 
 
+def plain(x: Tensor, engine: Tensor, rows: Sequence[str]) -> list[Step]:
+    return [Step(
+        "embedding", "x_t = E_{w_t}", "The token's vector; positions come in where queries and keys meet.", [],
+        [named("x", x, rows)], gap(x, engine),
+    )]  # fmt: skip
+
+
 def of_gpt2(model: GPT2, batch: Any, engine: Tensor, rows: Sequence[str]) -> list[Step]:
     ids = batch.text[0]
     token = model.token.weight[ids]
     if isinstance(model, Llama):
-        return [Step(
-            "embedding", "x_t = E_{w_t}", "The token's vector; positions come in where queries and keys meet.", [],
-            [named("x", token, rows)], gap(token, engine),
-        )]  # fmt: skip
+        return plain(token, engine, rows)
     position = model.position.weight[: len(ids)]
     x = token + position
     return [Step(

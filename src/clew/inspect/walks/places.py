@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,8 @@ from clew.inspect.walk import Call, tracing
 from clew.models.bert import BertLayer
 from clew.models.gpt2 import GPT2, GPT2Layer
 from clew.models.llama import LlamaLayer
+from clew.models.t5 import T5Attention, T5Layer
 from clew.models.transformer import DecoderLayer, EncoderLayer
-from clew.nn.attention import MultiHeadAttention
 from clew.nn.packing import Packing
 
 
@@ -47,6 +48,13 @@ LAYERS: dict[type[nn.Module], tuple[Around, ...]] = {
 }
 
 
+T5_ENCODER = (Around("encoder", "attention", "attention_norm", after="feedforward_norm"),)
+T5_DECODER = (
+    Around("decoder", "attention", "attention_norm", after="cross_norm"),
+    Around("cross", "cross_attention", "cross_norm", after="feedforward_norm"),
+)
+
+
 @dataclass(frozen=True)
 class Place:
     """One kind of attention of a model, in every layer: encoder, decoder (its self-attention) or cross."""
@@ -64,11 +72,17 @@ def places(model: nn.Module) -> list[Place]:
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module):
             first = module[0]
-            kinds = [around for kind, around in LAYERS.items() if isinstance(first, kind)]
-            for around in kinds[0] if kinds else ():
+            for around in arounds(first):
                 heads = first.get_submodule(around.attention).n_heads
                 found.append(Place(around.place, name, len(module), int(heads), around))  # type: ignore[arg-type]
     return found
+
+
+def arounds(layer: nn.Module) -> tuple[Around, ...]:
+    """The attentions of a layer; none of one that is not known."""
+    if isinstance(layer, T5Layer):
+        return T5_DECODER if layer.cross_attention is not None else T5_ENCODER
+    return next((around for kind, around in LAYERS.items() if isinstance(layer, kind)), ())
 
 
 def place_of(model: nn.Module, name: str, layer: int, head: int) -> Place:
@@ -92,10 +106,10 @@ class Site:
     x: (T, d) the residual; memory: (S, d) what is attended to, None for x itself; mask: (T, S) bool.
     joined: the heads (T, n_heads · d_head) as they go into W_O, and (T, d) as they come out; result: (T, d) after the
     sum, and after the norm where it comes last: of the tokens `only` (n,), where no others were asked for.
-    weights: (1, heads, T, S), where the tap was listened to.
+    weights: (1, heads, T, S), where the tap was listened to. bias: (heads, T, S), added to the scores by T5.
     """
 
-    attention: MultiHeadAttention
+    attention: Any
     norm: nn.LayerNorm | nn.RMSNorm
     pre: bool
     x: Tensor
@@ -105,6 +119,20 @@ class Site:
     result: Tensor
     only: Tensor | None
     weights: Tensor | None
+    bias: Tensor | None
+
+    @property
+    def d_head(self) -> int:
+        return int(self.attention.query.out_features) // int(self.attention.n_heads)
+
+    @property
+    def scale(self) -> float:
+        """What scores are divided by."""
+        return 1.0 if isinstance(self.attention, T5Attention) else math.sqrt(self.d_head)
+
+    @property
+    def rotary(self) -> bool:
+        return bool(getattr(self.attention, "rotary", False))
 
 
 def read(model: nn.Module, batch: PairBatch | TextBatch) -> Any:
@@ -142,20 +170,25 @@ def visit(
     came = parts[""].args
     only = came[2] if len(came) > 2 and isinstance(came[1], Packing) else None
     called = parts.get(around.attention)  # what reads without padding, or from a cache, does not call it as a module
-    memory, mask, causal = None, None, around.place == "decoder"
-    if called:
+    attention = module.get_submodule(around.attention)
+    memory, mask, bias, causal = None, None, None, around.place == "decoder"
+    if called and isinstance(attention, T5Attention):
+        bias, causal = called.args[3][0], False  # (heads or 1, T or 1, S), -inf where nothing may be attended to
+        memory, mask = came[2] if around.place == "cross" else None, bias[0] > -torch.inf
+    elif called:
         given = dict(zip(("query", "memory", "mask", "causal"), called.args, strict=False)) | dict(called.kwargs)
         memory = given["memory"] if given["memory"] is not given["query"] else None
         mask, causal = given.get("mask"), given.get("causal", False)
     x, memory = flat(x), None if memory is None else flat(memory)
     size = (len(x), len(x if memory is None else memory))
     allowed = torch.ones(size, dtype=torch.bool) if mask is None else mask.reshape(-1, size[1]).expand(size)
-    attention = module.get_submodule(around.attention)
-    assert isinstance(attention, MultiHeadAttention) and isinstance(norm, nn.LayerNorm | nn.RMSNorm)
+    if bias is not None:
+        bias = bias.masked_fill(bias == -torch.inf, 0.0).expand(place.n_heads, *size)
+    assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
     return Site(
         attention, norm, pre, x, memory, allowed.tril() if causal else allowed,
         parts[f"{around.attention}.output"], flat(result), only,
-        parts[f"{around.attention}.weights"].output if listen else None,
+        parts[f"{around.attention}.weights"].output if listen else None, bias,
     )  # fmt: skip
 
 
