@@ -17,6 +17,7 @@ from clew.inspect.walks.backward import backward_walk
 from clew.inspect.walks.places import places
 from clew.inspect.walks.recurrent import recurrent, recurrent_walk
 from clew.inspect.walks.skipgram import skipgram_walk
+from clew.models.seq2seq import Seq2Seq
 from clew.models.word2vec import Word2Vec
 
 SKIPGRAM = ("skipgram", "negative_sampling")
@@ -42,14 +43,14 @@ class Offer:
 def walks_for(recipe: Any, model: nn.Module) -> list[Offer]:
     """Every walk that a run offers, by its recipe and its model."""
     pairs = hasattr(model, "target_attention")  # a translator, whatever its task is called
-    offers = []
+    offers: list[Offer] = []
     for each in places(model):
-        choice = {"layers": each.n_layers, "heads": each.n_heads, "target": pairs}
+        choice: dict[str, Any] = {"layers": each.n_layers, "heads": each.n_heads, "target": pairs}
         offers += [
             Offer("attention", each.name, f"Attention: {each.name}", **choice),
             Offer("backward", each.name, f"Attention, backward: {each.name}", at=True, **choice),
         ]
-    if getattr(getattr(model, "attention", None), "score", None) is not None:
+    if isinstance(model, Seq2Seq) and model.attention.score is not None:
         offers.append(Offer("alignment", "", "Attention over the encoder's states", at=True, target=True))
     for place, layers in recurrent(model).items():
         offers.append(Offer("recurrent", place, f"One recurrent step: {place}", len(layers), at=True, target=pairs))
