@@ -29,6 +29,9 @@ KINDS: dict[str, dict[str, str]] = {
         "text_to_text": "clew.tasks.text_to_text:TextToText",
         "pretrain": "clew.tasks.pretrain:Pretrain",
         "write": "clew.tasks.write:Write",
+        "judge": "clew.tasks.judge:Judge",
+        "prefer": "clew.tasks.prefer:Prefer",
+        "steer": "clew.tasks.steer:Steer",
     },
     "data": {
         "catalogue": "clew.data.catalogue:Catalogue",
@@ -60,6 +63,10 @@ KINDS: dict[str, dict[str, str]] = {
         "span": "clew.objectives.span:Span",
         "masked_lm": "clew.objectives.masked_lm:MaskedLM",
         "language_model": "clew.objectives.language_model:LanguageModel",
+        "reward": "clew.objectives.reward:Reward",
+        "dpo": "clew.objectives.dpo:DPO",
+        "ipo": "clew.objectives.dpo:IPO",
+        "ppo": "clew.objectives.ppo:PPO",
     },
     "optimizer": {
         "adamw": "clew.train.optim:AdamW",

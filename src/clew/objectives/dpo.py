@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
+
+from clew.config import Choice
+from clew.data.preferences import AnswerBatch
+from clew.objectives.language_model import log_p_of
+from clew.objectives.loss import Loss
 
 
 def dpo(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
@@ -21,3 +29,50 @@ def ipo(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
     answer's tokens, which the paper leaves open, so that the aim means the same for answers of all lengths.
     """
     return (chosen - rejected - 1 / (2 * beta)).square()
+
+
+class DPOConfig(Choice):
+    kind: str = "dpo"
+    beta: float = Field(0.1, gt=0)  # the higher, the nearer to the reference
+
+
+class DPO:
+    """Σ over pairs of `dpo`, counted per pair.
+
+    Needs a model that writes, and the reference's log-probabilities in the batch. parts:
+    `accuracy`, how often the preferred answer gained more on the reference than the other, and `margin`, by how much.
+    """
+
+    Config: type[Choice] = DPOConfig
+    by_token = False  # h is the sum over the answer's tokens; True: the mean
+
+    def __init__(self, config: DPOConfig) -> None:
+        self.config = config
+
+    def pairwise(self, chosen: Tensor, rejected: Tensor) -> Tensor:
+        return dpo(chosen, rejected, self.config.beta)
+
+    def __call__(self, model: Any, batch: AnswerBatch) -> Loss:
+        h = (log_p_of(model, model(batch.text).hidden, batch.text) * batch.written).sum(
+            dim=1
+        ) - batch.reference  # (2 pairs,)
+        if self.by_token:
+            h = h / batch.written.sum(dim=1).clamp(min=1)
+        chosen, rejected = h.view(-1, 2).unbind(dim=1)
+        margin = (chosen - rejected).detach()
+        parts = {"accuracy": (margin > 0).float().sum(), "margin": margin.sum()}
+        return Loss(self.pairwise(chosen, rejected).sum(), len(chosen), parts)
+
+
+class IPOConfig(DPOConfig):
+    kind: str = "ipo"
+
+
+class IPO(DPO):
+    """The same of `ipo`, and of means over tokens."""
+
+    Config = IPOConfig
+    by_token = True
+
+    def pairwise(self, chosen: Tensor, rejected: Tensor) -> Tensor:
+        return ipo(chosen, rejected, self.config.beta)

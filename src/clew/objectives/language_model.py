@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from clew.config import Choice
 from clew.data.batches import Block
 from clew.nn.vocabulary import linear_cross_entropy
@@ -33,3 +35,9 @@ class LanguageModel:
         weight, bias = model.output_table()
         total, _ = linear_cross_entropy(hidden, weight, bias, target, 0.0)
         return Loss(total, len(target))
+
+
+def log_p_of(model: Any, hidden: Tensor, text: Tensor) -> Tensor:
+    """log P(x_(t+1) | x_1 … x_t) from the states of text (batch, time): (batch, time - 1)."""
+    logits = model.logits(hidden[:, :-1]).float()  # (batch, time - 1, V)
+    return logits.log_softmax(dim=-1).gather(2, text[:, 1:, None]).squeeze(2)

@@ -5,8 +5,16 @@ Everything is (batch, time): a token is an action, a text an episode. `mask` is 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
 import torch
+from pydantic import Field
 from torch import Tensor
+
+from clew.config import Choice
+from clew.objectives.language_model import log_p_of
+from clew.objectives.loss import Loss
 
 
 def penalised(score: Tensor, log_p: Tensor, reference: Tensor, mask: Tensor, beta: float) -> Tensor:
@@ -65,3 +73,100 @@ class AdaptiveBeta:
     def update(self, kl: float) -> None:
         error = min(max((kl - self.target) / self.target, -0.2), 0.2)
         self.beta *= 1 + 0.1 * error
+
+
+@dataclass
+class RollOut:
+    """Texts that the policy wrote, and what became of them. Everything but text, index, reward and kl is
+    (batch, time - 1), of the next tokens.
+
+    text: (batch, time) ids, padded on the right; written: bool, True where the next token was written by the policy.
+    log_p, value: of the policy that wrote them; advantage, returns: see `advantages`. index: (batch,) which of the
+    roll-out's texts. reward, kl: means over the texts of the whole roll-out, for the log.
+    """
+
+    text: Tensor
+    written: Tensor
+    log_p: Tensor
+    value: Tensor
+    advantage: Tensor
+    returns: Tensor
+    index: Tensor
+    reward: float = 0.0
+    kl: float = 0.0
+
+    TENSORS: ClassVar = ("text", "written", "log_p", "value", "advantage", "returns", "index")
+
+    def select(self, rows: Tensor) -> RollOut:
+        """Some of the texts."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in self.TENSORS})
+
+    def to(self, device: torch.device | str) -> RollOut:
+        return replace(self, **{name: getattr(self, name).to(device) for name in self.TENSORS})
+
+
+class PPOConfig(Choice):
+    kind: str = "ppo"
+    clip: float = Field(0.2, gt=0)
+    value_clip: float = Field(0.2, gt=0)
+    value_weight: float = Field(0.5, ge=0)
+    gamma: float = Field(1.0, gt=0, le=1)
+    lam: float = Field(0.95, ge=0, le=1)
+    beta: float = Field(0.05, ge=0)  # of the penalty, to begin with
+    target_kl: float = Field(5.0, gt=0)  # nats per text, near which beta keeps the policy
+    epochs: int = Field(4, ge=1)  # over each roll-out
+    batch_size: int = Field(16, ge=1)  # texts
+
+
+class PPO:
+    """Σ over written tokens of `clipped_policy` and a weight times `clipped_value`, counted per token.
+
+    Needs a model that writes and has a `value` of its states, and batches that roll out (see `tasks/steer.py`).
+    parts: `policy`, `value` (the two losses), `clipped` (the share of tokens whose ratio is out of bounds), and of the
+    roll-out that the batch is from `reward`, `kl` (nats per text) and `beta`.
+    """
+
+    Config = PPOConfig
+
+    def __init__(self, config: PPOConfig) -> None:
+        self.config = config
+        self.beta = AdaptiveBeta(config.beta, config.target_kl)
+
+    def batches(self, rollouts: Any, train: Any) -> Any:
+        """The task's roll-outs, which are prepared by this objective."""
+        self.rollouts = rollouts
+        rollouts.ppo = self
+        return rollouts
+
+    def attach(self, model: Any, optimizer: Any) -> None:
+        """Roll-outs are of the model as it is when they are asked for."""
+        self.rollouts.policy = model
+
+    def prepare(
+        self, text: Tensor, written: Tensor, score: Tensor, log_p: Tensor, reference: Tensor, value: Tensor
+    ) -> RollOut:
+        """Rewards, advantages (whitened) and returns of a roll-out; then beta moves towards the target."""
+        reward = penalised(score, log_p, reference, written, self.beta.beta)
+        advantage, returns = advantages(reward, value, written, self.config.gamma, self.config.lam)
+        kl = ((log_p - reference) * written).sum(dim=1).mean().item()
+        out = RollOut(
+            text, written, log_p, value, whiten(advantage, written), returns,
+            torch.arange(len(text), device=text.device), score.mean().item(), kl,
+        )  # fmt: skip
+        self.beta.update(kl)
+        return out
+
+    def __call__(self, model: Any, batch: RollOut) -> Loss:
+        hidden, c, w = model(batch.text).hidden, self.config, batch.written
+        log_p, value = log_p_of(model, hidden, batch.text), model.value(hidden[:, :-1]).squeeze(2)
+        policy = clipped_policy(log_p[w], batch.log_p[w], batch.advantage[w], c.clip).sum()
+        fit = clipped_value(value[w], batch.value[w], batch.returns[w], c.value_clip).sum()
+        ratio, n = (log_p[w] - batch.log_p[w]).detach().exp(), int(w.sum())
+        parts = {
+            "policy": policy.detach(),
+            "value": fit.detach(),
+            "clipped": ((ratio - 1).abs() > c.clip).float().sum(),
+        }
+        for name, number in (("reward", batch.reward), ("kl", batch.kl), ("beta", self.beta.beta)):
+            parts[name] = torch.tensor(number * n)
+        return Loss(policy + c.value_weight * fit, n, parts)

@@ -55,7 +55,7 @@ class Run:
 
     @property
     def task(self) -> Any:
-        return build("task", self.recipe.task)
+        return task_of(self.recipe)
 
     @property
     def started(self) -> bool:
@@ -181,6 +181,22 @@ class Run:
         if not self.finished:
             raise RunError("this run has not finished", where=str(self.path), fix=self.go_on)
         return json.loads((self.path / "results.json").read_text(encoding="utf-8"))
+
+
+def task_of(recipe: Recipe) -> Any:
+    """The task of a recipe, which may ask for other runs: a reference, a reward."""
+    task = build("task", recipe.task)
+    task.lend = lend
+    return task
+
+
+def lend(path: str) -> tuple[Any, nn.Module, Any]:
+    """The task, the model and the tokenizers of another run; building it changes nothing that is drawn here."""
+    run, threads = Run.open(path), torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        model = run.model()
+    torch.set_num_threads(threads)
+    return run.task, model.requires_grad_(False), run.tokenizers()
 
 
 @contextmanager

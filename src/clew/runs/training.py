@@ -19,7 +19,7 @@ from clew.config import Recipe, build
 from clew.errors import CheckpointError, RecipeError, RunError
 from clew.runs.card import write_card
 from clew.runs.events import Events
-from clew.runs.folder import Run, device_of, writing
+from clew.runs.folder import Run, device_of, task_of, writing
 from clew.runs.start import Start, sized
 from clew.train import checkpoint
 from clew.train.average import Average
@@ -116,7 +116,7 @@ class Training:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         torch.manual_seed(recipe.seed)
-        self.task = build("task", recipe.task)
+        self.task = task_of(recipe)
         self.task.watch = watch
         self.data = build("data", recipe.data)
         rows = self.data.split("train")

@@ -1,0 +1,161 @@
+"""Preferences: pairs of answers in, a model that would rather write the better one, without a reward model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from clew.config import Choice, Config, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.data.documents import Documents
+from clew.data.preferences import AnswerLoader, Answers, PairColumns, pairs
+from clew.data.rows import Rows
+from clew.errors import RecipeError
+from clew.metrics.bootstrap import Score, score, share
+from clew.objectives.language_model import log_p_of
+from clew.tasks.examples import SHOWN, Example, by_length
+from clew.tasks.reading import check_positions
+from clew.tasks.steering import Lent, Reward, RewardSource, prompts, steered
+from clew.tasks.write import Write, WriteConfig
+from clew.text.tokenizer import Tokenizer
+
+
+class Asked(Config):
+    """Beginnings of texts on which the model is measured, and the reward by which it is."""
+
+    reward: RewardSource
+    text: Path  # a text a line
+    prompt: int = Field(8, ge=1)  # tokens of each
+    written: int = Field(24, ge=1)  # tokens, at most
+
+
+class PreferConfig(PairColumns):
+    """Which columns are the answers, and, where a reward is known, how the model is measured with it."""
+
+    kind: str = "prefer"
+    max_length: int = Field(256, ge=4)  # tokens of prompt and answer; longer pairs are left out
+    ends: bool = True  # an answer ends where its text does, and that is learned too; false: it was cut there
+    asked: Asked | None = None
+
+
+class Prefer(Write):
+    """Choose between two answers (Rafailov et al. 2023); what the model starts from is the reference."""
+
+    Config: Any = PreferConfig
+    config: Any
+    quality = "accuracy"
+    items = "pair"
+    counted = "pairs"
+    lend: Callable[[str], Lent]
+    reference = ""
+
+    def __init__(self, config: PreferConfig) -> None:
+        super().__init__(WriteConfig(max_length=config.max_length, document="line"))
+        self.config: Any = config
+
+    def tokenizers(self, rows: Any, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizer:
+        """The vocabulary of what the model starts from. Raises RecipeError where it starts from nothing."""
+        if given is None:
+            raise RecipeError("what prefers must have learned to write", where="model.start", fix="name a run of write")
+        return given
+
+    def model(self, config: Choice, tokenizers: Tokenizer) -> Any:
+        self.reference = getattr(config, "start", "")
+        check_positions(config, self.config.max_length)
+        return super().model(config, tokenizers)
+
+    def answers(self, rows: Rows, tokenizers: Tokenizer) -> Answers:
+        """Both answers of each pair, encoded after their prompt."""
+        found = pairs(rows, self.config)
+        end = [tokenizers.eos_id] if self.config.ends else []
+        asked = [ids or [tokenizers.eos_id] for ids in tokenizers.encode([pair.prompt for pair in found])]
+        sides = [tokenizers.encode([getattr(pair, side) for pair in found]) for side in ("chosen", "rejected")]
+        texts = [[*asked[i], *sides[side][i], *end] for i in range(len(found)) for side in (0, 1)]
+        return Answers(texts, [len(ids) for ids in asked for _ in (0, 1)])
+
+    def referred(self, answers: Answers) -> Answers:
+        """With the log-probability of each answer under the reference, which no training changes."""
+        _, reference, _ = self.lend(self.reference)
+        answers.reference = self.likelihood(reference, answers)[0]
+        return answers
+
+    @torch.no_grad()
+    def likelihood(self, model: Any, answers: Answers) -> tuple[np.ndarray, np.ndarray]:
+        """log P of each answer, and its tokens: (2 pairs,) each."""
+        model.eval()
+        device, found = next(model.parameters()).device, []
+        for start in range(0, len(answers), 16):
+            batch = answers.batch(range(start, min(start + 16, len(answers))), 0).to(device)
+            each = log_p_of(model, model(batch.text).hidden, batch.text) * batch.written
+            found.append(torch.stack([each.sum(dim=1), batch.written.sum(dim=1)]).double().cpu().numpy())
+        both = np.concatenate(found, axis=1)
+        return both[0], both[1]
+
+    def batches(self, rows: Any, tokenizers: Tokenizer, train: TrainConfig, seed: int) -> Any:
+        """Pairs of like length. What is longer than the model reads is left out and counted."""
+        answers = self.referred(self.answers(rows, tokenizers))
+        return AnswerLoader(
+            answers, batch_tokens=train.batch_tokens, max_length=self.config.max_length, seed=seed,
+            pad_id=tokenizers.pad_id,
+        )  # fmt: skip
+
+    def examples(self, data: Any, splits: Any) -> list[Example]:
+        found = []
+        for split in splits:
+            some = pairs(data.split(split), self.config)
+            found += [Example(some[i].prompt, some[i].chosen) for i in by_length([p.prompt for p in some], SHOWN)]
+        return found
+
+    def check(self, rows: Rows) -> None:
+        pairs(rows, self.config)
+
+    def preferred(self, model: Any, tokenizers: Tokenizer, rows: Rows) -> dict[str, Score]:
+        """How often the better answer gained more on the reference than the other one, and by how many nats."""
+        answers = self.answers(rows, tokenizers)
+        short = [
+            i for i in range(len(answers)) if max(map(len, answers.text[2 * i : 2 * i + 2])) <= self.config.max_length
+        ]
+        kept = [2 * i + side for i in short for side in (0, 1)]
+        answers = self.referred(Answers([answers.text[i] for i in kept], [answers.prompt[i] for i in kept]))
+        log_p, _ = self.likelihood(model, answers)
+        gained = (log_p - answers.reference).reshape(-1, 2)
+        right = (gained[:, 0] > gained[:, 1]) + 0.5 * (gained[:, 0] == gained[:, 1])  # what has not moved is a toss-up
+        statistics = np.stack([right, np.ones(len(right))], axis=1)
+        return {"accuracy": score(statistics, share, "accuracy|of:pairs")}
+
+    def measured(self, model: Any, tokenizers: Tokenizer, n: int | None) -> Any:
+        asked = self.config.asked
+        documents = Documents.encode([asked.text], tokenizers, ends="line", running=True)
+        begun = prompts(documents, asked.prompt)
+        begun = begun[:: max(1, len(begun) // n)][:n] if n else begun
+        _, reference, _ = self.lend(self.reference)
+        reward = Reward(self.lend(asked.reward.run), asked.reward)
+        return steered(model, reference, reward, tokenizers, begun, asked.written)
+
+    def validate(
+        self, model: Any, tokenizers: Tokenizer, rows: Any, decode: DecodeConfig, n_examples: int
+    ) -> dict[str, Any]:
+        """Accuracy on all pairs; with `task.asked`, figures of what is written after n prompts; samples."""
+        figures = {name: each.value for name, each in self.preferred(model, tokenizers, rows).items()}
+        if self.config.asked is None:
+            some = pairs(rows, self.config)[:4]
+            with torch.random.fork_rng(devices=[]):
+                said = [o.text for o in self.predict(model, tokenizers, [pair.prompt for pair in some], decode)]
+            shown = zip(some, said, strict=True)
+            return figures | {"samples": [{"source": p.prompt, "reference": p.chosen, "output": o} for p, o in shown]}
+        found = self.measured(model, tokenizers, n_examples)
+        return figures | {name: each.value for name, each in found.figures.items()} | {"samples": found.samples}
+
+    def evaluate(
+        self, model: Any, tokenizers: Tokenizer, rows: Any, decode: DecodeConfig, *, choose_on: Any = None
+    ) -> dict[str, Any]:
+        """The same on all pairs and all prompts, with 95% intervals over them."""
+        out: dict[str, Any] = {k: each.as_dict() for k, each in self.preferred(model, tokenizers, rows).items()}
+        if self.config.asked is None:
+            return out | {"outputs": []}
+        found = self.measured(model, tokenizers, None)
+        return out | {name: each.as_dict() for name, each in found.figures.items()} | {"outputs": found.outputs}

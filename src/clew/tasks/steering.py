@@ -1,0 +1,133 @@
+"""What a model is steered by and measured with: a reward of texts, roll-outs, and the distance from a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clew.config import Config, DecodeConfig, SampleConfig
+from clew.data.documents import Documents
+from clew.errors import DataError, RecipeError
+from clew.metrics.bootstrap import Score, ratio, score
+from clew.metrics.perplexity import perplexity
+from clew.objectives.language_model import log_p_of
+from clew.text.tokenizer import Tokenizer
+
+Lent = tuple[Any, Any, Any]
+"""Another run's task, model and tokenizers."""
+
+
+class RewardSource(Config):
+    """A run that says how good a text is: a reward model, or a classifier, of which one label's probability counts."""
+
+    run: str
+    label: str = ""
+
+
+class Reward:
+    """The reward of each text, (n,)."""
+
+    def __init__(self, lent: Lent, source: RewardSource) -> None:
+        (self.task, self.model, self.tokenizers), self.source = lent, source
+        self.model.requires_grad_(False)
+        labels = getattr(self.tokenizers, "labels", [])
+        if source.label and source.label not in labels:
+            raise RecipeError(
+                f'that run knows no label "{source.label}"', where="task.reward.label",
+                fix=f"its labels: {', '.join(labels) or 'none'}",
+            )  # fmt: skip
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        predictions = self.task.predict(self.model, self.tokenizers, texts, DecodeConfig())
+        if not self.source.label:
+            return np.array([each.score for each in predictions])
+        return np.array([dict([(p.text, p.score), *p.alternatives])[self.source.label] for p in predictions])
+
+
+def prompts(documents: Documents, length: int) -> np.ndarray:
+    """The first tokens of every document that has more: (n, length). Raises DataError where none has."""
+    bounds = np.asarray(documents.sentences[documents.documents])
+    starts = bounds[:-1][np.diff(bounds) > length]
+    if not len(starts):
+        raise DataError(f"no text is longer than {length} tokens", fix="lower task.prompt")
+    return np.asarray(documents.ids)[starts[:, None] + np.arange(length)].astype(np.int64)
+
+
+def roll_out(model: Any, prompts: np.ndarray, steps: int, eos_id: int, how: SampleConfig, first: int = 0) -> Any:
+    """What the model writes after prompts (n, length): text (n, length + steps), and where the next token of each is
+    one that it wrote, (n, length + steps - 1) bool; </s> is the last that it writes."""
+    from clew.decode.sample import sample
+
+    n, length = prompts.shape
+    tokens = [token.cpu() for token, _ in sample(model, prompts.tolist(), how, steps=steps, first=first)]
+    out = torch.stack(tokens, dim=1)  # (n, steps)
+    over = (out == eos_id).cumsum(dim=1) - (out == eos_id).long() > 0  # after </s>
+    text = torch.cat([torch.from_numpy(prompts), out.masked_fill(over, eos_id)], dim=1)
+    written = torch.zeros(n, length + steps - 1, dtype=torch.bool)
+    written[:, length - 1 :] = ~over
+    return text, written
+
+
+def decoded(tokenizer: Tokenizer, text: Tensor) -> list[str]:
+    """The texts, without </s>."""
+    return tokenizer.decode([[i for i in row if i != tokenizer.eos_id] for row in text.tolist()])
+
+
+@torch.no_grad()
+def log_p(model: Any, text: Tensor, batch_size: int = 64) -> Tensor:
+    """log P of each next token of text (n, time), in evaluation mode: (n, time - 1)."""
+    model.eval()
+    device = next(model.parameters()).device
+    rows = [rows.to(device) for rows in text.split(batch_size)]
+    return torch.cat([log_p_of(model, model(each).hidden, each).cpu() for each in rows])
+
+
+@dataclass
+class Steered:
+    """Figures of a policy beside its reference, on the same prompts and the same random numbers."""
+
+    figures: dict[str, Score]
+    samples: list[dict[str, str]]
+    outputs: list[str]
+
+
+def steered(
+    policy: Any, reference: Any, reward: Reward, tokenizer: Tokenizer, asked: np.ndarray, steps: int
+) -> Steered:
+    """reward and its gain over the reference (pairwise, by prompt), KL(π ‖ π_ref) in nats per text as the mean of
+    log π - log π_ref over what π wrote, and the perplexity, to the reference, of what each of the two wrote."""
+    how, written, texts, rewards, nll = SampleConfig(seed=0), {}, {}, {}, {}
+    for name, model in (("after", policy), ("before", reference)):
+        model.eval()
+        text, written[name] = roll_out(model, asked, steps, tokenizer.eos_id, how)
+        texts[name] = decoded(tokenizer, text)
+        rewards[name] = reward(texts[name])
+        nll[name] = -log_p(reference, text) * written[name]
+        if name == "after":
+            kl = ((log_p(policy, text) + nll[name]) * written[name]).sum(dim=1).numpy()
+    said = {name: perplexity(nll[name].sum(dim=1).numpy(), written[name].sum(dim=1).numpy()) for name in nll}
+    figures = {
+        "reward": mean(rewards["after"], "reward"), "reward_before": mean(rewards["before"], "reward"),
+        "gain": mean(rewards["after"] - rewards["before"], "gain of reward"), "kl": mean(kl, "KL|per:text"),
+        "reference_perplexity": said["after"], "reference_perplexity_before": said["before"],
+    }  # fmt: skip
+    starts = tokenizer.decode(asked.tolist())
+    samples = [
+        {"source": start, "before": f"{b[len(start):]}  ({rb:.2f})", "output": f"{a[len(start):]}  ({ra:.2f})"}
+        for start, b, rb, a, ra in zip(
+            starts, texts["before"], rewards["before"], texts["after"], rewards["after"], strict=True
+        )
+    ]  # fmt: skip
+    lines = [" ".join(text.split()) for text in texts["after"]]
+    return Steered(figures, [{k: " ".join(v.split()) for k, v in each.items()} for each in samples[:8]], lines)
+
+
+def mean(values: np.ndarray, what: str) -> Score:
+    """The mean with its bootstrap interval."""
+    statistics = np.stack([values, np.ones(len(values))], axis=1).astype(float)
+    return score(statistics, lambda sums: ratio(sums[..., 0], sums[..., 1]), what)
