@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from clew.config import SampleConfig
+from clew.config import SampleConfig, build
 from clew.runs import Run
 from clew.runs.folder import lend
 from clew.tasks.steering import Reward, RewardSource, decoded, prompts, roll_out
@@ -20,10 +20,7 @@ PROMPT, WRITTEN, PAIRS, HELD_OUT = 8, 24, 1500, 500
 def main(writer: str, judge: str, label: str, out: str, held_out: str) -> None:
     task, model, tokenizer = lend(writer)
     model.eval()
-    data = Run.open(writer).recipe.data.model_copy()
-    from clew.config import build
-
-    source = build("data", data)
+    source = build("data", Run.open(writer).recipe.data)
     reward = Reward(lend(judge), RewardSource(run=judge, label=label))
     asked = prompts(task.documents(source.split("train"), tokenizer), PROMPT)[:PAIRS]
     texts = []
