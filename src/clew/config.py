@@ -32,6 +32,7 @@ KINDS: dict[str, dict[str, str]] = {
         "judge": "clew.tasks.judge:Judge",
         "prefer": "clew.tasks.prefer:Prefer",
         "steer": "clew.tasks.steer:Steer",
+        "ask": "clew.tasks.ask:Ask",
     },
     "data": {
         "catalogue": "clew.data.catalogue:Catalogue",

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ def evaluate(
         str | None, typer.Option(help="Which split; test by default, valid where there is no test.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
+    ask: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="Ask a run that writes what this recipe of the task asks.")
+    ] = None,
     suite: Annotated[
         str | None, typer.Option(help="Fine-tune this encoder on every task of a suite: glue. Run it again to go on.")
     ] = None,
@@ -35,8 +38,12 @@ def evaluate(
 ) -> None:
     """Score a run on a split of its data: every metric of its task, with 95% intervals and signatures.
 
+    `--ask RECIPE`: a model that writes answers the questions of another recipe, whose settings may be changed.
     `--suite glue`: fine-tune this encoder on each of its tasks, a run each, and print the table.
     """
+    if ask is not None:
+        _ask(ask, run, overrides or [], split, as_json)
+        return
     if suite is not None:
         if split is not None:
             raise RecipeError("a suite measures the splits of its tasks", where="--split", fix="leave it out")
@@ -46,7 +53,6 @@ def evaluate(
     if tasks or out or seeds > 1 or jobs > 1:
         raise RecipeError("--tasks, --seeds, --jobs and --out are about a suite", where="command line",
                           fix="add --suite glue")  # fmt: skip
-    from clew.cli.train import score
     from clew.config import build
     from clew.recipe_file import load_recipe
     from clew.runs import Run
@@ -66,6 +72,35 @@ def evaluate(
     choose_on = data.split("valid") if "valid" in data.splits else None
     model = opened.model(device_of(recipe.train.device))
     figures = opened.task.evaluate(model, opened.tokenizers(), rows, recipe.decode, choose_on=choose_on)
+    _show(split, rows, figures, as_json)
+
+
+def _ask(questions: Path, run: Path, overrides: list[str], split: str | None, as_json: bool) -> None:
+    """Score the choices of a recipe's questions by a run that writes."""
+    from clew.config import build
+    from clew.recipe_file import load_recipe
+    from clew.runs import Run
+    from clew.runs.folder import device_of
+
+    opened = Run.open(run)
+    recipe, _ = load_recipe(questions, overrides)
+    if recipe.task.kind != "ask" or opened.recipe.task.kind != "write":
+        raise RecipeError(
+            f"a run of the task {opened.recipe.task.kind} is asked by a recipe of the task {recipe.task.kind}",
+            where="--ask", fix='a run of the task write, and a recipe of the task ask, are wanted',
+        )  # fmt: skip
+    task, data = build("task", recipe.task), build("data", recipe.data)
+    split = split or ("test" if "test" in data.splits else "valid")
+    train = data.split("train") if "train" in data.splits else None
+    model = opened.model(device_of(opened.recipe.train.device))
+    rows = data.split(split)
+    figures = task.evaluate(model, opened.tokenizers(), rows, recipe.decode, choose_on=train)
+    _show(split, rows, figures, as_json)
+
+
+def _show(split: str, rows: Any, figures: dict[str, Any], as_json: bool) -> None:
+    from clew.cli.train import score
+
     outputs = figures.pop("outputs")
     if as_json:
         typer.echo(json.dumps({"split": split, **figures, "outputs": outputs}, ensure_ascii=False))

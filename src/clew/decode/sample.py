@@ -41,6 +41,9 @@ def distribution(logits: Tensor, how: SampleConfig, seen: Tensor | None = None) 
 
 def draw(p: Tensor, u: Tensor) -> Tensor:
     """The token at which the sum of p (rows, V) passes u (rows,) in [0, 1): (rows,)."""
+    if len(p) == 1:  # numpy's sum of one row is several times faster
+        sums = np.cumsum(p[0].cpu().numpy(), dtype=np.float64)
+        return torch.tensor([np.searchsorted(sums, float(u) * sums[-1], side="right")], device=p.device)
     total = p.double().cumsum(dim=1)
     return (total <= u[:, None] * total[:, -1:]).sum(dim=1)
 
@@ -54,12 +57,12 @@ def sample(
     Text i draws from its own stream of numbers, (how.seed, first + i): it is the same in any batch. A text longer than
     the model reads is read anew from its later half on.
     """
-    device = next(model.parameters()).device
+    device = model.token.weight.device
     streams = [np.random.default_rng([how.seed, first + i]) for i in range(len(prompts))]
     texts = [list(prompt) for prompt in prompts]
     seen = None
     if how.repetition_penalty != 1:
-        seen = torch.zeros(len(texts), len(model.output_table()[0]), dtype=torch.bool, device=device)
+        seen = torch.zeros(len(texts), model.token.num_embeddings, dtype=torch.bool, device=device)
         for row, text in enumerate(texts):
             seen[row, text] = True
     hidden, cache = read(model, texts, steps)
@@ -67,7 +70,8 @@ def sample(
         logits = model.logits(hidden)
         u = torch.tensor([stream.random() for stream in streams], dtype=torch.float64, device=device)
         token = draw(distribution(logits, how, seen), u)
-        yield token, logits.float().log_softmax(dim=1).gather(1, token[:, None])[:, 0]
+        logits = logits.float()
+        yield token, logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=1)
         for text, i in zip(texts, token.tolist(), strict=True):
             text.append(i)
         if seen is not None:
@@ -91,7 +95,7 @@ def read(model: Any, texts: Sequence[Sequence[int]], steps: int) -> tuple[Tensor
     for row, text in enumerate(kept):
         ids[row, width - len(text) :] = text
         position[row, width - len(text) :] = np.arange(len(text))
-    device = next(model.parameters()).device
+    device = model.token.weight.device
     ragged = any(len(text) < width for text in kept)
     cache = model.cache(len(kept), min(width + steps, longest), ragged=ragged)
     places = torch.from_numpy(position).to(device) if ragged else None

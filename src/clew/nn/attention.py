@@ -186,10 +186,12 @@ class MultiHeadAttention(nn.Module):
     def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
         """Attention within each head, (B, heads, T, d_head), by the equation or by the engine.
 
-        torch's kernel for the CPU has no dropout: there the equation is the faster of the two.
+        On the CPU torch's kernel has no dropout, and its gradient in bfloat16 takes several times the equation's: there
+        the equation is the faster of the two.
         """
         p = self.dropout if self.training else 0.0
-        if not self.weights.heard and (not p or q.is_cuda):
+        slow = p or (q.dtype == torch.bfloat16 and q.requires_grad)
+        if not self.weights.heard and (q.is_cuda or not slow):
             return F.scaled_dot_product_attention(q, k, v, mask, p, is_causal=causal)
         if causal:
             mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()

@@ -19,6 +19,7 @@ from clew.data.blocks import BlockLoader, Blocks
 from clew.data.documents import Documents, Ends, stretches
 from clew.data.text import Text
 from clew.decode.sample import sample
+from clew.decode.writer import writer
 from clew.errors import RecipeError
 from clew.metrics.bootstrap import Score
 from clew.metrics.perplexity import perplexity
@@ -109,7 +110,7 @@ class Write:
         It ends before the first of `decode.sample.stop`, or where the model ends the document. score: the mean
         log-probability of its tokens.
         """
-        stream, first = iter(texts), 0
+        stream, first, model = iter(texts), 0, writer(model, decode.precision)
         while chunk := list(islice(stream, decode.batch_size)):
             yield from self.write(model, tokenizers, chunk, decode, first)
             first += len(chunk)
@@ -117,7 +118,6 @@ class Write:
     def write(
         self, model: Any, tokenizers: Tokenizer, texts: Sequence[str], decode: DecodeConfig, first: int
     ) -> Iterator[Prediction]:
-        model.eval()
         prompts = [ids or [tokenizers.eos_id] for ids in tokenizers.encode(texts)]
         written: list[list[int]] = [[] for _ in prompts]
         total, open = [0.0 for _ in prompts], np.ones(len(prompts), dtype=bool)
@@ -143,7 +143,7 @@ class Write:
 
     def stream(self, model: Any, tokenizers: Tokenizer, text: str, decode: DecodeConfig) -> Iterator[str]:
         """What `predict` writes after one text, as it is written: pieces of at least one whole character."""
-        model.eval()
+        model = writer(model, decode.precision)
         prompt = tokenizers.encode([text])[0] or [tokenizers.eos_id]
         ids: list[int] = []
         shown = ""

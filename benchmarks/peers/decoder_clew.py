@@ -1,0 +1,70 @@
+"""clew's decoder: its training loop on its own batches, and its writing."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+
+import torch
+from common import Meter
+from decoder_common import CLIP_NORM, LEARNING_RATE, Job, measure_writing, read_job
+
+from clew.config import BudgetConfig, SampleConfig
+from clew.data.blocks import BlockLoader
+from clew.data.documents import Documents
+from clew.decode.sample import sample
+from clew.decode.writer import writer
+from clew.hub.decoders import config_from_hf, fill, weights
+from clew.models.gpt2 import GPT2
+from clew.objectives.language_model import LanguageModel, LanguageModelConfig
+from clew.train.loop import fit
+from clew.train.optim import AdamW
+
+
+def load(job: Job) -> GPT2:
+    config = config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
+    model = GPT2(config, job.vocab_size)  # type: ignore[arg-type]
+    fill(model, weights([job.folder / "model.safetensors"]), str(job.folder))
+    return model
+
+
+class Counted(BlockLoader):
+    """Batches that the meter counts."""
+
+    meter: Meter
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        for batch in super().__iter__():
+            self.meter.count(batch.target.numel(), batch.target.numel())
+            yield batch
+
+
+def train(job: Job) -> None:
+    ids = job.ids
+    documents = Documents(ids, torch.tensor([0, len(ids)]).numpy(), torch.tensor([0, 1]).numpy())
+    batches = Counted(documents, job.positions, batch_tokens=job.batch * job.positions, seed=1)
+    batches.meter = Meter(job)  # type: ignore[arg-type]
+    model = load(job)
+    optimizer = AdamW(AdamW.Config(lr=LEARNING_RATE, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1))(model)
+    steps = fit(
+        model, LanguageModel(LanguageModelConfig()), batches, optimizer, lambda step, done: 1.0,
+        BudgetConfig(steps=job.warmup + job.steps), clip_norm=CLIP_NORM, precision=job.precision,
+    )  # fmt: skip
+    for _ in steps:
+        pass
+
+
+def write(job: Job) -> None:
+    model = writer(load(job), job.precision)  # type: ignore[arg-type]
+    how = SampleConfig(temperature=0)
+
+    def tokens(prompts: torch.Tensor) -> torch.Tensor:
+        steps = islice(sample(model, prompts.tolist(), how, steps=job.new), job.new)
+        return torch.stack([token for token, _ in steps], dim=1)
+
+    measure_writing(job, tokens)
+
+
+if __name__ == "__main__":
+    job = read_job()
+    train(job) if job.job.startswith("train") else write(job)
