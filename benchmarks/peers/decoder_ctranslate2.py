@@ -41,6 +41,7 @@ def convert(job: Job) -> str:
     spec.config.bos_token = spec.config.eos_token = spec.config.unk_token = "0"
     spec.validate()
     spec.optimize()
+    (job.work / "model").mkdir()
     spec.save(str(job.work / "model"))
     return str(job.work / "model")
 
