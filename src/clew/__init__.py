@@ -1,3 +1,13 @@
 """clew: one workbench for the whole thread from word2vec to the Transformer."""
 
+from importlib import import_module
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """`clew.look`, for notebooks: found when it is asked for, so that `import clew` stays light."""
+    if name == "look":
+        return import_module("clew.web.notebook").look
+    raise AttributeError(f"module 'clew' has no attribute {name!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,7 @@ import pytest
 from clew.page import single_file as page
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FIXTURE = Path(__file__).parents[2] / "web" / "fixtures" / "compare.json"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser` (playwright)")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on PATH")
-    with api.sync_playwright() as playwright:
-        # The sandbox needs rights that a container's root lacks; the page is ours and offline.
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,9 @@ class Route {
     this.#write(this.#now[0], params);
   }
   #write(page: string, params: URLSearchParams): void {
-    history.replaceState(null, "", `#/${page}${params.size ? `?${params}` : ""}`);
+    const address = `#/${page}${params.size ? `?${params}` : ""}`;
+    if (address === location.hash) return; // whoever watches is not told of what has not changed
+    history.replaceState(null, "", address);
     this.#now = [page, params];
   }
   /** The address of another page, with the same runs ticked, or these. */

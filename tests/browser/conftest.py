@@ -1,0 +1,62 @@
+"""One browser for all tests of this folder; the page of `clew look` over small runs of four families."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clew.page.single_file import LOOK
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+sys.path.append(str(Path(__file__).parents[1] / "web"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser` (playwright)")
+    if CHROMIUM is None:
+        pytest.skip("no chromium on PATH")
+    with api.sync_playwright() as playwright:
+        # The sandbox needs rights that a container's root lacks; the page is ours and offline.
+        found = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
+        )
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="session")
+def small_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of tests/web: lstm, transformer, bert, words."""
+    from small_runs import train_runs
+
+    return train_runs(tmp_path_factory.mktemp("look"))
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[[Path], str]]:
+    """Put the page over a folder of runs on a port: its address, with the token."""
+    from clew.web.serve import Page
+
+    if not (LOOK / "index.html").is_file():
+        pytest.skip("the front-end is not built here: python web/build.py")
+    pages = []
+
+    def start(root: Path) -> str:
+        page = Page(root)
+        threading.Thread(target=page.serve, daemon=True).start()
+        while not page.server.started:
+            time.sleep(0.01)
+        pages.append(page)
+        return page.address
+
+    yield start
+    for page in pages:
+        page.server.should_exit = True

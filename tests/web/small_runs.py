@@ -1,0 +1,75 @@
+"""Small runs of four families, for the tests of the page and of its server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clew.recipe_file import load_recipe
+from clew.runs.training import train
+
+LSTM = """
+name = "lstm"
+seed = 1
+task = { kind = "translate", source = "en", target = "fr" }
+data = { kind = "grammar", size = 300, valid = 12, test = 8, combinations = 2 }
+tokenizer = { kind = "word", joint = false, punctuation = false }
+model = { kind = "seq2seq", unit = "lstm", d_embedding = 8, d_model = 8, dropout = 0.0, attention.score = "additive" }
+objective = { kind = "translation" }
+decode = { beam = 1, max_length = 12 }
+train.budget.steps = 4
+train.batch_tokens = 100
+train.evaluate_every = 2
+train.evaluate_examples = 2
+train.threads = 1
+train.optimizer.kind = "adamw"
+train.optimizer.lr = 0.01
+train.schedule.kind = "constant"
+"""
+TRANSFORMER = LSTM.replace('name = "lstm"', 'name = "transformer"').replace(
+    'model = { kind = "seq2seq", unit = "lstm", d_embedding = 8, d_model = 8, dropout = 0.0, '
+    'attention.score = "additive" }',
+    'model = { kind = "transformer", d_model = 8, d_ff = 16, n_heads = 2, n_encoder_layers = 1, n_decoder_layers = 2, '
+    "share_embeddings = false }",
+)
+BERT = """
+name = "bert"
+task = { kind = "pretrain", max_length = 32, next_sentence = false }
+data = { kind = "text", train = ["TEXT"] }
+tokenizer = { kind = "wordpiece", vocab_size = 300, lowercase = true }
+model = { kind = "bert", d_model = 8, d_ff = 16, n_heads = 2, n_layers = 2, max_length = 64 }
+objective = { kind = "masked_lm" }
+train.budget.steps = 2
+train.batch_tokens = 200
+train.evaluate_every = 2
+train.evaluate_examples = 4
+train.threads = 1
+train.optimizer.kind = "adamw"
+train.optimizer.lr = 0.001
+train.schedule.kind = "constant"
+"""
+WORDS = """
+name = "words"
+task = { kind = "embed" }
+data = { kind = "text", train = ["TEXT"] }
+tokenizer = { kind = "word", min_count = 1, lowercase = true }
+model = { kind = "word2vec", d_model = 8 }
+objective = { kind = "negative_sampling", window = 2, negatives = 2 }
+train.budget.epochs = 2
+train.batch_tokens = 200
+train.threads = 1
+train.optimizer.kind = "sgd"
+train.optimizer.lr = 0.05
+train.schedule.kind = "constant"
+"""
+TEXT = "\n\n".join(f"the cat number {n} sat on the mat .\nthe dog then ate its old bone ." for n in range(40))
+
+
+def train_runs(folder: Path) -> Path:
+    """Four small runs, trained to their end: lstm, transformer, bert, words."""
+    (folder / "text.txt").write_text(TEXT, encoding="utf-8")
+    for name, recipe in {"lstm": LSTM, "transformer": TRANSFORMER, "bert": BERT, "words": WORDS}.items():
+        file = folder / f"{name}.toml"
+        file.write_text(recipe.replace("TEXT", str(folder / "text.txt")), encoding="utf-8")
+        for _ in train(load_recipe(file, [])[0], folder / "runs" / name):
+            pass
+    return folder / "runs"
