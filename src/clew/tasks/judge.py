@@ -36,7 +36,7 @@ class Judge(Reading):
     def inputs(self, rows: Rows) -> list[str]:
         """The better text of each pair, with its prompt, and after a tab the other one."""
         found = pairs(rows, self.config)
-        return tabbed([p.prompt + p.chosen for p in found], [p.prompt + p.rejected for p in found])
+        return tabbed([f"{p.prompt} {p.chosen}" for p in found], [f"{p.prompt} {p.rejected}" for p in found])
 
     def references(self, rows: Rows) -> list[str]:
         return ["first"] * len(pairs(rows, self.config))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from clew.config import Config, DecodeConfig, SampleConfig
 from clew.data.documents import Documents
+from clew.decode.sample import sample
 from clew.errors import DataError, RecipeError
 from clew.metrics.bootstrap import Score, ratio, score
 from clew.metrics.perplexity import perplexity
@@ -58,13 +59,11 @@ def prompts(documents: Documents, length: int) -> np.ndarray:
     return np.asarray(documents.ids)[starts[:, None] + np.arange(length)].astype(np.int64)
 
 
-def roll_out(model: Any, prompts: np.ndarray, steps: int, eos_id: int, how: SampleConfig, first: int = 0) -> Any:
+def roll_out(model: Any, prompts: np.ndarray, steps: int, eos_id: int, how: SampleConfig) -> tuple[Tensor, Tensor]:
     """What the model writes after prompts (n, length): text (n, length + steps), and where the next token of each is
     one that it wrote, (n, length + steps - 1) bool; </s> is the last that it writes."""
-    from clew.decode.sample import sample
-
     n, length = prompts.shape
-    tokens = [token.cpu() for token, _ in sample(model, prompts.tolist(), how, steps=steps, first=first)]
+    tokens = [token.cpu() for token, _ in sample(model, prompts.tolist(), how, steps=steps)]
     out = torch.stack(tokens, dim=1)  # (n, steps)
     over = (out == eos_id).cumsum(dim=1) - (out == eos_id).long() > 0  # after </s>
     text = torch.cat([torch.from_numpy(prompts), out.masked_fill(over, eos_id)], dim=1)
@@ -110,7 +109,7 @@ def steered(
         nll[name] = -log_p(reference, text) * written[name]
         if name == "after":
             kl = ((log_p(policy, text) + nll[name]) * written[name]).sum(dim=1).numpy()
-    said = {name: perplexity(nll[name].sum(dim=1).numpy(), written[name].sum(dim=1).numpy()) for name in nll}
+    said = {name: perplexity(nll[name].sum(dim=1).tolist(), written[name].sum(dim=1).tolist()) for name in nll}
     figures = {
         "reward": mean(rewards["after"], "reward"), "reward_before": mean(rewards["before"], "reward"),
         "gain": mean(rewards["after"] - rewards["before"], "gain of reward"), "kl": mean(kl, "KL|per:text"),
