@@ -44,6 +44,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/translation.py
 	$(BIN)/python benchmarks/word_vectors.py
 	$(BIN)/python benchmarks/encoders.py
+	$(BIN)/python benchmarks/decoders.py
 
 install: $(INSTALLED)
 

@@ -26,6 +26,10 @@ def predict(
     ] = 1,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or int8.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Texts decoded at once.")] = None,
+    draft: Annotated[
+        Path | None,
+        typer.Option(help="Of a model that writes: a smaller run of the same vocabulary that guesses ahead."),
+    ] = None,
     attention: Annotated[bool, typer.Option(help="With --json: the attention maps too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per text.")] = False,
 ) -> None:
@@ -41,11 +45,16 @@ def predict(
     decode = settings(recipe.decode, n_best, {"beam": beam, "precision": precision, "batch_size": batch_size})
     if streams(task, decode, text, as_json):
         typer.echo(text, nl=False)
-        for piece in task.stream(model, tokenizers, text, decode):
+        guessing = draft and drafted(draft, tokenizers)
+        for piece in task.stream(model, tokenizers, text, decode, guessing):
             typer.echo(piece, nl=False)
             sys.stdout.flush()
         typer.echo()
         return
+    if draft is not None:
+        raise RecipeError(
+            "only one text that is drawn can be guessed ahead", where="--draft", fix="give a text, beam 1"
+        )
     texts = lines(text)
     # At a terminal each line is answered as it is typed.
     groups = ([line] for line in texts) if text == "-" and sys.stdin.isatty() else [texts]
@@ -61,6 +70,16 @@ def predict(
                 typer.echo(f"{number}\t{score:.4f}\t{hypothesis}")
     if n := getattr(task, "n_shortened", 0):
         typer.echo(f"{n:,} {task.items}{'s were' if n > 1 else ' was'} {task.shortened}", err=True)
+
+
+def drafted(run: Path, tokenizers: Any) -> Any:
+    """The model that guesses ahead. Raises RecipeError where its vocabulary is another."""
+    from clew.runs import Run
+
+    opened = Run.open(run)
+    if opened.tokenizers().inner.to_str() != tokenizers.inner.to_str():
+        raise RecipeError("its vocabulary is another", where="--draft", fix="train it with tokenizer.start = RUN")
+    return opened.model()
 
 
 def streams(task: Any, decode: Any, text: str, as_json: bool) -> bool:

@@ -18,6 +18,7 @@ from clew.data.batches import Block
 from clew.data.blocks import BlockLoader, Blocks
 from clew.data.documents import Documents, Ends, stretches
 from clew.data.text import Text
+from clew.decode.likeliest import beam, speculate
 from clew.decode.sample import sample
 from clew.decode.writer import writer
 from clew.errors import RecipeError
@@ -119,6 +120,9 @@ class Write:
         self, model: Any, tokenizers: Tokenizer, texts: Sequence[str], decode: DecodeConfig, first: int
     ) -> Iterator[Prediction]:
         prompts = [ids or [tokenizers.eos_id] for ids in tokenizers.encode(texts)]
+        if decode.beam > 1:
+            yield from self.likeliest(model, tokenizers, texts, prompts, decode)
+            return
         written: list[list[int]] = [[] for _ in prompts]
         total, open = [0.0 for _ in prompts], np.ones(len(prompts), dtype=bool)
         outputs = [""] * len(prompts)
@@ -141,24 +145,49 @@ class Write:
         for prompt, text, ids, gained in zip(texts, outputs, written, total, strict=True):
             yield Prediction(text, gained / max(1, len(ids)), shown=prompt + text)
 
-    def stream(self, model: Any, tokenizers: Tokenizer, text: str, decode: DecodeConfig) -> Iterator[str]:
-        """What `predict` writes after one text, as it is written: pieces of at least one whole character."""
+    def likeliest(
+        self, model: Any, tokenizers: Tokenizer, texts: Sequence[str], prompts: list[list[int]], decode: DecodeConfig
+    ) -> Iterator[Prediction]:
+        """The same by beam search; the other hypotheses are alternatives."""
+        found = beam(
+            model, prompts, width=decode.beam, steps=decode.max_length, end_id=tokenizers.eos_id,
+            length_penalty=decode.length_penalty,
+        )  # fmt: skip
+        for text, hypotheses in zip(texts, found, strict=True):
+            outputs = [before(each, decode.sample.stop) for each in tokenizers.decode([h.ids for h in hypotheses])]
+            pairs = [*zip(outputs, (h.score for h in hypotheses), strict=True)]
+            yield Prediction(*pairs[0], alternatives=pairs[1:], shown=text + outputs[0])
+
+    def stream(
+        self, model: Any, tokenizers: Tokenizer, text: str, decode: DecodeConfig, draft: Any = None
+    ) -> Iterator[str]:
+        """What `predict` writes after one text, as it is written: pieces of at least one whole character.
+
+        draft: a smaller model of the same vocabulary that guesses ahead.
+        """
         model = writer(model, decode.precision)
         prompt = tokenizers.encode([text])[0] or [tokenizers.eos_id]
+        steps: Iterator[int]
+        if draft is None:
+            steps = (int(token) for token, _ in sample(model, [prompt], decode.sample, steps=decode.max_length))
+        else:
+            guessing = writer(draft, decode.precision)
+            steps = speculate(model, guessing, prompt, decode.sample, steps=decode.max_length)
         ids: list[int] = []
-        shown = ""
-        for token, _ in sample(model, [prompt], decode.sample, steps=decode.max_length):
-            if int(token) == tokenizers.eos_id:
-                return
-            ids.append(int(token))
-            text = tokenizers.decode([ids])[0]
-            kept = before(text, decode.sample.stop)
-            if len(kept) == len(text):
-                kept = safe(kept, decode.sample.stop)
-            yield kept[len(shown) :]
-            shown = max(shown, kept, key=len)
-            if len(kept) < len(text) and kept == before(text, decode.sample.stop):
-                return
+        written = shown = ""
+        for token in steps:
+            if token == tokenizers.eos_id:
+                break
+            ids.append(token)
+            whole = tokenizers.decode([ids])[0]
+            written = before(whole, decode.sample.stop)
+            if len(written) < len(whole):
+                break
+            ready = safe(written, decode.sample.stop)
+            if len(ready) > len(shown):
+                yield ready[len(shown) :]
+                shown = ready
+        yield written[len(shown) :]
 
     def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
         """Beginnings of stretches of text, and what stands after them there."""
