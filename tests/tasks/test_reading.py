@@ -87,6 +87,21 @@ def test_tabs_within_texts_part_nothing(labelled: Labelled) -> None:
     assert len(choose.encode(line, labelled).text) == 2
 
 
+TASKS = [
+    (Classify(ClassifyConfig(text="a", pair="b", label="l", max_length=12)), ["no", "yes"]),
+    (Answer(AnswerConfig(max_length=16, max_question=4, stride=4)), ["first", "last"]),
+    (Choose(ChooseConfig(text="a", choices=("b", "c"), label="l", max_length=12)), ["b", "c"]),
+]
+
+
+@pytest.mark.parametrize(("task", "labels"), TASKS, ids=["classify", "answer", "choose"])
+def test_a_line_without_its_tab_is_named_by_its_number(labelled: Labelled, task: Any, labels: list[str]) -> None:
+    given = Labelled(labelled.tokenizer, labels)
+    lines = ["anna\ta book\ta car"] * 70 + ["anna reads"]  # behind the first chunk
+    with pytest.raises(DataError, match="line 71: anna reads"):
+        list(task.predict(task.model(TINY, given), given, lines, DecodeConfig(batch_size=1)))
+
+
 @pytest.mark.parametrize("score", ["nan", "inf", "two"])
 def test_a_score_is_a_finite_number(labelled: Labelled, score: str) -> None:
     task = Regress(RegressConfig(text="a", score="b"))

@@ -96,12 +96,8 @@ class Answer(Reading):
     def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Windows:
         """The windows of each line. Raises DataError for a line without a tab."""
         tokenizer, config = tokenizers.tokenizer, self.config
-        parts = [line.partition("\t") for line in lines]
-        for line, (_, tab, _) in zip(lines, parts, strict=True):
-            if not tab:
-                raise DataError("a question and a text were expected", where=line[:80], fix="put a tab between them")
-        questions = tokenizer.encode([question for question, _, _ in parts])
-        contexts = tokenizer.encode_with_offsets([context for _, _, context in parts])
+        asked, read = self.halves(lines, "a question and a text")
+        questions, contexts = tokenizer.encode(asked), tokenizer.encode_with_offsets(read)
         out = Windows([], [], [], part_of=[])
         assert out.first is not None
         for number, (question, (ids, offsets)) in enumerate(zip(questions, contexts, strict=True)):

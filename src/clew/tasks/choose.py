@@ -62,11 +62,11 @@ class Choose(Reading):
         """A pair for each choice. Raises DataError for a line with fewer or more choices."""
         n = len(self.config.choices)
         first, second = [], []
-        for line in lines:
+        for number, line in enumerate(lines):
             text, *choices = line.split("\t")
             if len(choices) != n:
                 raise DataError(
-                    f"{len(choices)} choices instead of {n}", where=line[:80],
+                    f"{len(choices)} choices instead of {n}", where=self.at_line(number, lines),
                     fix="write the text and its choices on a line, tabs in between",
                 )  # fmt: skip
             first += [text] * n

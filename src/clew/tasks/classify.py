@@ -12,7 +12,6 @@ from pydantic import Field
 from clew.config import Choice
 from clew.data.batches import Texts
 from clew.data.rows import Rows
-from clew.errors import DataError
 from clew.metrics.bootstrap import Score
 from clew.metrics.classification import accuracy, binary_f1, macro_f1
 from clew.metrics.correlation import matthews
@@ -64,11 +63,7 @@ class PairReading(Reading):
         """Frame each text or pair. Raises DataError for a line without its second text."""
         first, second = list(lines), None
         if self.config.pair:
-            parts = [line.partition("\t") for line in lines]
-            for line, (_, tab, _) in zip(lines, parts, strict=True):
-                if not tab:
-                    raise DataError("two texts were expected", where=line[:80], fix="put a tab between them")
-            first, second = [a for a, _, _ in parts], [b for _, _, b in parts]
+            first, second = self.halves(lines, "two texts")
         found = frame(tokenizers.tokenizer, first, second, self.config.max_length)
         return Texts(found.ids, [0] * len(found.ids), found.first, cut=len(found.cut))
 

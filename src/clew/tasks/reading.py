@@ -38,6 +38,7 @@ class Reading(ABC):
     def __init__(self, config: Any) -> None:
         self.config = config
         self.n_shortened = 0  # of the examples that were last predicted
+        self.n_read = 0  # lines of the chunks before the one that is being predicted
 
     # What a task says.
 
@@ -154,12 +155,25 @@ class Reading(ABC):
             raise RecipeError(
                 f"this task predicts in fp32, not in {decode.precision}", where="decode.precision", fix="leave it out"
             )
-        stream, self.n_shortened = iter(texts), 0
+        stream, self.n_shortened, self.n_read = iter(texts), 0, 0
         while chunk := list(islice(stream, CHUNK * decode.batch_size)):
             encoded = self.encode(chunk, tokenizers)
             self.n_shortened += encoded.cut
             outputs = self.read(model, encoded, tokenizers.tokenizer.pad_id, decode.batch_size)
             yield from self.predictions(chunk, encoded, outputs, tokenizers)
+            self.n_read += len(chunk)
+
+    def halves(self, lines: Sequence[str], what: str) -> tuple[list[str], list[str]]:
+        """What stands before and behind the first tab of each line. Raises DataError for a line without one."""
+        parts = [line.partition("\t") for line in lines]
+        for n, (_, tab, _) in enumerate(parts):
+            if not tab:
+                raise DataError(f"{what} were expected", where=self.at_line(n, lines), fix="put a tab between them")
+        return [a for a, _, _ in parts], [b for _, _, b in parts]
+
+    def at_line(self, n: int, lines: Sequence[str]) -> str:
+        """Where a line of this chunk stands."""
+        return f"line {self.n_read + n + 1}: {lines[n][:80]}"
 
     @torch.no_grad()
     def read(self, model: Model, texts: Texts, pad_id: int, batch_size: int) -> list[Any]:
