@@ -131,7 +131,7 @@ def test_the_list_and_the_curves_move_while_a_run_does(
     run = tmp_path / "runs" / "lstm"
     (run / "results.json").unlink()
     tab = Tab(browser, serve(tmp_path / "runs"))
-    tab.page.get_by_text("running").first.wait_for()
+    tab.page.locator("tbody .running").wait_for()
     page = tab.open("curves")
     before = page.locator(".reading").first.inner_text()
     with (run / "metrics.jsonl").open("a") as stream:
@@ -235,7 +235,7 @@ def test_a_walk_goes_forward_and_back_and_says_that_it_equals_the_engine(tab: Ta
 
 def test_paths_through_time_are_marked(tab: Tab) -> None:
     page = tab.open("time")
-    assert page.locator("svg .node.on").count() == 8  # L₃ o₃ h₃ a₃ h₂ a₂ … and W
+    assert page.locator("svg .node.on").count() == 9  # L₃ o₃ h₃ a₃ h₂ a₂ h₁ a₁ and W
     page.get_by_role("button", name="L₂ → W at 2").click()
     assert page.locator("svg .node.on").count() == 5
     page.get_by_label("Parameter").select_option("U")
