@@ -45,6 +45,7 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/word_vectors.py
 	$(BIN)/python benchmarks/encoders.py
 	$(BIN)/python benchmarks/decoders.py
+	$(BIN)/python benchmarks/look.py
 
 install: $(INSTALLED)
 
