@@ -237,7 +237,7 @@ def test_a_bar_for_who_watches(run: Path, tmp_path: Path, monkeypatch: pytest.Mo
         out, err = io.StringIO(), Terminal()
         monkeypatch.setattr(sys, "stdout", out)
         monkeypatch.setattr(sys, "stderr", err)
-        predict(run, text, None, 1, None, None, False, False)
+        predict(run, text, n_best=1)
         assert out.getvalue() == ("chien\nchat\n" if watched else "chien\n")
         assert ("in.txt" in err.getvalue() and "100%" in err.getvalue()) == watched
 
@@ -257,7 +257,7 @@ def test_a_line_typed_is_answered_before_the_next(run: Path, monkeypatch: pytest
 
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stdin", Keyboard())
-    predict(run, "-", None, 1, None, None, False, False)
+    predict(run, "-", n_best=1)
     assert answered == ["chien\n", "chien\n\n", "chien\n\nchat\n"]
 
 

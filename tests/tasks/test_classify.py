@@ -103,7 +103,9 @@ def test_predict(place: Path) -> None:
     found = [json.loads(line) for line in clew("predict", place / "run", "--json", "--n-best", "2", "-",
                                                text="\n".join(texts)).stdout.splitlines()]  # fmt: skip
     assert (found[0]["text"], found[0]["score"] > 0.9) == ("good", True)
-    assert found[1]["n_best"] == found[3]["n_best"]
+    one, other = found[1]["n_best"], found[3]["n_best"]
+    assert [label["text"] for label in one] == [label["text"] for label in other]
+    assert [label["score"] for label in one] == pytest.approx([label["score"] for label in other])
     for each in found:
         assert sum(label["score"] for label in each["n_best"]) == pytest.approx(1)
     run = Run(place / "run")

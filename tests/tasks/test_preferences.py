@@ -68,6 +68,8 @@ data = {{ kind = "text", train = ["{folder}/text.txt"] }}
 tokenizer = {{ kind = "gpt2", vocab_size = 300 }}
 objective = {{ kind = "language_model" }}
 {GPT}{TRAIN}budget = {{ steps = 150 }}
+[decode]
+beam = 1
 """)
     (folder / "classify.toml").write_text(f"""
 name = "judge"
@@ -103,6 +105,8 @@ written = 10
 reward = {{ run = "{home}/classify", label = "1" }}
 {TRAIN.replace("5e-3", "2e-3").replace("batch_tokens", "save_every = 5" + chr(10) + "batch_tokens")}
 budget = {{ steps = {steps} }}
+[decode]
+beam = 1
 """
 
 
