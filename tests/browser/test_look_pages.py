@@ -130,6 +130,8 @@ def test_the_list_and_the_curves_move_while_a_run_does(
     shutil.copytree(small_runs / "lstm", tmp_path / "runs" / "lstm")
     run = tmp_path / "runs" / "lstm"
     (run / "results.json").unlink()
+    # The copy keeps its times, and a run silent for two minutes is called stopped: this one has just written.
+    (run / "metrics.jsonl").touch()
     tab = Tab(browser, serve(tmp_path / "runs"))
     tab.page.locator("tbody .running").wait_for()
     page = tab.open("curves")
