@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from clew.data.text import Text
 from clew.metrics.bootstrap import Score, score, share
 from clew.metrics.perplexity import perplexity
 from clew.tasks.examples import SHOWN, Example, Prediction
+from clew.tasks.running import OnRunningText
 from clew.tasks.translate import Translate, TranslateConfig
 from clew.text.pair import Tokenizers
 from clew.text.sentinels import encode_gaps, filled, gaps, sentinel_ids, with_sentinels
@@ -40,14 +40,13 @@ class DenoiseConfig(Choice):
     sentinels: int = Field(100, ge=1)  # of the vocabulary: the most spans that a window has
 
 
-class Denoise:
+class Denoise(OnRunningText):
     """Cut spans out of running text, and have a translator write them (Raffel et al. 2020, §3.1.4)."""
 
     Config = DenoiseConfig
     quality = "accuracy"
     items = "text with gaps"
     counted = "target tokens"
-    watch: Callable[[str, int, int], None] | None = None
 
     def __init__(self, config: DenoiseConfig) -> None:
         self.config = config
@@ -66,9 +65,6 @@ class Denoise:
         both = with_sentinels(found, self.config.sentinels)
         return Tokenizers(both, both)
 
-    def watched(self, what: str) -> Callable[[int, int], None] | None:
-        return partial(self.watch, what) if self.watch else None
-
     def save_tokenizers(self, tokenizers: Tokenizers, folder: Path) -> None:
         tokenizers.save(folder)
 
@@ -79,10 +75,6 @@ class Denoise:
     def describe(self, tokenizers: Tokenizers) -> dict[str, int]:
         """What `config.json` says of the vocabulary."""
         return self.translate.describe(tokenizers)
-
-    def words(self, tokenizers: Tokenizers) -> dict[str, list[str]]:
-        """No table begins with vectors of words."""
-        return {}
 
     def loader(self, rows: Text, tokenizers: Tokenizers, batch_tokens: int, seed: int) -> DenoisingLoader:
         tokenizer, progress = tokenizers.source, self.watched("encoding text")

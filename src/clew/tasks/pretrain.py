@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +23,7 @@ from clew.metrics.perplexity import perplexity
 from clew.models.heads import Pretraining, with_head
 from clew.tasks.examples import SHOWN, Example, Prediction
 from clew.tasks.reading import check_positions
+from clew.tasks.running import OnRunningText
 from clew.text.tokenizer import Tokenizer
 
 MASK = "[MASK]"  # in texts to fill, whatever the vocabulary calls it
@@ -46,14 +45,13 @@ class PretrainConfig(Choice):
     duplicates: int = Field(10, ge=1)  # of each text, under static masks
 
 
-class Pretrain:
+class Pretrain(OnRunningText):
     """Hide 15% of the tokens of a text, and have the model guess them (Devlin et al. 2019)."""
 
     Config = PretrainConfig
     quality = "accuracy"
     items = "[MASK] text"
     counted = "hidden tokens"
-    watch: Callable[[str, int, int], None] | None = None
 
     def __init__(self, config: PretrainConfig) -> None:
         self.config = config
@@ -67,23 +65,9 @@ class Pretrain:
         stream = (piece for piece in pieces(rows.paths, "paragraphs", self.watched("learning the vocabulary")) if piece)
         return Tokenizer.train(islice(stream, config.max_examples), config, mask=True)
 
-    def watched(self, what: str) -> Callable[[int, int], None] | None:
-        return partial(self.watch, what) if self.watch else None
-
-    def save_tokenizers(self, tokenizers: Tokenizer, folder: Path) -> None:
-        tokenizers.save(folder / "tokenizer.json")
-
-    def load_tokenizers(self, folder: Path) -> Tokenizer:
-        """The vocabulary that a run folder holds."""
-        return Tokenizer.from_folder(folder)
-
     def describe(self, tokenizers: Tokenizer) -> dict[str, Any]:
         """What `config.json` says of the vocabulary."""
         return {"vocab_size": len(tokenizers), "pad_id": tokenizers.pad_id}
-
-    def words(self, tokenizers: Tokenizer) -> dict[str, list[str]]:
-        """No table begins with vectors of words: an encoder starts from another one (`model.start`)."""
-        return {}
 
     def loader(self, rows: Text, tokenizers: Tokenizer, batch_tokens: int, seed: int) -> PretrainingLoader:
         progress = self.watched("encoding text")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ from clew.metrics.bootstrap import Score
 from clew.metrics.perplexity import perplexity
 from clew.tasks.examples import SHOWN, Example, Prediction
 from clew.tasks.reading import check_positions
+from clew.tasks.running import OnRunningText
 from clew.text.tokenizer import Tokenizer
 
 ROWS_AT_ONCE = 512  # tokens whose logits over the vocabulary are in memory at a time
@@ -40,14 +39,13 @@ class WriteConfig(Choice):
     document: Ends = "paragraphs"  # documents end at blank lines, at each line, or with the file
 
 
-class Write:
+class Write(OnRunningText):
     """Guess each next token of a text (Radford et al. 2019), and go on with texts."""
 
     Config = WriteConfig
     quality = "log_likelihood"
     items = "beginning of a text"
     counted = "tokens"
-    watch: Callable[[str, int, int], None] | None = None
 
     def __init__(self, config: WriteConfig) -> None:
         self.config = config
@@ -66,23 +64,9 @@ class Write:
             )  # fmt: skip
         return given
 
-    def watched(self, what: str) -> Callable[[int, int], None] | None:
-        return partial(self.watch, what) if self.watch else None
-
-    def save_tokenizers(self, tokenizers: Tokenizer, folder: Path) -> None:
-        tokenizers.save(folder / "tokenizer.json")
-
-    def load_tokenizers(self, folder: Path) -> Tokenizer:
-        """The vocabulary that a run folder holds."""
-        return Tokenizer.from_folder(folder)
-
     def describe(self, tokenizers: Tokenizer) -> dict[str, Any]:
         """What `config.json` says of the vocabulary."""
         return {"vocab_size": len(tokenizers), "eos_id": tokenizers.eos_id}
-
-    def words(self, tokenizers: Tokenizer) -> dict[str, list[str]]:
-        """No table begins with vectors of words."""
-        return {}
 
     def documents(self, rows: Text, tokenizers: Tokenizer) -> Documents:
         progress = self.watched("encoding text")
