@@ -20,6 +20,7 @@ train.budget.steps = 4
 train.batch_tokens = 100
 train.evaluate_every = 2
 train.evaluate_examples = 2
+train.keep = 2
 train.threads = 1
 train.optimizer.kind = "adamw"
 train.optimizer.lr = 0.01

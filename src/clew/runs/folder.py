@@ -24,6 +24,7 @@ from clew.hub.whole import keeper
 from clew.nn.low_rank import merged_state
 from clew.recipe_file import dump_recipe, load_recipe
 from clew.tensor_file import save_file
+from clew.train import checkpoint
 
 
 class Run:
@@ -104,20 +105,33 @@ class Run:
         save_file(state, temporary, {"format": "pt"})
         os.replace(temporary, self.path / file)
 
-    def model(self, device: str = "cpu") -> nn.Module:
+    def steps(self) -> list[int]:
+        """The steps whose checkpoints are kept (`train.keep`), oldest first."""
+        found = (folder.name.removeprefix("step-") for folder in self.checkpoints.glob("step-*"))
+        return sorted(int(step) for step in found if step.isdigit())
+
+    def model(self, device: str = "cpu", step: int | None = None) -> nn.Module:
         """The trained model, in evaluation mode, on as many threads as its recipe says.
 
-        Raises RunError where there is none yet, or a damaged one.
+        step: as it was at that checkpoint, without any averaging. Raises RunError where there is none (yet), or a
+        damaged one.
         """
         file = self.path / "model.safetensors"
-        if not file.is_file():
+        if step is not None:
+            file = self.checkpoints / f"step-{step:08d}" / "state.safetensors"
+            if not file.is_file():
+                kept = ", ".join(map(str, self.steps())) or "none"
+                raise RunError(f"no checkpoint of step {step} is kept", where=str(self.path), fix=f"kept are: {kept}")
+        elif not file.is_file():
             raise RunError("this run has no model yet", where=str(self.path), fix=self.go_on)
         if self.recipe.train.threads:
             torch.set_num_threads(self.recipe.train.threads)
         model = self.task.model(self.recipe.model, self.tokenizers())
         try:
             state = load_file(file)
-            if kept := keeper(type(model)):
+            if step is not None:
+                model.load_state_dict(checkpoint.part(state, "model."))
+            elif kept := keeper(type(model)):
                 kept.fill(model, state, str(file))
             elif is_bert(model):
                 fill(model, state, str(file))

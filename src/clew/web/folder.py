@@ -139,7 +139,7 @@ def summary(name: str, run: Run) -> Summary:
     """One line of the list. What cannot be read is told in `problem`, and the rest is there."""
     out: Summary = {"name": name, "problem": "", "command": command(run)}
     logged = rows(run)
-    out |= progress(logged)
+    out |= progress(logged) | {"steps": run.steps()}
     try:
         recipe = run.recipe
         out |= {

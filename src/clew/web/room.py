@@ -47,8 +47,8 @@ class Room:
         self.opened: Opened | None = None
 
     @contextmanager
-    def use(self, name: str) -> Iterator[Opened]:
-        """The run's model, for as long as the block lasts.
+    def use(self, name: str, step: int | None = None) -> Iterator[Opened]:
+        """The run's model, for as long as the block lasts; step: as it was at that checkpoint.
 
         Raises Busy, NoRoom, RunError where the run is gone, unfinished or damaged, and whatever the block raises.
         """
@@ -58,7 +58,7 @@ class Room:
             if not self.lock.acquire(timeout=SECONDS):
                 raise Busy("the model is busy with other requests", fix="ask again in a moment")
             try:
-                yield self.load(name)
+                yield self.load(name, step)
             except (MemoryError, torch.OutOfMemoryError) as error:
                 self.leave()
                 raise NoRoom("this does not fit in memory", where=name, fix="ask with a shorter text") from error
@@ -72,15 +72,15 @@ class Room:
         finally:
             self.queue.release()
 
-    def load(self, name: str) -> Opened:
+    def load(self, name: str, step: int | None) -> Opened:
         """The model in memory where it is that run's, as it stands in the folder; else it makes room for it."""
         run = self.runs.open(name)
         file = run.path / "model.safetensors"
-        seen = (name, file.stat().st_mtime_ns if file.is_file() else 0)
+        seen = (name, step, file.stat().st_mtime_ns if file.is_file() else 0)
         if self.opened is None or self.key != seen:
             self.leave()
             recipe, task = run.recipe, run.task
-            self.opened = Opened(run, task, run.tokenizers(), run.model(device_of(recipe.train.device)))
+            self.opened = Opened(run, task, run.tokenizers(), run.model(device_of(recipe.train.device), step))
             self.key = seen
         return self.opened
 
