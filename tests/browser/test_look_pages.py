@@ -112,7 +112,7 @@ def test_every_page_fits_a_phone(browser: Any, address: str, name: str) -> None:
 
 def test_runs_are_filtered_ticked_and_copied(tab: Tab) -> None:
     page = tab.open("runs")
-    assert page.locator("tbody tr").count() == 4
+    assert page.locator("tbody tr").count() == 6
     page.get_by_label("Filter").fill("seq2seq")
     assert page.locator("tbody tr").count() == 1 and "filter=seq2seq" in page.url
     page.get_by_label("Filter").fill("")
@@ -309,8 +309,8 @@ def test_a_run_that_goes_under_view_is_told(
     page.get_by_role("button", name="Run", exact=True).click()
     page.wait_for_timeout(1500)
     page.goto(f"{tab.base}#/runs")
-    page.locator("tbody tr").nth(2).wait_for()
-    assert page.locator("tbody tr").count() == 3
+    page.locator("tbody tr").nth(4).wait_for()
+    assert page.locator("tbody tr").count() == 5
     # The browser itself notes the answer 422; nothing else may be wrong.
     tab.wrong = [line for line in tab.wrong if "status of 422" not in line]
     tab.close()

@@ -116,3 +116,13 @@ def test_the_log_probability_is_the_models() -> None:
     with torch.no_grad():
         expected = model.logits(model(torch.tensor([[1, 2, 3]])).hidden[0, -1]).log_softmax(dim=0)[token]
     assert torch.allclose(log_p, expected, atol=1e-5)
+
+
+def test_who_watches_sees_what_is_drawn_from() -> None:
+    model, how, told = make(), SampleConfig(top_k=3, temperature=0.5), []
+    drawn = [*sample(model, [[1, 2, 3]], how, steps=5, watch=lambda logits, p: told.append((logits.clone(), p)))]
+    assert len(told) == 5
+    for (token, log_p), (logits, p) in zip(drawn, told, strict=True):
+        assert p[0, token] > 0 and int((p > 0).sum()) == 3
+        torch.testing.assert_close(logits.log_softmax(dim=1)[0, token], log_p)
+        torch.testing.assert_close(distribution(logits, how), p)

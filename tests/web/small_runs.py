@@ -1,4 +1,4 @@
-"""Small runs of four families, for the tests of the page and of its server."""
+"""Small runs of six families, for the tests of the page and of its server."""
 
 from __future__ import annotations
 
@@ -48,6 +48,40 @@ train.optimizer.kind = "adamw"
 train.optimizer.lr = 0.001
 train.schedule.kind = "constant"
 """
+GPT = """
+name = "gpt"
+task = { kind = "write", max_length = 32 }
+data = { kind = "text", train = ["TEXT"] }
+tokenizer = { kind = "characters" }
+model = { kind = "gpt2", d_model = 16, n_heads = 2, n_layers = 2, max_length = 64, dropout = 0.0 }
+objective = { kind = "language_model" }
+decode = { beam = 1, max_length = 8, sample = { temperature = 0.8, seed = 3 } }
+train.budget.steps = 2
+train.batch_tokens = 200
+train.evaluate_every = 2
+train.evaluate_examples = 4
+train.threads = 1
+train.optimizer.kind = "adamw"
+train.optimizer.lr = 0.001
+train.schedule.kind = "constant"
+"""
+T5 = """
+name = "t5"
+task = { kind = "denoise", max_length = 32 }
+data = { kind = "text", train = ["TEXT"] }
+tokenizer = { kind = "bpe", vocab_size = 320 }
+model = { kind = "t5", d_model = 16, d_kv = 8, d_ff = 32, n_heads = 2, n_encoder_layers = 1, n_decoder_layers = 2 }
+objective = { kind = "translation" }
+decode = { beam = 2, max_length = 12 }
+train.budget.steps = 2
+train.batch_tokens = 200
+train.evaluate_every = 2
+train.evaluate_examples = 4
+train.threads = 1
+train.optimizer.kind = "adamw"
+train.optimizer.lr = 0.001
+train.schedule.kind = "constant"
+"""
 WORDS = """
 name = "words"
 task = { kind = "embed" }
@@ -66,9 +100,10 @@ TEXT = "\n\n".join(f"the cat number {n} sat on the mat .\nthe dog then ate its o
 
 
 def train_runs(folder: Path) -> Path:
-    """Four small runs, trained to their end: lstm, transformer, bert, words."""
+    """Six small runs, trained to their end: lstm, transformer, bert, gpt, t5, words."""
     (folder / "text.txt").write_text(TEXT, encoding="utf-8")
-    for name, recipe in {"lstm": LSTM, "transformer": TRANSFORMER, "bert": BERT, "words": WORDS}.items():
+    recipes = {"lstm": LSTM, "transformer": TRANSFORMER, "bert": BERT, "gpt": GPT, "t5": T5, "words": WORDS}
+    for name, recipe in recipes.items():
         file = folder / f"{name}.toml"
         file.write_text(recipe.replace("TEXT", str(folder / "text.txt")), encoding="utf-8")
         for _ in train(load_recipe(file, [])[0], folder / "runs" / name):

@@ -15,7 +15,10 @@ import torch
 
 from clew.data.batches import Pairs
 from clew.inspect.attention import attention_maps
+from clew.inspect.heads import attention_taps
+from clew.inspect.taps import capture
 from clew.runs import Run
+from clew.text.sentinels import encode_gaps
 from clew.web import attention
 
 
@@ -49,6 +52,56 @@ def test_an_encoder_s_layers_go_over_its_own_tokens(page: Any) -> None:
         rows = head(page, found, number, 0).astype(float).sum(axis=1)
         np.testing.assert_allclose(rows, 1, atol=5e-3)
     assert "[MASK]" in page("/api/attention", {"run": "bert", "text": "the cat"}).json["source"]
+
+
+def test_a_model_that_writes_looks_back_alone(page: Any, runs: Path) -> None:
+    found = page("/api/attention", {"run": "gpt", "text": "the cat sat"}).json
+    assert len(found["layers"]) == 2 and found["layers"][0]["rows"] == [*"the cat sat"]
+    run = Run(runs / "gpt")
+    model, ids = run.model(), torch.tensor([run.tokenizers().encode(["the cat sat"])[0]])
+    with capture(model, *attention_taps(model)) as seen, torch.no_grad():
+        model(ids)
+    for number, weights in enumerate(seen.values()):
+        for at in range(2):
+            shown = head(page, found, number, at)
+            assert not np.triu(shown, 1).any()  # nothing of what comes later
+            np.testing.assert_allclose(shown, weights[0][0, at], atol=1e-3)
+
+
+def test_a_model_that_fills_gaps_has_both_its_sides(page: Any, runs: Path) -> None:
+    asked = {"run": "t5", "text": "the <extra_id_0> sat on the mat .", "target": "<extra_id_0> cat"}
+    found = page("/api/attention", asked).json
+    run = Run(runs / "t5")
+    tokenizers, model = run.tokenizers(), run.model()
+    source, written = (
+        encode_gaps(side, text)
+        for side, text in ((tokenizers.source, asked["text"]), (tokenizers.target, asked["target"]))
+    )
+    rows = [*tokenizers.target.tokens(written), "</s>"]
+    columns = [*tokenizers.source.tokens(source), "</s>"]
+    assert columns.count("<extra_id_0>") == 1
+    batch = Pairs([source], [written]).batch([0], **tokenizers.ids)
+    with capture(model, *attention_taps(model)) as seen, torch.no_grad():
+        model(batch)
+    for number, (tap, weights) in enumerate(seen.items()):
+        layer = found["layers"][number]
+        sides = {"encoder": (columns, columns), "decoder": (rows, rows)}
+        assert (layer["rows"], layer["columns"]) == ((rows, columns) if "cross" in tap else sides[tap.split(".")[0]])
+        for at in range(2):
+            np.testing.assert_allclose(head(page, found, number, at), weights[0][0, at], atol=1e-3)
+    own = page("/api/attention", asked | {"target": ""}).json
+    assert own["layers"][0]["columns"] == columns
+    assert page("/api/attention", {"run": "t5", "text": "no gap"}).status == 422
+
+
+def test_a_checkpoint_attends_as_it_did_then(page: Any, runs: Path) -> None:
+    asked = {"run": "transformer", "text": "the cat sleeps .", "target": "le chat dort ."}
+    last, final, early = (page("/api/attention", asked | {"step": step}).json for step in (4, None, 2))
+    assert [layer["rows"] for layer in early["layers"]] == [layer["rows"] for layer in final["layers"]]
+    np.testing.assert_array_equal(head(page, last, 0, 0), head(page, final, 0, 0))
+    assert np.abs(head(page, early, 0, 0) - head(page, final, 0, 0)).max() > 1e-4
+    answer = page("/api/attention", asked | {"step": 3})
+    assert answer.status == 422 and "2, 4" in answer.json["fix"]
 
 
 def test_what_sums_a_head_up(page: Any) -> None:

@@ -27,7 +27,7 @@ def copied(runs: Path, tmp_path: Path) -> Path:
 
 def test_the_list_says_of_each_run_what_its_folder_says(page: Any, runs: Path) -> None:
     found = {run["name"]: run for run in page("/api/runs").json["runs"]}
-    assert list(found) == ["bert", "lstm", "transformer", "words"]
+    assert list(found) == ["bert", "gpt", "lstm", "t5", "transformer", "words"]
     lstm, results = found["lstm"], Run(runs / "lstm").results()
     assert (lstm["family"], lstm["task"], lstm["seed"], lstm["state"]) == ("seq2seq", "translate", 1, "finished")
     assert lstm["quality"] == "bleu" and lstm["splits"]["test"]["bleu"] == results["splits"]["test"]["bleu"]
@@ -95,7 +95,7 @@ def test_a_run_that_is_deleted_under_view_is_told_and_the_page_stays(copied: Pat
     for answer in (page("/api/series?run=lstm"), page("/api/predict", {"run": "lstm", "text": "the cat"})):
         assert answer.status == 422 and answer.json["what"] == "there is no such run here"
     time.sleep(0.6)
-    assert [run["name"] for run in page("/api/runs").json["runs"]] == ["bert", "transformer", "words"]
+    assert [run["name"] for run in page("/api/runs").json["runs"]] == ["bert", "gpt", "t5", "transformer", "words"]
 
 
 @pytest.mark.parametrize("error", [
@@ -142,11 +142,11 @@ def test_changes_are_told_while_they_happen(copied: Path, serve: Any) -> None:
     answer = connection.getresponse()
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.readline() == b"event: runs\n"
-    assert len(json.loads(answer.readline().removeprefix(b"data: "))) == 4
+    assert len(json.loads(answer.readline().removeprefix(b"data: "))) == 6
     shutil.rmtree(copied / "words")
     lines = iter(answer.readline, b"")
     told = next(json.loads(line.removeprefix(b"data: ")) for line in lines if line.startswith(b"data: "))
-    assert [run["name"] for run in told] == ["bert", "lstm", "transformer"]
+    assert [run["name"] for run in told] == ["bert", "gpt", "lstm", "t5", "transformer"]
     connection.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,14 +48,25 @@ def draw(p: Tensor, u: Tensor) -> Tensor:
     return (total <= u[:, None] * total[:, -1:]).sum(dim=1)
 
 
+def unwatched(logits: Tensor, p: Tensor) -> None:
+    """Nobody is told."""
+
+
 @torch.no_grad()
 def sample(
-    model: Any, prompts: Sequence[Sequence[int]], how: SampleConfig, *, steps: int, first: int = 0
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    how: SampleConfig,
+    *,
+    steps: int,
+    first: int = 0,
+    watch: Callable[[Tensor, Tensor], None] = unwatched,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The next token of each text (rows,), and its log-probability under the model (rows,), `steps` times.
 
     Text i draws from its own stream of numbers, (how.seed, first + i): it is the same in any batch. A text longer than
-    the model reads is read anew from its later half on.
+    the model reads is read anew from its later half on. watch: is told of each step's logits and of the probabilities
+    that are drawn from, (rows, V) both.
     """
     device = model.token.weight.device
     streams = [np.random.default_rng([how.seed, first + i]) for i in range(len(prompts))]
@@ -67,10 +78,11 @@ def sample(
             seen[row, text] = True
     hidden, cache = read(model, texts, steps)
     for step in range(1, steps + 1):
-        logits = model.logits(hidden)
+        logits = model.logits(hidden).float()
         u = torch.tensor([stream.random() for stream in streams], dtype=torch.float64, device=device)
-        token = draw(distribution(logits, how, seen), u)
-        logits = logits.float()
+        p = distribution(logits, how, seen)
+        watch(logits, p)
+        token = draw(p, u)
         yield token, logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=1)
         for text, i in zip(texts, token.tolist(), strict=True):
             text.append(i)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -35,6 +35,17 @@ class Limits:
     def of(self, mask: Tensor) -> Tensor:
         """The longest output allowed for each sentence (batch,): a model gone astray stops at 2·source + 20."""
         return (2 * mask.sum(dim=1) + 20).clamp(max=self.max_length)
+
+
+class Watch(Protocol):
+    """Is told of every step of a beam search, as `beam_search` names things (see `decode/tree.py`).
+
+    over (groups, beam): which of the best extensions ended; ranks (groups, beam): which go on, in the groups `going`.
+    """
+
+    def __call__(
+        self, where: Tensor, going: Tensor, value: Tensor, token: Tensor, row: Tensor, over: Tensor, ranks: Tensor
+    ) -> None: ...
 
 
 @torch.inference_mode()
@@ -69,7 +80,9 @@ def greedy(model: Translator, source: Tensor, mask: Tensor, limits: Limits) -> l
 
 
 @torch.inference_mode()
-def beam_search(model: Translator, source: Tensor, mask: Tensor, limits: Limits, beam: int) -> list[list[Hypothesis]]:
+def beam_search(
+    model: Translator, source: Tensor, mask: Tensor, limits: Limits, beam: int, watch: Watch | None = None
+) -> list[list[Hypothesis]]:
     """The `beam` best hypotheses found for each sentence, best first.
 
     At each step every live hypothesis is extended by every token; of a sentence's 2·beam best extensions, those that
@@ -90,7 +103,8 @@ def beam_search(model: Translator, source: Tensor, mask: Tensor, limits: Limits,
         value, token, row = best_extensions(log_p, token, live, 2 * beam)
         ends = token == limits.eos_id
         last = longest[where] <= length  # nothing may go on: the first `beam` end as they are
-        for group, rank in (ends | last[:, None])[:, :beam].nonzero().tolist():
+        over = (ends | last[:, None])[:, :beam]
+        for group, rank in over.nonzero().tolist():
             if value[group, rank].isfinite():
                 ids = history[group * beam + row[group, rank]].tolist()
                 if not ends[group, rank]:
@@ -99,11 +113,12 @@ def beam_search(model: Translator, source: Tensor, mask: Tensor, limits: Limits,
                 ended[int(where[group])].append(Hypothesis(ids, score))
         unfinished = [g for g, s in enumerate(where.tolist()) if not last[g] and len(ended[s]) < beam]
         going = torch.tensor(unfinished, dtype=torch.long, device=device)
+        ranks = ends.to(torch.int8).argsort(dim=1, stable=True)[:, :beam]  # the first that go on
+        if watch is not None:
+            watch(where, going, value, token, row, over, ranks)
         if len(going) == 0:
             break
-        ended_last = (token == limits.eos_id)[going].to(torch.int8).argsort(dim=1, stable=True)
-        ranks = ended_last[:, :beam]  # the first that go on
-        live, token, row = (part[going].gather(1, ranks) for part in (value, token, row))
+        live, token, row = (part[going].gather(1, ranks[going]) for part in (value, token, row))
         origin = going[:, None] * beam + row  # (groups, beam) the row that each new hypothesis extends
         tokens = token.flatten()
         history = torch.cat([history[origin.flatten()], tokens[:, None]], dim=1)
@@ -170,10 +185,15 @@ def all_at_once(model: EncoderTranslator, source: Tensor, mask: Tensor, limits: 
     return found
 
 
-def search(model: Any, source: Tensor, mask: Tensor, limits: Limits, beam: int) -> list[list[Hypothesis]]:
-    """The search that suits the model and the beam: for each sentence its hypotheses, best first."""
+def search(
+    model: Any, source: Tensor, mask: Tensor, limits: Limits, beam: int, watch: Watch | None = None
+) -> list[list[Hypothesis]]:
+    """The search that suits the model and the beam: for each sentence its hypotheses, best first.
+
+    watch: of a beam search, which it makes of a greedy one.
+    """
     if model.parallel:
         return all_at_once(model, source, mask, limits)
-    if beam == 1:
+    if beam == 1 and watch is None:
         return greedy(model, source, mask, limits)
-    return beam_search(model, source, mask, limits, beam)
+    return beam_search(model, source, mask, limits, beam, watch)

@@ -51,7 +51,7 @@ def pair_layers(model: nn.Module, batch: PairBatch, source: list[str], target: l
     out = []
     for name, weights in listen(model, batch).items():
         rows = source if name.startswith("encoder.") else target
-        columns = target if name.startswith("decoder.") and "self_attention" in name else source
+        columns = target if name.startswith("decoder.") and "cross_attention" not in name else source
         out.append(Layer(name, rows, columns, weights[:, : len(rows), : len(columns)].cpu()))
     return out
 

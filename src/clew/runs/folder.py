@@ -120,8 +120,8 @@ class Run:
         if step is not None:
             file = self.checkpoints / f"step-{step:08d}" / "state.safetensors"
             if not file.is_file():
-                kept = ", ".join(map(str, self.steps())) or "none"
-                raise RunError(f"no checkpoint of step {step} is kept", where=str(self.path), fix=f"kept are: {kept}")
+                others = ", ".join(map(str, self.steps())) or "none"
+                raise RunError(f"no checkpoint of step {step} is kept", where=str(self.path), fix=f"kept are: {others}")
         elif not file.is_file():
             raise RunError("this run has no model yet", where=str(self.path), fix=self.go_on)
         if self.recipe.train.threads:

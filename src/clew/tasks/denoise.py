@@ -16,6 +16,7 @@ from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, buil
 from clew.data.denoising import Corruption, DenoisingLoader
 from clew.data.documents import Documents, Ends, pieces
 from clew.data.text import Text
+from clew.decode.search import Watch
 from clew.metrics.bootstrap import Score, score, share
 from clew.metrics.perplexity import perplexity
 from clew.tasks.examples import SHOWN, Example, Prediction
@@ -95,7 +96,14 @@ class Denoise(OnRunningText):
     # How to predict.
 
     def predict(
-        self, model: Any, tokenizers: Tokenizers, texts: Iterable[str], decode: DecodeConfig, *, attention: bool = False
+        self,
+        model: Any,
+        tokenizers: Tokenizers,
+        texts: Iterable[str],
+        decode: DecodeConfig,
+        *,
+        attention: bool = False,
+        watch: Watch | None = None,
     ) -> Iterator[Prediction]:
         """Fill the gaps <extra_id_0>, <extra_id_1>, … of each text, in order; score: of the whole answer.
 
@@ -106,7 +114,7 @@ class Denoise(OnRunningText):
         while chunk := list(islice(stream, decode.batch_size)):
             ids = [encode_gaps(tokenizers.source, text) for text in chunk]
             for text, hypotheses in zip(
-                chunk, self.translate.search(model, tokenizers, ids, decode, device), strict=True
+                chunk, self.translate.search(model, tokenizers, ids, decode, device, watch), strict=True
             ):
                 n = text.count("<extra_id_")
                 found = [(filled(text, gaps(tokenizers.target, each.ids, n)), each.score) for each in hypotheses]

@@ -16,7 +16,7 @@ from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, buil
 from clew.data.batches import PairBatch, PairLoader, Pairs, pad
 from clew.data.rows import Rows
 from clew.decode.engine import engine
-from clew.decode.search import Hypothesis, Limits, search
+from clew.decode.search import Hypothesis, Limits, Watch, search
 from clew.errors import DataError, RecipeError
 from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
@@ -120,10 +120,11 @@ class Translate:
         decode: DecodeConfig,
         *,
         attention: bool = False,
+        watch: Watch | None = None,
     ) -> Iterator[Prediction]:
         """Translate texts one after another, in their order; any number of them, 64 batches in memory at a time.
 
-        A text of nothing but white space has an empty translation with score 0.
+        A text of nothing but white space has an empty translation with score 0. watch: is told of every beam search.
         """
         stream = iter(texts)
         fast, device = engine(model, decode.precision), next(model.parameters()).device
@@ -133,13 +134,19 @@ class Translate:
             found = [Prediction("", 0.0) for _ in ids]
             for start in range(0, len(order), decode.batch_size):
                 rows = order[start : start + decode.batch_size]
-                searched = self.search(fast, tokenizers, [ids[i] for i in rows], decode, device)
+                searched = self.search(fast, tokenizers, [ids[i] for i in rows], decode, device, watch)
                 for row, hypotheses in zip(rows, searched, strict=True):
                     found[row] = self.prediction(model, tokenizers, ids[row], hypotheses, attention)
             yield from found
 
     def search(
-        self, engine: Any, tokenizers: Tokenizers, ids: list[list[int]], decode: DecodeConfig, device: torch.device
+        self,
+        engine: Any,
+        tokenizers: Tokenizers,
+        ids: list[list[int]],
+        decode: DecodeConfig,
+        device: torch.device,
+        watch: Watch | None = None,
     ) -> list[list[Hypothesis]]:
         """The hypotheses for encoded sources, as one batch. `engine`: the model, or what decodes like it."""
         eos, bos = tokenizers.target.eos_id, tokenizers.target.bos_id
@@ -148,7 +155,7 @@ class Translate:
         mask = torch.arange(source.shape[1], device=device) < lengths[:, None]
         positions = getattr(engine.config, "max_length", decode.max_length + 1)  # [CLS] or <s> takes one
         limits = Limits(bos, eos, min(decode.max_length, positions - 1), decode.length_penalty)
-        return search(engine, source, mask, limits, decode.beam)
+        return search(engine, source, mask, limits, decode.beam, watch)
 
     def prediction(
         self, model: Model, tokenizers: Tokenizers, source: list[int], hypotheses: list[Hypothesis], attention: bool

@@ -18,6 +18,7 @@ from clew.data.documents import Documents, Ends, stretches
 from clew.data.text import Text
 from clew.decode.likeliest import beam, speculate
 from clew.decode.sample import sample
+from clew.decode.search import Watch
 from clew.decode.writer import writer
 from clew.errors import RecipeError
 from clew.metrics.bootstrap import Score
@@ -88,24 +89,37 @@ class Write(OnRunningText):
     # How to predict.
 
     def predict(
-        self, model: Any, tokenizers: Tokenizer, texts: Iterable[str], decode: DecodeConfig, *, attention: bool = False
+        self,
+        model: Any,
+        tokenizers: Tokenizer,
+        texts: Iterable[str],
+        decode: DecodeConfig,
+        *,
+        attention: bool = False,
+        watch: Watch | None = None,
     ) -> Iterator[Prediction]:
         """Go on with each text by at most `decode.max_length` tokens; text: what was written after it.
 
         It ends before the first of `decode.sample.stop`, or where the model ends the document. score: the mean
-        log-probability of its tokens.
+        log-probability of its tokens. watch: is told of every beam search.
         """
         stream, first, model = iter(texts), 0, writer(model, decode.precision)
         while chunk := list(islice(stream, decode.batch_size)):
-            yield from self.write(model, tokenizers, chunk, decode, first)
+            yield from self.write(model, tokenizers, chunk, decode, first, watch)
             first += len(chunk)
 
     def write(
-        self, model: Any, tokenizers: Tokenizer, texts: Sequence[str], decode: DecodeConfig, first: int
+        self,
+        model: Any,
+        tokenizers: Tokenizer,
+        texts: Sequence[str],
+        decode: DecodeConfig,
+        first: int,
+        watch: Watch | None = None,
     ) -> Iterator[Prediction]:
         prompts = [ids or [tokenizers.eos_id] for ids in tokenizers.encode(texts)]
         if decode.beam > 1:
-            yield from self.likeliest(model, tokenizers, texts, prompts, decode)
+            yield from self.likeliest(model, tokenizers, texts, prompts, decode, watch)
             return
         written: list[list[int]] = [[] for _ in prompts]
         total, open = [0.0 for _ in prompts], np.ones(len(prompts), dtype=bool)
@@ -130,12 +144,18 @@ class Write(OnRunningText):
             yield Prediction(text, gained / max(1, len(ids)), shown=prompt + text)
 
     def likeliest(
-        self, model: Any, tokenizers: Tokenizer, texts: Sequence[str], prompts: list[list[int]], decode: DecodeConfig
+        self,
+        model: Any,
+        tokenizers: Tokenizer,
+        texts: Sequence[str],
+        prompts: list[list[int]],
+        decode: DecodeConfig,
+        watch: Watch | None = None,
     ) -> Iterator[Prediction]:
         """The same by beam search; the other hypotheses are alternatives."""
         found = beam(
             model, prompts, width=decode.beam, steps=decode.max_length, end_id=tokenizers.eos_id,
-            length_penalty=decode.length_penalty,
+            length_penalty=decode.length_penalty, watch=watch,
         )  # fmt: skip
         for text, hypotheses in zip(texts, found, strict=True):
             outputs = [before(each, decode.sample.stop) for each in tokenizers.decode([h.ids for h in hypotheses])]

@@ -50,7 +50,11 @@ def encode_gaps(tokenizer: Tokenizer, text: str) -> list[int]:
         starts.append(at + len(part))
         at = starts[-1] + len(STAND_IN)
     sentinel = dict(zip(starts, known, strict=False))
-    return [sentinel.get(start, token) for token, (start, _) in zip(ids, spans, strict=True)]
+    found: list[int] = []
+    for token, (start, _) in zip(ids, spans, strict=True):
+        if found[-1:] != [sentinel.get(start)]:  # a small vocabulary has two tokens for the word, from the same place
+            found.append(sentinel.get(start, token))
+    return found
 
 
 def gaps(tokenizer: Tokenizer, ids: list[int], n: int) -> list[str]:

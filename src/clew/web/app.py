@@ -21,6 +21,7 @@ from clew.page.single_file import LOOK
 from clew.web import attention, compare, points, predict, walks
 from clew.web.folder import Runs, samples, series
 from clew.web.guard import Guard
+from clew.web.lines import Lines
 from clew.web.room import Busy, NoRoom, Room
 
 EVERY = 1.0  # seconds between two looks at the folder
@@ -45,10 +46,21 @@ class Asked(BaseModel):
 
 class Look(Asked):
     target: str = Field("", max_length=TEXT)
+    step: int | None = Field(None, ge=0)  # of a checkpoint; without one, the run's model
 
 
 class Predict(Asked):
     n_best: int = Field(1, ge=1, le=16)
+
+
+class Write(Asked):
+    temperature: float = Field(1.0, ge=0, le=10)
+    top_k: int | None = Field(None, ge=1)
+    top_p: float | None = Field(None, gt=0, le=1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, ge=0.1, le=10)
+    seed: int = Field(1, ge=0, le=2**31)
+    length: int = Field(60, ge=1, le=1000)
 
 
 class Two(BaseModel):
@@ -66,7 +78,8 @@ class Project(BaseModel):
     seed: int = Field(0, ge=0, le=2**31)
 
 
-class Walk(Look):
+class Walk(Asked):
+    target: str = Field("", max_length=TEXT)
     kind: str = Field(max_length=40)
     place: str = Field("", max_length=100)
     layer: int = Field(0, ge=0)
@@ -199,13 +212,19 @@ def add_models(app: FastAPI, room: Room) -> None:
     def predicted(asked: Predict) -> Any:
         return predict.predict(room, asked.run, asked.text, asked.n_best)
 
+    @app.post("/api/write")
+    def written(asked: Write) -> Any:
+        how = asked.model_dump(exclude={"run", "text", "length"})
+        lines = Lines(predict.write(room, asked.run, asked.text, how, asked.length))
+        return StreamingResponse(iter(lines), media_type="application/x-ndjson")
+
     @app.get("/api/examples")
     def examples(run: str) -> Any:
         return predict.examples(room.runs.open(run))
 
     @app.post("/api/attention")
     def look(asked: Look) -> Any:
-        return attention.look(room, maps, asked.run, asked.text, asked.target)
+        return attention.look(room, maps, asked.run, asked.text, asked.target, asked.step)
 
     @app.get("/api/attention/{name}/thumbnails")
     def thumbnails(name: str) -> Response:

@@ -20,9 +20,11 @@ from clew.data.batches import Pairs, TextBatch
 from clew.errors import ClewError, DataError
 from clew.inspect.attention import align
 from clew.inspect.heads import Layer, attention_taps, distance, entropy, pair_layers, received, text_layers
-from clew.inspect.reading import reading
+from clew.inspect.reading import greedy, reading
 from clew.metrics import Links, aer
 from clew.page.single_file import single_file
+from clew.text.pair import Tokenizers
+from clew.text.sentinels import encode_gaps
 from clew.web.room import Opened, Room
 
 KEPT = 512 << 20  # bytes of weights kept at once, of the newest texts
@@ -110,19 +112,22 @@ def small(weights: Tensor) -> bytes:
     return (pooled.clamp(0, 1).sqrt() * 255).round().to(torch.uint8).numpy().tobytes()
 
 
-def look(room: Room, maps: Maps, name: str, text: str, target: str) -> dict[str, Any]:
+def look(room: Room, maps: Maps, name: str, text: str, target: str, step: int | None = None) -> dict[str, Any]:
     """Read a text with a run's model: its tokens, its layers, what each head is like; `id` asks for the weights.
 
-    target: what a translator is to have written; what it writes itself where this is empty. Raises ClewError where
-    nothing in the model attends, DataError for an empty text or one that is too long.
+    target: what a translator is to have written; what it writes itself where this is empty. step: with the model as it
+    was at that checkpoint. Raises ClewError where nothing in the model attends, DataError for an empty text or one
+    that is too long.
     """
     if not text.strip():
         raise DataError("there is no text", fix="type one")
-    with room.use(name) as opened:
+    with room.use(name, step) as opened:
         if not attention_taps(opened.model):
             kind = opened.run.recipe.model.kind
             raise ClewError(f"a {kind} model does not attend", where=name, fix="choose a run whose model does")
-        about, layers = read_pair(opened, text, target) if hasattr(opened.task, "pairs") else read_text(opened, text)
+        about, layers = (
+            read_pair(opened, text, target) if isinstance(opened.tokenizers, Tokenizers) else read_text(opened, text)
+        )
     longest = max(max(len(layer.rows), len(layer.columns)) for layer in layers)
     if longest > TOKENS:
         raise DataError(f"{longest} tokens are too many to look at: {TOKENS} at most", fix="give a shorter text")
@@ -131,12 +136,16 @@ def look(room: Room, maps: Maps, name: str, text: str, target: str) -> dict[str,
 
 def read_pair(opened: Opened, text: str, target: str) -> Found:
     """A translator: what it writes, or is made to write, and where it looks meanwhile."""
-    task, tokenizers, model = opened.task, opened.tokenizers, opened.model
+    tokenizers, model = opened.tokenizers, opened.model
     output = target.strip()
-    if not output:
-        greedy = opened.run.recipe.decode.model_copy(update={"beam": 1})
-        output = next(iter(task.predict(model, tokenizers, [text], greedy))).text
-    source, written = tokenizers.source.encode([text])[0], tokenizers.target.encode([output])[0]
+    if opened.run.recipe.task.kind == "denoise":  # it writes the gaps alone, each after its mark
+        source = encode_gaps(tokenizers.source, text)
+        written = encode_gaps(tokenizers.target, output) if output else greedy(model, tokenizers, source)
+        output = output or " ".join(tokenizers.target.tokens(written)).replace("▁", "")
+    else:
+        decode = opened.run.recipe.decode.model_copy(update={"beam": 1})
+        output = output or next(iter(opened.task.predict(model, tokenizers, [text], decode))).text
+        source, written = tokenizers.source.encode([text])[0], tokenizers.target.encode([output])[0]
     rows = [*tokenizers.target.tokens(written), tokenizers.target.specials.eos]
     columns = [*tokenizers.source.tokens(source), tokenizers.source.specials.eos]
     if max(len(rows), len(columns)) > TOKENS:

@@ -3,35 +3,86 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
-from clew.errors import DataError
+from clew.decode.tree import BeamTree
+from clew.errors import ClewError, DataError
+from clew.inspect.writing import written
 from clew.runs import Run
-from clew.web.room import Room
+from clew.web.room import Opened, Room
 
 TIPS = {
     "embed": "A word for its neighbours; “king - man + woman” for an analogy; two words for how alike they are; "
     "more for the odd one out.",
     "pretrain": "A text with [MASK] in place of a word.",
+    "denoise": "A text with <extra_id_0>, <extra_id_1> … in place of words.",
     "translate": "A sentence.",
-    "write": "The beginning of a text.",
+    "text_to_text": "A text that begins with what is asked, as those of the data do.",
+    "answer": "A question, a tab, and the text that holds the answer.",
+    "choose": "What is asked, and the choices, with tabs between.",
+    "tag": "A sentence.",
 }
+SEARCHERS = {"translate", "text_to_text", "denoise"}  # whose answers a beam finds
+SECONDS = 120.0  # that one text may be written
 
 
 def predict(room: Room, name: str, text: str, n_best: int) -> dict[str, Any]:
-    """The best answer and others, with the seconds that they took. Raises DataError where there is no text."""
+    """The best answer and others, with the seconds that they took; of a beam search, everything that it kept.
+
+    Raises DataError where there is no text.
+    """
     if not text.strip():
         raise DataError("there is no text", fix="type one")
     with room.use(name) as opened:
         decode = opened.run.recipe.decode
         decode = decode.model_copy(update={"beam": max(decode.beam, n_best)})
+        tree, watched = None, {}
+        if opened.run.recipe.task.kind in SEARCHERS and not opened.model.parallel:
+            tree = BeamTree(opened.tokenizers.target.eos_id, decode.length_penalty)
+            watched = {"watch": tree}
         begin = time.perf_counter()
-        found = next(iter(opened.task.predict(opened.model, opened.tokenizers, [text], decode)))
+        found = next(iter(opened.task.predict(opened.model, opened.tokenizers, [text], decode, **watched)))
         seconds = time.perf_counter() - begin
     return {
         "text": found.text, "shown": found.shown or found.text, "score": found.score, "seconds": seconds,
         "alternatives": [{"text": other, "score": score} for other, score in found.alternatives[: max(n_best - 1, 15)]],
+        "tree": tree and drawn(tree, opened, decode.beam),
     }  # fmt: skip
+
+
+def drawn(tree: BeamTree, opened: Opened, beam: int) -> dict[str, Any]:
+    """A beam's tree by columns, one entry a node; best: the nodes of what the search returns, best first."""
+    return {
+        "token": opened.tokenizers.target.tokens([node.token for node in tree.nodes]),
+        "parent": [node.parent for node in tree.nodes], "length": [node.length for node in tree.nodes],
+        "log_p": [node.log_p for node in tree.nodes], "score": [node.score for node in tree.nodes],
+        "over": [node.over for node in tree.nodes], "best": [place for place, _ in tree.hypotheses(beam)],
+    }  # fmt: skip
+
+
+def writes(run: Run) -> bool:
+    """Whether a run's task goes on with a text."""
+    return hasattr(run.task, "stream")
+
+
+def write(room: Room, name: str, text: str, changes: dict[str, Any], length: int) -> Iterator[dict[str, Any]]:
+    """Each token that a run writes after a text, as it is drawn, then how it ended.
+
+    changes: of the recipe's `decode.sample`. Raises ClewError for a run that does not write.
+    """
+    with room.use(name) as opened:
+        if not writes(opened.run):
+            raise ClewError("this run does not go on with texts", where=name, fix="ask it for a prediction")
+        own = opened.run.recipe.decode
+        decode = own.model_copy(update={"sample": own.sample.model_copy(update=changes), "max_length": length})
+        begin, n = time.perf_counter(), 0
+        for n, each in enumerate(written(opened.model, opened.tokenizers, text, decode), start=1):
+            yield asdict(each)
+            if time.perf_counter() - begin > SECONDS:
+                break
+        yield {"tokens": n, "seconds": time.perf_counter() - begin}
 
 
 def examples(run: Run) -> dict[str, Any]:
@@ -43,4 +94,8 @@ def examples(run: Run) -> dict[str, Any]:
         given = dict(line.partition(" ")[::2] for line in block.splitlines())
         if "source" in given:
             found.append({"source": given["source"].strip(" "), "reference": given.get("reference", "").strip(" ")})
-    return {"tip": TIPS.get(run.recipe.task.kind, "A text."), "examples": found}
+    tip = "The beginning of a text." if writes(run) else TIPS.get(run.recipe.task.kind, "A text.")
+    out: dict[str, Any] = {"tip": tip, "examples": found, "writes": None}
+    if writes(run):
+        out["writes"] = run.recipe.decode.sample.model_dump(exclude={"stop"})
+    return out
