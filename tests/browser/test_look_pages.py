@@ -26,6 +26,8 @@ PAGES = {
     "backward": ("Walk-through", "#/walk?run=bert&text=the+cat+sat&walk=backward%3Aencoder&step=5"),
     "time": ("Walk-through", "#/walk?run=lstm&text=the+cat&walk=bptt%3A&path=3%2C1"),
     "play": ("Playground", "#/play?run=transformer&run=lstm&text=the+cat+sleeps+."),
+    "write": ("Playground", "#/play?run=gpt&text=the+cat&length=12&top_k=5"),
+    "gaps": ("Playground", "#/play?run=t5&text=the+%3Cextra_id_0%3E+sat+."),
     "project": ("Projector", "#/project?run=words&colour=count&find=cat"),
     "compare": ("Compare", "#/compare?run=lstm&run=transformer"),
 }
@@ -251,6 +253,50 @@ def test_two_runs_answer_the_same_text(tab: Tab) -> None:
     page.locator("textarea").fill("the dog .")
     page.locator("textarea").press("Enter")
     page.wait_for_function("location.hash.includes('dog')")
+
+
+def test_tokens_that_are_written_are_read_by_keyboard_and_written_anew_live(tab: Tab) -> None:
+    page = tab.open("write")
+    page.get_by_text("12 tokens in").wait_for()
+    text = page.get_by_role("application", name="What gpt wrote")
+    before = text.inner_text()
+    assert before.startswith("the cat") and text.locator(".token").count() == 12
+    text.focus()
+    for key in ("Home", "ArrowRight"):
+        page.keyboard.press(key)
+    said = page.locator(".instead [role=status]").inner_text()
+    assert re.search(r": probability [\d.<]+ ?[\d.]*, drawn with [\d.<]+ ?[\d.]*; instead ", said)
+    assert page.locator(".instead tbody tr").count() >= 8 and page.locator(".instead tr.on").count() == 1
+    assert page.locator(".instead td.cut").count() >= 3  # five are drawn from
+    page.get_by_label("Temperature").fill("0")
+    page.wait_for_function("before => document.querySelector('.text').innerText !== before", arg=before)
+    page.get_by_text("12 tokens in").wait_for()
+    assert "temperature=0" in page.url
+    page.get_by_label("Tokens", exact=True).fill("5")
+    page.get_by_text("5 tokens in").wait_for()
+    page.get_by_role("button", name="Another draw").click()
+    page.wait_for_function("location.hash.includes('seed=4')")
+    page.get_by_text("The same as a table").click()
+    assert page.locator("details tbody tr").count() == 5
+    page.get_by_role("radio", name="searches").check(force=True)
+    page.get_by_role("application", name="Beam tree of gpt").wait_for()
+    assert "how=beam" in page.url
+
+
+def test_a_beam_s_tree_is_walked_by_keyboard(tab: Tab) -> None:
+    page = tab.open("play")
+    tree = page.get_by_role("application", name="Beam tree of transformer")
+    tree.focus()
+    status = page.locator("figure [role=status]").first
+    page.keyboard.press("End")
+    assert status.inner_text().endswith(": answer 1")
+    page.keyboard.press("ArrowLeft")
+    assert status.inner_text().endswith(": went on")
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowRight")
+    assert tree.locator(".node.chosen").count() == 1 and tree.locator(".edge.winner").count() > 1
+    page.get_by_text("The same as a table").first.click()
+    assert page.locator("figure").first.locator("tbody tr").count() == tree.locator(".node").count()
 
 
 def test_points_are_found_chosen_and_lassoed(tab: Tab) -> None:

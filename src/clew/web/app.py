@@ -51,6 +51,7 @@ class Look(Asked):
 
 class Predict(Asked):
     n_best: int = Field(1, ge=1, le=16)
+    length: int | None = Field(None, ge=1, le=1000)
 
 
 class Write(Asked):
@@ -210,7 +211,7 @@ def add_models(app: FastAPI, room: Room) -> None:
 
     @app.post("/api/predict")
     def predicted(asked: Predict) -> Any:
-        return predict.predict(room, asked.run, asked.text, asked.n_best)
+        return predict.predict(room, asked.run, asked.text, asked.n_best, asked.length)
 
     @app.post("/api/write")
     def written(asked: Write) -> Any:

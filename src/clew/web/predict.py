@@ -11,6 +11,8 @@ from clew.decode.tree import BeamTree
 from clew.errors import ClewError, DataError
 from clew.inspect.writing import written
 from clew.runs import Run
+from clew.text.pair import Tokenizers
+from clew.text.tokenizer import Tokenizer
 from clew.web.room import Opened, Room
 
 TIPS = {
@@ -20,27 +22,28 @@ TIPS = {
     "denoise": "A text with <extra_id_0>, <extra_id_1> … in place of words.",
     "translate": "A sentence.",
     "text_to_text": "A text that begins with what is asked, as those of the data do.",
-    "answer": "A question, a tab, and the text that holds the answer.",
-    "choose": "What is asked, and the choices, with tabs between.",
+    "answer": "A question, \\t, and the text that holds the answer.",
+    "choose": "What is asked, and the choices, \\t between them.",
+    "judge": "A text, or two with \\t between them.",
     "tag": "A sentence.",
 }
 SEARCHERS = {"translate", "text_to_text", "denoise"}  # whose answers a beam finds
 SECONDS = 120.0  # that one text may be written
 
 
-def predict(room: Room, name: str, text: str, n_best: int) -> dict[str, Any]:
+def predict(room: Room, name: str, text: str, n_best: int, length: int | None = None) -> dict[str, Any]:
     """The best answer and others, with the seconds that they took; of a beam search, everything that it kept.
 
-    Raises DataError where there is no text.
+    length: tokens that are written at most, instead of the recipe's. Raises DataError where there is no text.
     """
     if not text.strip():
         raise DataError("there is no text", fix="type one")
     with room.use(name) as opened:
         decode = opened.run.recipe.decode
-        decode = decode.model_copy(update={"beam": max(decode.beam, n_best)})
+        decode = decode.model_copy(update={"beam": max(decode.beam, n_best), "max_length": length or decode.max_length})
         tree, watched = None, {}
-        if opened.run.recipe.task.kind in SEARCHERS and not opened.model.parallel:
-            tree = BeamTree(opened.tokenizers.target.eos_id, decode.length_penalty)
+        if searches(opened, decode.beam):
+            tree = BeamTree(vocabulary(opened).eos_id, decode.length_penalty)
             watched = {"watch": tree}
         begin = time.perf_counter()
         found = next(iter(opened.task.predict(opened.model, opened.tokenizers, [text], decode, **watched)))
@@ -52,10 +55,22 @@ def predict(room: Room, name: str, text: str, n_best: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def searches(opened: Opened, beam: int) -> bool:
+    """Whether a beam finds the answer; what draws texts searches where several are asked for."""
+    if writes(opened.run):
+        return beam > 1
+    return opened.run.recipe.task.kind in SEARCHERS and not opened.model.parallel
+
+
+def vocabulary(opened: Opened) -> Tokenizer:
+    """The one that is written in."""
+    return opened.tokenizers.target if isinstance(opened.tokenizers, Tokenizers) else opened.tokenizers
+
+
 def drawn(tree: BeamTree, opened: Opened, beam: int) -> dict[str, Any]:
     """A beam's tree by columns, one entry a node; best: the nodes of what the search returns, best first."""
     return {
-        "token": opened.tokenizers.target.tokens([node.token for node in tree.nodes]),
+        "token": vocabulary(opened).tokens([node.token for node in tree.nodes]),
         "parent": [node.parent for node in tree.nodes], "length": [node.length for node in tree.nodes],
         "log_p": [node.log_p for node in tree.nodes], "score": [node.score for node in tree.nodes],
         "over": [node.over for node in tree.nodes], "best": [place for place, _ in tree.hypotheses(beam)],

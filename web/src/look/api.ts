@@ -11,7 +11,8 @@ async function ask(path: string, init?: RequestInit): Promise<Response> {
   let answer: Response;
   try {
     answer = await fetch(path, init);
-  } catch {
+  } catch (error) {
+    if (init?.signal?.aborted) throw error;
     throw new Problem("the server does not answer", "", "is `clew look` still running?");
   }
   if (answer.ok) return answer;
@@ -27,6 +28,22 @@ export const get = async <T>(path: string, params: Record<string, string | numbe
 export const post = async <T>(path: string, body: unknown): Promise<T> =>
   (await ask(`/api/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).json();
 
+/** What the server makes line by line, as it is made. */
+export async function* lines<T>(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<T> {
+  const answer = await ask(`/api/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
+  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const whole = (rest + part.value).split("\n");
+    rest = whole.pop()!;
+    for (const line of whole) {
+      const said = JSON.parse(line);
+      if (said.what) throw new Problem(said.what, said.where, said.fix);
+      yield said;
+    }
+  }
+}
+
 export const bytes = async (path: string): Promise<ArrayBuffer> => (await ask(`/api/${path}`)).arrayBuffer();
 
 export const text = async (path: string): Promise<string> => (await ask(`/api/${path}`)).text();
@@ -39,6 +56,7 @@ export type Run = {
   name: string;
   problem: string;
   command: string;
+  steps: number[]; // of the checkpoints that are kept
   state: "running" | "finished" | "stopped" | "failed";
   title?: string;
   about?: string;
