@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from clew.decode.int8 import Int8Linear
 from clew.models.transformer import DecoderLayer, EncoderLayer, Residual, Transformer, TransformerConfig
 from clew.models.translator import Memory
+from clew.nn.activation import ACTIVATIONS
 from clew.nn.attention import MultiHeadAttention, Score
-from clew.nn.feedforward import ACTIVATIONS, FeedForward
+from clew.nn.feedforward import FeedForward
 from clew.nn.positions import rotate
 
 
@@ -50,7 +51,7 @@ def engine(model: Any, precision: str) -> Any:
     fast = copy.deepcopy(model)
     for parent in list(fast.modules()):
         for name, child in list(parent.named_children()):
-            if type(child) is nn.Linear and not isinstance(parent, Score):  # scores read their weights themselves
+            if isinstance(child, nn.Linear) and not isinstance(parent, Score):  # scores read their weights themselves
                 setattr(parent, name, Int8Linear(child.weight, child.bias))
     # Beside the table, which stays as it is: embeddings are looked up in it.
     fast.__dict__["project"] = Int8Linear(*model.output_table())

@@ -12,6 +12,7 @@ from clew.models.gpt2 import GPT2
 from clew.nn.attention import MultiHeadAttention, head_width
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
+from clew.nn.linear import Linear, linear
 from clew.nn.positions import rotate
 
 
@@ -47,13 +48,13 @@ class GroupedAttention(MultiHeadAttention):
         d, heads = config.d_model, config.n_heads
         super().__init__(d, heads, dropout=config.dropout, rotary=True)
         self.n_groups, self.base = config.n_groups, config.rotary_base
-        self.query, self.output = nn.Linear(d, d, bias=False), nn.Linear(d, d, bias=False)
-        self.key, self.value = (nn.Linear(d, config.n_groups * self.d_head, bias=False) for _ in range(2))
+        self.query, self.output = Linear(d, d, bias=False), Linear(d, d, bias=False)
+        self.key, self.value = (Linear(d, config.n_groups * self.d_head, bias=False) for _ in range(2))
 
     def heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, heads, T, d_head); keys and values (B, groups, T, d_head)."""
         weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
-        parts = F.linear(x, weight).unflatten(-1, (-1, self.d_head)).transpose(1, 2)
+        parts = linear(x, weight).unflatten(-1, (-1, self.d_head)).transpose(1, 2)
         q, k, v = parts.split([self.n_heads, self.n_groups, self.n_groups], dim=1)
         return rotate(q, start, self.base), rotate(k, start, self.base), v
 
@@ -67,8 +68,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, d_model: int, d_ff: int) -> None:
         super().__init__()
-        self.gate, self.inner = (nn.Linear(d_model, d_ff, bias=False) for _ in range(2))
-        self.outer = nn.Linear(d_ff, d_model, bias=False)
+        self.gate, self.inner = (Linear(d_model, d_ff, bias=False) for _ in range(2))
+        self.outer = Linear(d_ff, d_model, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.outer(F.silu(self.gate(x)) * self.inner(x))
@@ -103,7 +104,7 @@ class Llama(GPT2):
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(LlamaLayer(config) for _ in range(config.n_layers))
         self.norm = nn.RMSNorm(config.d_model, config.norm_eps)  # type: ignore[assignment]
-        self.output = None if config.tied else nn.Linear(config.d_model, vocab_size, bias=False)
+        self.output = None if config.tied else Linear(config.d_model, vocab_size, bias=False)
         self.register_buffer("no_bias", torch.zeros(vocab_size), persistent=False)
         self.initialise()
 

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clew.nn.dropout import dropout
+from clew.nn.linear import Linear, linear
 from clew.nn.packing import Packing
 from clew.nn.positions import rotate
+from clew.nn.softmax import ENGINES, scaled_softmax
 from clew.nn.taps import Tap
 
 
@@ -160,10 +162,10 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, d_model: int, n_heads: int, *, dropout: float = 0.0, rotary: bool = False) -> None:
         super().__init__()
         self.n_heads, self.d_head, self.dropout, self.rotary = n_heads, head_width(d_model, n_heads), dropout, rotary
-        self.query = nn.Linear(d_model, d_model)
-        self.key = nn.Linear(d_model, d_model)
-        self.value = nn.Linear(d_model, d_model)
-        self.output = nn.Linear(d_model, d_model)
+        self.query = Linear(d_model, d_model)
+        self.key = Linear(d_model, d_model)
+        self.value = Linear(d_model, d_model)
+        self.output = Linear(d_model, d_model)
         self.score = ScaledDot()
         self.weights = Tap()
 
@@ -187,12 +189,16 @@ class MultiHeadAttention(nn.Module):
         """Attention within each head, (B, heads, T, d_head), by the equation or by the engine.
 
         On the CPU torch's kernel has no dropout, and its gradient in bfloat16 takes several times the equation's: there
-        the equation is the faster of the two.
+        the equation is the faster of the two, with an engine of its own for its softmax where there is no mask.
         """
         p = self.dropout if self.training else 0.0
         slow = p or (q.dtype == torch.bfloat16 and q.requires_grad)
         if not self.weights.heard and (q.is_cuda or not slow):
             return F.scaled_dot_product_attention(q, k, v, mask, p, is_causal=causal)
+        if not self.weights.heard and mask is None and q.device.type == "cpu" and q.dtype in ENGINES:
+            q, k, v = (each.contiguous() for each in (q, k, v))
+            weights = scaled_softmax(q @ k.transpose(-2, -1), 1 / math.sqrt(self.d_head), causal)
+            return dropout(weights, p, self.training) @ v
         if causal:
             mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
         weights = self.weights(weigh(q, k, mask, self.score))
@@ -221,7 +227,7 @@ class MultiHeadAttention(nn.Module):
         """The three projections as one product: (…, d_model) -> (…, 3, heads, d_head)."""
         parts = (self.query, self.key, self.value)
         weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
-        return F.linear(x, weight, bias).unflatten(-1, (3, self.n_heads, self.d_head))
+        return linear(x, weight, bias).unflatten(-1, (3, self.n_heads, self.d_head))
 
     def heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values (B, heads, T, d_head) of x (B, T, d_model), whose first place is `start`."""

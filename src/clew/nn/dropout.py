@@ -16,8 +16,8 @@ class _Dropout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, residual: Tensor | None, p: float, relu: bool) -> Tensor:
-        ctx.p, ctx.seed = p, torch.empty((), dtype=torch.int64).random_().item()
-        out = _drop(x, residual, ctx.p, ctx.seed, relu)
+        ctx.p, ctx.seed, ctx.dtype = p, torch.empty((), dtype=torch.int64).random_().item(), x.dtype
+        out = _drop(x, residual, ctx.p, ctx.seed, relu, x.dtype if residual is None else residual.dtype)
         ctx.save_for_backward(out if relu else None)
         return out
 
@@ -27,31 +27,36 @@ class _Dropout(torch.autograd.Function):
         (out,) = ctx.saved_tensors
         if out is not None:
             return torch.ops.aten.threshold_backward(d_out, out, 0).mul_(1 / (1 - ctx.p)), None, None, None
-        return _drop(d_out, None, ctx.p, ctx.seed, False), d_out if ctx.needs_input_grad[1] else None, None, None
+        d_x = _drop(d_out, None, ctx.p, ctx.seed, False, ctx.dtype)
+        return d_x, d_out if ctx.needs_input_grad[1] else None, None, None
 
 
-def _drop(x: Tensor, residual: Tensor | None, p: float, seed: int, relu: bool) -> Tensor:
-    from clew.nn.elementwise import drop  # numba is imported where it is used
+def _drop(x: Tensor, residual: Tensor | None, p: float, seed: int, relu: bool, dtype: torch.dtype) -> Tensor:
+    from clew.nn.elementwise import drop, numbers  # numba is imported where it is used
 
-    x = x.detach().contiguous()
-    out = torch.empty_like(x)
-    added = None if residual is None else residual.detach().contiguous().view(-1).numpy()
-    scale = np.float32(1 / (1 - p))
-    drop(x.view(-1).numpy(), added, out.view(-1).numpy(), seed, round(p * 2**16), scale, relu)
+    out = torch.empty(x.shape, dtype=dtype)
+    added = None if residual is None else numbers(residual).ravel()
+    threshold = min(round(p * 2**16), 2**16 - 1)
+    drop(numbers(x).ravel(), added, numbers(out).ravel(), seed, threshold, np.float32(1 / (1 - p)), relu)
     return out
 
 
 def dropout(x: Tensor, p: float, training: bool, *, residual: Tensor | None = None, relu: bool = False) -> Tensor:
     """x · mask / (1 - p) while training, x otherwise (Srivastava et al. 2014, §4, scaled at training time).
 
-    `relu` takes max(0, x) for x; `residual`, of the shape of x, is added to the result; not both. In float32 on the CPU
-    the mask is True with probability 1 - round(p · 2^16) / 2^16, from a seed drawn from torch's random state; the
-    result can then be differentiated once.
+    `relu` takes max(0, x) for x; `residual`, of the shape of x, is added to the result; not both. In float32 and
+    bfloat16 on the CPU the mask is True with probability 1 - round(p · 2^16) / 2^16, from a seed drawn from torch's
+    random state; the result can then be differentiated once.
     """
-    if training and 0 < p < 1 and x.device.type == "cpu" and x.dtype == torch.float32 and x.numel():
+    fast = x.device.type == "cpu" and x.dtype in ENGINES and (residual is None or residual.dtype in ENGINES[x.dtype])
+    if training and 0 < p < 1 and fast and x.numel():
         return _Dropout.apply(x, residual, p, relu)
     x = F.dropout(F.relu(x) if relu else x, p, training)
     return x if residual is None else residual + x
+
+
+# The precision of x, and those of a residual that keeps its own when x is added.
+ENGINES = {torch.float32: (torch.float32,), torch.bfloat16: (torch.bfloat16, torch.float32)}
 
 
 class Dropout(nn.Module):

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-ROWS_AT_ONCE = 256  # 256 rows × 8,000 words × 4 bytes stay near the core
+from clew.nn.embedding import check_ids
+from clew.nn.linear import product
+
+BYTES_AT_ONCE = 2048  # of a word's logits: 512 rows in float32; with 8,000 words they stay near the core
 
 
 def smoothed_cross_entropy(logits: Tensor, target: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
@@ -22,19 +25,24 @@ def smoothed_cross_entropy(logits: Tensor, target: Tensor, smoothing: float) -> 
     return (1 - smoothing) * nll + smoothing * uniform, nll.detach()
 
 
-def _softmax(logits: Tensor, bias: Tensor) -> Tensor:
-    """Turn logits (N, V) into softmax(logits + bias) in place; returns log Σ exp(logits + bias), (N,)."""
-    if logits.device.type == "cpu" and logits.dtype == torch.float32:
-        from clew.nn.elementwise import softmax_rows  # numba is imported where it is used
+def _gradient(logits: Tensor, bias: Tensor, target: Tensor, share: float) -> tuple[Tensor, Tensor, Tensor]:
+    """softmax(logits + bias) - share · onehot(target), (N, V) in the logits' own precision, computed in a wider one.
 
-        log_z = logits.new_empty(len(logits))
-        softmax_rows(logits.numpy(), bias.numpy(), log_z.numpy())
-        return log_z
-    logits += bias
-    top = logits.amax(dim=-1, keepdim=True)
-    z = logits.sub_(top).exp_().sum(dim=-1, keepdim=True)
-    logits.div_(z)
-    return (z.log_() + top)[:, 0]
+    Also log Σ exp(logits + bias) and (logits + bias)[target], (N,) each. May write over the logits.
+    """
+    if logits.device.type == "cpu" and logits.dtype in (torch.float32, torch.bfloat16):
+        from clew.nn.elementwise import cross_entropy_rows, numbers  # numba is imported where it is used
+
+        check_ids(target, len(bias), "target")  # compiled code would read outside the row
+        logits, (log_z, gold) = logits.contiguous(), bias.new_empty(2, len(logits))
+        rows, added, words = numbers(logits), numbers(bias), numbers(target)
+        cross_entropy_rows(rows, added, words, share, log_z.numpy(), gold.numpy())
+        return logits, log_z, gold
+    wide = logits + bias
+    log_z, gold = wide.logsumexp(dim=-1), wide.gather(1, target[:, None])[:, 0]
+    p = wide.sub_(log_z[:, None]).exp_()
+    p.scatter_add_(1, target[:, None], p.new_full((len(target), 1), -share))
+    return p.to(logits.dtype), log_z, gold
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -46,44 +54,41 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        wide = torch.promote_types(hidden.dtype, torch.float32)  # of the softmax and of every sum
-        bias_wide, each = bias.detach().to(wide), smoothing / len(weight)
-        sum_hidden, sum_weight = hidden.sum(dim=0, dtype=wide), weight.sum(dim=0, dtype=wide)
-        total = -each * (sum_hidden @ sum_weight + len(hidden) * bias_wide.sum())
-        nll = total.new_zeros(())
-        needs_gradient = any(ctx.needs_input_grad[:3])
-        d_hidden = torch.empty_like(hidden)
-        d_weight = (-each * sum_hidden).repeat(len(weight), 1)
-        d_bias = torch.full_like(bias_wide, -each * len(hidden))
-        buffer = hidden.new_empty(min(ROWS_AT_ONCE, len(hidden)), len(weight), dtype=wide)
-        for h, y, d_h in zip(
-            hidden.split(ROWS_AT_ONCE), target.split(ROWS_AT_ONCE), d_hidden.split(ROWS_AT_ONCE), strict=True
-        ):
-            logits = buffer[: len(h)]  # (rows, V); one buffer, written over and over: it stays in the cache
-            torch.mm(h, weight.t(), out=logits) if hidden.dtype == wide else logits.copy_(h @ weight.t())
-            gold = logits.gather(1, y[:, None])[:, 0] + bias_wide[y]
-            log_z = _softmax(logits, bias_wide)
+        h_all, table = hidden.to(dtype), weight.to(dtype)  # of the products
+        wide = torch.promote_types(dtype, torch.float32)  # of the softmax and of every sum
+        bias_wide = bias.to(wide)
+        total, nll = bias_wide.new_zeros(2)
+        d_hidden, d_table = torch.empty_like(h_all), bias_wide.new_zeros(hidden.shape[1], len(weight))
+        d_bias, rows = torch.zeros_like(bias_wide), BYTES_AT_ONCE // dtype.itemsize
+        for h, y, d_h in zip(*(part.split(rows) for part in (h_all, target, d_hidden)), strict=True):
+            d_logits, log_z, gold = _gradient(product(h, table), bias_wide, y, 1 - smoothing)  # (rows, V)
             chunk_nll = (log_z - gold).sum()
             nll += chunk_nll
             total += (1 - smoothing) * chunk_nll + smoothing * log_z.sum()
-            if needs_gradient:
-                d_logits = logits.scatter_add_(1, y[:, None], logits.new_full((len(y), 1), smoothing - 1))
-                d_bias += d_logits.sum(dim=0)
-                d_logits = d_logits.to(weight.dtype)
-                torch.mm(d_logits, weight, out=d_h)
-                d_weight.addmm_(d_logits.t(), h) if weight.dtype == wide else d_weight.add_(d_logits.t() @ h)
-        d_hidden -= each * sum_weight
-        ctx.save_for_backward(d_hidden, d_weight.to(weight.dtype), d_bias.to(bias.dtype))
+            if any(ctx.needs_input_grad):
+                d_h.copy_(product(d_logits, table.t()))
+                d_table += product(h.t(), d_logits.t())  # (d, V), which needs no copy of the logits
+            if ctx.needs_input_grad[2]:
+                d_bias += d_logits.sum(dim=0, dtype=wide)
+        if smoothing:
+            each = smoothing / len(weight)
+            sum_hidden, sum_table = h_all.sum(dim=0, dtype=wide), table.sum(dim=0, dtype=wide)
+            total -= each * (sum_hidden @ sum_table + len(hidden) * bias_wide.sum())
+            d_hidden -= each * sum_table
+            d_table -= each * sum_hidden[:, None]
+            d_bias -= each * len(hidden)
+        ctx.save_for_backward(d_hidden.to(hidden.dtype), d_table.to(weight.dtype), d_bias.to(bias.dtype))
         ctx.mark_non_differentiable(nll)
         return total, nll
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, d_total: Tensor, _d_nll: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        d_hidden, d_weight, d_bias = ctx.saved_tensors
-        return d_hidden * d_total, d_weight * d_total, d_bias * d_total, None, None
+    def backward(ctx: Any, d_total: Tensor, _d_nll: Tensor) -> tuple[Any, ...]:
+        d_hidden, d_table, d_bias = ctx.saved_tensors
+        d_weight = d_table.t().clone(memory_format=torch.contiguous_format).mul_(d_total)
+        return d_hidden * d_total, d_weight, d_bias * d_total, None, None, None
 
 
 def linear_cross_entropy(
@@ -96,8 +101,7 @@ def linear_cross_entropy(
     """
     if not torch.is_grad_enabled():
         hidden, weight, bias = hidden.detach(), weight.detach(), bias.detach()  # spare the gradients' work
-    if torch.is_autocast_enabled(hidden.device.type):
-        dtype = torch.get_autocast_dtype(hidden.device.type)
-        hidden, weight, bias = hidden.to(dtype), weight.to(dtype), bias.to(dtype)
-    with torch.autocast(hidden.device.type, enabled=False):
-        return _LinearCrossEntropy.apply(hidden, weight, bias, target, smoothing)
+    kind = hidden.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
+    with torch.autocast(kind, enabled=False):
+        return _LinearCrossEntropy.apply(hidden, weight, bias, target, smoothing, dtype)

@@ -19,6 +19,7 @@ from clew.errors import NonFiniteLoss
 from clew.objectives.loss import Loss
 from clew.train.average import Average
 from clew.train.budget import Progress, flops_per_token
+from clew.train.memory import keep_freed_memory
 
 Objective = Callable[[nn.Module, Any], Loss]
 
@@ -69,6 +70,7 @@ def fit(
     """
     progress = progress if progress is not None else Progress()
     device = next(model.parameters()).device
+    keep_freed_memory()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     peaks = [group["lr"] for group in optimizer.param_groups]
     peaks = [group.setdefault("peak_lr", peak) for group, peak in zip(optimizer.param_groups, peaks, strict=True)]
