@@ -38,10 +38,10 @@ def engine_pays(x: Tensor, weight: Tensor) -> bool:
     return (
         x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
-        and x.numel() * len(weight) >= LARGE
         and mkl_is_slow()
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
+        and not torch.compiler.is_compiling()  # sizes are symbols then
+        and x.numel() * len(weight) >= LARGE
     )
 
 
