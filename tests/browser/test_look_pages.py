@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import json
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -21,6 +24,9 @@ PAGES = {
     "curves": ("Curves", "#/curves?run=lstm&run=transformer&y=train+loss&smooth=0.5"),
     "attention": ("Attention", "#/attention?run=transformer&text=the+cat+sleeps+."),
     "bert": ("Attention", "#/attention?run=bert&text=the+cat+%5BMASK%5D+on+the+mat+.&layer=1&head=1&form=arcs"),
+    "gpt": ("Attention", "#/attention?run=gpt&text=the+cat+sat&layer=1&head=1"),
+    "t5": ("Attention", "#/attention?run=t5&text=the+%3Cextra_id_0%3E+sat+.&target=%3Cextra_id_0%3E+cat&layer=2"),
+    "before": ("Attention", "#/attention?run=transformer&text=the+cat+sleeps+.&minus=step%3A2&layer=2"),
     "lstm": ("Attention", "#/attention?run=lstm&minus=transformer&text=the+cat+sleeps+."),
     "walk": ("Walk-through", "#/walk?run=transformer&text=the+cat+sleeps+.&step=4"),
     "backward": ("Walk-through", "#/walk?run=bert&text=the+cat+sat&walk=backward%3Aencoder&step=5"),
@@ -29,7 +35,7 @@ PAGES = {
     "write": ("Playground", "#/play?run=gpt&text=the+cat&length=12&top_k=5"),
     "gaps": ("Playground", "#/play?run=t5&text=the+%3Cextra_id_0%3E+sat+."),
     "project": ("Projector", "#/project?run=words&colour=count&find=cat"),
-    "compare": ("Compare", "#/compare?run=lstm&run=transformer"),
+    "compare": ("Compare", "#/compare?run=lstm&run=transformer&text=the+cat+sleeps+."),
 }
 # What a page shows when it has loaded.
 READY = {
@@ -168,7 +174,7 @@ def test_heads_are_chosen_and_cells_are_read_by_keyboard(tab: Tab) -> None:
     page.locator(".head").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("location.hash.includes('layer=1') && location.hash.includes('head=1')")
+    page.wait_for_function("() => location.hash.includes('layer=1') && location.hash.includes('head=1')")
     matrix = page.get_by_role("application", name="head 1")
     matrix.focus()
     page.keyboard.press("ArrowDown")
@@ -205,6 +211,64 @@ def test_alignment_error_is_shown_as_evaluated_and_moves_with_the_threshold(tab:
     page.get_by_text("gold alignment", exact=False).first.wait_for()
 
 
+def test_a_run_is_compared_with_itself_at_a_checkpoint(tab: Tab) -> None:
+    page = tab.open("before")
+    title = page.locator(".large h2").inner_text()
+    assert re.fullmatch(r"(\S+), mean of all heads − step 2: \1, mean", title)
+    assert page.get_by_text("more than step 2").is_visible()
+    page.get_by_label("As it was at").select_option("4")
+    page.wait_for_function("() => location.hash.includes('step=4')")
+    page.get_by_label("Difference from").select_option("")
+    page.locator(".large h2", has_text=re.compile("heads$")).wait_for()
+
+
+@pytest.mark.parametrize("form", ["matrix", "arcs"])
+def test_a_head_is_saved_as_numbers_and_as_a_picture(tab: Tab, form: str, tmp_path: Path) -> None:
+    page = tab.open("t5")
+    if form == "arcs":
+        page.get_by_role("radio", name="Arcs").check(force=True)
+        page.locator(".arcs svg").wait_for()
+    files = {}
+    for ending in ("CSV", "JSON", "SVG", "PNG"):
+        with page.expect_download() as download:
+            page.get_by_label("Save this head").get_by_role("button", name=ending).click()
+        assert (
+            download.value.suggested_filename == f"decoder.layers.0.cross_attention-mean-of-all-heads.{ending.lower()}"
+        )
+        files[ending] = tmp_path / ending
+        download.value.save_as(files[ending])
+    saved = json.loads(files["JSON"].read_text())
+    with files["CSV"].open() as stream:
+        (_, *columns), *rows = csv.reader(stream)
+    assert saved["columns"] == columns and saved["rows"] == [row[0] for row in rows]
+    assert [[float(value) for value in row[1:]] for row in rows] == saved["weights"]
+    assert all(abs(sum(row) - 1) < 0.01 for row in saved["weights"])
+    drawing = ElementTree.fromstring(files["SVG"].read_text())
+    texts = [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert "</s>" in texts and len(texts) >= len(rows) + len(columns)
+    assert files["PNG"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_runs_look_at_one_sentence_side_by_side(tab: Tab) -> None:
+    page = tab.open("compare")
+    sides = page.locator("[aria-labelledby=beside-title] .side")
+    sides.nth(1).locator("canvas").wait_for()
+    page.get_by_label("What both are to write").fill("le chat dort .")
+    page.get_by_role("button", name="Look", exact=True).click()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.side .out')].every((p) => p.innerText === 'le chat dort .')"
+    )
+    sides.nth(1).get_by_label("Head").select_option("0.1")
+    page.wait_for_function("() => location.hash.includes('head1=0.1')")
+    matrix = sides.nth(1).get_by_role("application", name="transformer, ")
+    matrix.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert re.fullmatch(r"\S+ → \S+ [01]\.\d\d", sides.nth(1).locator("[role=status]").inner_text())
+    page.get_by_label("Show").select_option("wins")
+    page.wait_for_function("() => location.hash.includes('show=wins')")
+
+
 def test_a_saved_page_works_alone(tab: Tab, browser: Any, tmp_path: Path) -> None:
     page = tab.open("bert")
     with page.expect_download() as download:
@@ -230,7 +294,7 @@ def test_a_walk_goes_forward_and_back_and_says_that_it_equals_the_engine(tab: Ta
     page.get_by_role("button", name="Forward →").click()
     assert title.inner_text().startswith("5.") and "step=5" in page.url
     page.locator("body").press("ArrowLeft")
-    page.wait_for_function("location.hash.includes('step=4')")
+    page.wait_for_function("() => location.hash.includes('step=4')")
     said = page.get_by_text("Equals the engine").inner_text()
     power = re.search(r"to \d+e−(\d+)", said)
     assert "exactly" in said or (power is not None and int(power[1]) >= 6)
@@ -252,7 +316,7 @@ def test_two_runs_answer_the_same_text(tab: Tab) -> None:
     page.locator(".answers .panel .best").nth(1).wait_for()
     page.locator("textarea").fill("the dog .")
     page.locator("textarea").press("Enter")
-    page.wait_for_function("location.hash.includes('dog')")
+    page.wait_for_function("() => location.hash.includes('dog')")
 
 
 def test_tokens_that_are_written_are_read_by_keyboard_and_written_anew_live(tab: Tab) -> None:
@@ -275,7 +339,7 @@ def test_tokens_that_are_written_are_read_by_keyboard_and_written_anew_live(tab:
     page.get_by_label("Tokens", exact=True).fill("5")
     page.get_by_text("5 tokens in").wait_for()
     page.get_by_role("button", name="Another draw").click()
-    page.wait_for_function("location.hash.includes('seed=4')")
+    page.wait_for_function("() => location.hash.includes('seed=4')")
     page.get_by_text("The same as a table").click()
     assert page.locator("details tbody tr").count() == 5
     page.get_by_role("radio", name="searches").check(force=True)

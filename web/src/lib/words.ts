@@ -57,9 +57,9 @@ export function wordOf(tokens: string[], text: string): number[] {
 /** Tokens as labels: the word-start marks go, a piece inside a word gets a leading hyphen. */
 export function labels(tokens: string[]): string[] {
   const marked = tokens.some((token) => /^[▁Ġ]/.test(token));
-  return tokens.map((token) => {
+  return tokens.map((token, k) => {
     if (SPECIAL.test(token)) return token;
-    const inside = token.startsWith("##") || (marked && !/^[▁Ġ]/.test(token) && /^[\p{L}\p{N}]/u.test(token));
+    const inside = token.startsWith("##") || (marked && k > 0 && !/^[▁Ġ]/.test(token) && /^[\p{L}\p{N}]/u.test(token));
     return (inside ? "‑" : "") + (bare(token) || "␣");
   });
 }
