@@ -53,6 +53,7 @@ KINDS: dict[str, dict[str, str]] = {
         "bert": "clew.models.bert:Bert",
         "gpt2": "clew.models.gpt2:GPT2",
         "llama": "clew.models.llama:Llama",
+        "lstm": "clew.models.lstm:LSTM",
     },
     "objective": {
         "negative_sampling": "clew.objectives.negative_sampling:NegativeSampling",
@@ -74,6 +75,7 @@ KINDS: dict[str, dict[str, str]] = {
         "adam": "clew.train.optim:Adam",
         "sgd": "clew.train.optim:SGD",
         "adagrad": "clew.train.optim:AdaGrad",
+        "adafactor": "clew.train.optim:Adafactor",
         "muon": "clew.train.optim:Muon",
     },
     "tuning": {

@@ -33,7 +33,11 @@ def clew(*arguments: str | Path, text: str | None = None) -> Result:
     return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], input=text)
 
 
-def recipe(folder: Path, tokenizer: str, steps: int) -> Path:
+GPT2 = '{ kind = "gpt2", d_model = 32, n_heads = 2, n_layers = 2, max_length = 32, dropout = 0.1 }'
+LSTM = '{ kind = "lstm", d_model = 48, n_layers = 2, dropout = 0.1 }'
+
+
+def recipe(folder: Path, tokenizer: str, steps: int, model: str = GPT2) -> Path:
     (folder / "text.txt").write_text(LINE * 60)
     file = folder / "gpt.toml"
     file.write_text(f"""
@@ -41,7 +45,7 @@ name = "tiny"
 task = {{ kind = "write", max_length = 16, document = "line" }}
 data = {{ kind = "text", train = ["{folder}/text.txt"], held_out = 0.2 }}
 tokenizer = {{ kind = "{tokenizer}", vocab_size = 300 }}
-model = {{ kind = "gpt2", d_model = 32, n_heads = 2, n_layers = 2, max_length = 32, dropout = 0.1 }}
+model = {model}
 objective = {{ kind = "language_model" }}
 decode = {{ beam = 1, max_length = 30, sample = {{ temperature = 0 }} }}
 [train]
@@ -56,12 +60,13 @@ budget = {{ steps = {steps} }}
     return file
 
 
-@pytest.fixture(scope="module", params=["characters", "gpt2"])
+@pytest.fixture(scope="module", params=[("characters", GPT2, 150), ("gpt2", GPT2, 150), ("gpt2", LSTM, 400)])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    kind, model, steps = request.param
     folder = tmp_path_factory.mktemp("write")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLEW_CACHE", str(folder / "cache"))
-        list(train(load_recipe(recipe(folder, request.param, 150), [])[0], folder / "run"))
+        list(train(load_recipe(recipe(folder, kind, steps, model), [])[0], folder / "run"))
     return Run.open(folder / "run")
 
 
@@ -99,8 +104,9 @@ def test_the_command(run: Run) -> None:
     assert out.stdout == LINE * 2
 
 
-def test_resumed_is_uninterrupted(tmp_path: Path) -> None:
-    settings = load_recipe(recipe(tmp_path, "characters", 12), [])[0]
+@pytest.mark.parametrize("model", [GPT2, LSTM])
+def test_resumed_is_uninterrupted(model: str, tmp_path: Path) -> None:
+    settings = load_recipe(recipe(tmp_path, "characters", 12, model), [])[0]
     list(train(settings, tmp_path / "whole"))
     for moment in train(settings, tmp_path / "parted"):
         if moment.step.number == 7:

@@ -20,6 +20,7 @@ class PartConfig(Config):
     input: str  # beginning with the task's prefix
     target: str
     names: dict[str, str] = Field(default_factory=dict)  # what targets are called instead: {"0": "negative", …}
+    times: int = Field(1, ge=1)  # how often each of its training rows comes in an epoch: more, for a small part
     step: float | None = Field(None, gt=0)  # a number is rounded to a multiple of this, so that few texts mean numbers
 
 
@@ -63,6 +64,8 @@ class Mixture:
             table = [
                 dict(zip(rows.columns, values, strict=True)) for values in zip(*rows.columns.values(), strict=True)
             ]
+            if name == "train":
+                table = table * config.times
             columns["part"] += [part] * len(table)
             columns["input"] += [written(config.input, row, f"data.parts.{part}.input") for row in table]
             columns["target"] += [target(config, row, part) for row in table]

@@ -97,7 +97,7 @@ def speculate(
     A guess x drawn from q stays with probability min(1, p(x) / q(x)); in place of the first that goes, one is drawn of
     max(0, p - q), renewed: what is written is distributed as p (Leviathan et al. 2023, algorithm 1). All guesses are
     judged in one pass. Raises ClewError where the text would outgrow one of the models, or tokens are penalised, since
-    p would change within a pass.
+    p would change within a pass; and for an LSTM, whose state cannot go back to before a guess.
     """
     longest = min(model.config.max_length, draft.config.max_length)
     if len(prompt) + steps > longest or how.repetition_penalty != 1:
@@ -107,6 +107,8 @@ def speculate(
         )  # fmt: skip
     stream, text, end = np.random.default_rng([how.seed, 0]), list(prompt), len(prompt) + steps
     cache, guessing = model.cache(1, longest), draft.cache(1, longest)
+    if not (hasattr(cache, "back") and hasattr(guessing, "back")):
+        raise ClewError("an LSTM cannot take back what it has read", where="--draft", fix="write without a draft")
     while len(text) < end:
         guesses: list[int] = []
         q = []

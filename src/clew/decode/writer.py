@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clew.decode.engine import Dense, int8
 from clew.models.gpt2 import GPT2, DecoderOutput, GPT2Layer
 from clew.models.llama import LlamaLayer
+from clew.models.lstm import LSTM
 from clew.nn.attention import MultiHeadAttention
 from clew.nn.causal import Cache, places
 from clew.nn.positions import rotate
@@ -98,6 +99,20 @@ def joined(*parts: nn.Linear, make: Any) -> Any:
     return make(torch.cat(weights), torch.cat(biases))
 
 
-def writer(model: GPT2, precision: Literal["fp32", "bf16", "int8"]) -> Any:
+def recurrent(model: LSTM, precision: Literal["fp32", "bf16", "int8"]) -> Any:
+    """An LSTM writes as it stands: a step of it is one call of torch's. int8 is for the table of the logits alone."""
+    model.eval()
+    if precision == "fp32":
+        return model
+    model = copy.deepcopy(model)
+    if precision == "bf16":
+        return model.to(torch.bfloat16)
+    model.__dict__["logits"] = int8(*model.output_table())
+    return model
+
+
+def writer(model: GPT2 | LSTM, precision: Literal["fp32", "bf16", "int8"]) -> Any:
     """What writes as the model does: itself in fp32 on a GPU, else the engine."""
+    if isinstance(model, LSTM):
+        return recurrent(model, precision)
     return model.eval() if precision == "fp32" and model.token.weight.is_cuda else Writer(model, precision)

@@ -46,6 +46,12 @@ class AdaGradConfig(Choice):
     weight_decay: float = Field(0.0, ge=0)
 
 
+class AdafactorConfig(Choice):
+    kind: str = "adafactor"
+    lr: float = Field(1e-2, gt=0)  # relative: of the size of each matrix
+    weight_decay: float = Field(0.0, ge=0)
+
+
 Factor = Callable[[str], float]
 """Of the rate, for the parameter of that name."""
 
@@ -152,6 +158,21 @@ class AdaGrad(_Factory):
     @staticmethod
     def make(groups: list[dict], *, initial: float, **options: Any) -> Optimizer:
         return torch.optim.Adagrad(groups, initial_accumulator_value=initial, eps=0, **options)
+
+
+class Adafactor(_Factory):
+    """Shazeer and Stern 2018, algorithm 4, without momentum: what T5 was trained with, in torch's form.
+
+    θ −= lr · max(1e-3, RMS(θ)) · u, where u is the gradient over the root of its mean square (of a matrix, from those
+    of its rows and columns alone), of RMS 1 at most; lr no more than 1/√step. A table of N(0, 1) so moves as fast, for
+    its size, as a matrix of N(0, 1/d): under AdamW √d times more slowly.
+    """
+
+    Config = AdafactorConfig
+
+    @staticmethod
+    def make(groups: list[dict], *, fused: bool, **options: Any) -> Optimizer:
+        return torch.optim.Adafactor(groups, **options)
 
 
 class Muon(_Factory):
