@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from clew.config import SampleConfig
@@ -48,6 +49,13 @@ def draw(p: Tensor, u: Tensor) -> Tensor:
     return (total <= u[:, None] * total[:, -1:]).sum(dim=1)
 
 
+def likeliest(logits: Tensor) -> Tensor:
+    """(rows, V) -> (rows,)."""
+    if logits.device.type == "cpu":  # numpy's is ten times faster
+        return torch.from_numpy(logits.numpy().argmax(axis=1))
+    return logits.argmax(dim=1)
+
+
 def unwatched(logits: Tensor, p: Tensor) -> None:
     """Nobody is told."""
 
@@ -76,14 +84,18 @@ def sample(
         seen = torch.zeros(len(texts), model.token.num_embeddings, dtype=torch.bool, device=device)
         for row, text in enumerate(texts):
             seen[row, text] = True
+    plain = how.temperature == 0 and seen is None and watch is unwatched  # the likeliest is known without the rest
     hidden, cache = read(model, texts, steps)
     for step in range(1, steps + 1):
         logits = model.logits(hidden).float()
-        u = torch.tensor([stream.random() for stream in streams], dtype=torch.float64, device=device)
-        p = distribution(logits, how, seen)
-        watch(logits, p)
-        token = draw(p, u)
-        yield token, logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=1)
+        if plain:
+            token = likeliest(logits)
+        else:
+            u = torch.tensor([stream.random() for stream in streams], dtype=torch.float64, device=device)
+            p = distribution(logits, how, seen)
+            watch(logits, p)
+            token = draw(p, u)
+        yield token, -F.cross_entropy(logits, token, reduction="none")
         for text, i in zip(texts, token.tolist(), strict=True):
             text.append(i)
         if seen is not None:

@@ -11,17 +11,12 @@ from torch.autograd.function import once_differentiable
 
 
 class _GeluTanh(torch.autograd.Function):
-    """Forward and backward in one pass over memory each."""
+    """Its gradient in one pass over memory."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        from clew.nn.elementwise import gelu_tanh, numbers  # numba is imported where it is used
-
-        x = x.detach().contiguous()
-        y = torch.empty_like(x)
-        gelu_tanh(*(numbers(each).ravel() for each in (x, y)))
         ctx.save_for_backward(x)
-        return y
+        return _gelu_tanh(x)
 
     @staticmethod
     @once_differentiable
@@ -29,9 +24,18 @@ class _GeluTanh(torch.autograd.Function):
         from clew.nn.elementwise import gelu_tanh_gradient, numbers  # numba is imported where it is used
 
         (x,) = ctx.saved_tensors
-        d_x = torch.empty_like(x)
-        gelu_tanh_gradient(*(numbers(each).ravel() for each in (x, d_y, d_x)))
+        d_x = torch.empty(x.shape, dtype=x.dtype)
+        gelu_tanh_gradient(numbers(x).ravel(), numbers(d_y).ravel(), numbers(d_x).ravel())
         return d_x
+
+
+def _gelu_tanh(x: Tensor) -> Tensor:
+    """In one pass over memory, without gradient."""
+    from clew.nn.elementwise import gelu_tanh, numbers  # numba is imported where it is used
+
+    y = torch.empty(x.shape, dtype=x.dtype)
+    gelu_tanh(numbers(x).ravel(), numbers(y).ravel())
+    return y
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
@@ -40,7 +44,7 @@ def gelu_tanh(x: Tensor) -> Tensor:
     In float32 and bfloat16 on the CPU the result can be differentiated once.
     """
     if x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and not torch.compiler.is_compiling():
-        return _GeluTanh.apply(x)
+        return _GeluTanh.apply(x) if x.requires_grad else _gelu_tanh(x)
     return F.gelu(x, approximate="tanh")
 
 
