@@ -107,6 +107,46 @@ def assert_same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
     assert [h.score for h in found] == pytest.approx([h.score for h in expected], abs=1e-4)
 
 
+class Chain:
+    """A translator that looks at the last token alone: P(next | last) by a table."""
+
+    TABLE = torch.full((V, V), 1e-9)
+    TABLE[:, EOS] = 1e-12
+    TABLE[BOS, [EOS, 3, 4]] = torch.tensor([0.35, 0.4, 0.25])
+    TABLE[3, [EOS, 5]] = torch.tensor([0.5, 0.5])
+    TABLE[4, [EOS, 8]] = torch.tensor([0.3, 0.7])
+    TABLE[5, 6], TABLE[6, 7], TABLE[7, EOS], TABLE[8, 8] = 1.0, 1.0, 1.0, 1.0
+
+    def encode(self, source: Tensor, mask: Tensor) -> Tensor:
+        return source
+
+    def start(self, memory: Tensor, beam: int = 1) -> Chain:
+        return self
+
+    def step(self, tokens: Tensor, cache: Any) -> Tensor:
+        return self.TABLE[tokens].log()
+
+    def project(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+    def reorder(self, rows: Tensor) -> None: ...
+    def keep(self, sentences: Tensor, rows: Tensor) -> None: ...
+
+
+def test_a_narrow_beam_ends_before_a_longer_and_better_hypothesis() -> None:
+    """As `beam_search` says of itself; a wider beam finds it, and without a length penalty nothing is lost."""
+    source, chain = torch.tensor([[3, 4]]), Chain()
+
+    def found(beam: int, alpha: float) -> list[tuple[list[int], float]]:
+        (hypotheses,) = beam_search(chain, source, source > 0, limits(length_penalty=alpha), beam)  # type: ignore[arg-type]
+        return [(h.ids, round(h.score, 4)) for h in hypotheses]
+
+    longer = ([3, 5, 6, 7], round(math.log(0.4 * 0.5) / 5, 4))
+    assert found(2, 1.0) == [([3], round(math.log(0.4 * 0.5) / 2, 4)), ([], round(math.log(0.35), 4))]
+    assert found(3, 1.0)[0] == longer
+    assert found(2, 0.0)[0] == ([], round(math.log(0.35), 4))
+
+
 def test_greedy_equals_the_naive_loop(model: Any) -> None:
     batch = batch_of(SOURCES)
     found = greedy(model, batch.source, batch.source_mask, limits())

@@ -239,6 +239,39 @@ budget = {{ steps = 60 }}
         assert np.isfinite(moment.step.parts["reward"])
 
 
+def test_a_reward_model_that_starts_from_one_that_writes(home: Path, tmp_path: Path) -> None:
+    drawn(tmp_path / "pairs.jsonl", 1)
+    drawn(tmp_path / "others.jsonl", 2, 40)
+    (tmp_path / "judge.toml").write_text(f"""
+name = "judge"
+task = {{ kind = "judge", prompt = "prompt", max_length = 32 }}
+model = {{ kind = "gpt2", start = "{home}/write", dropout = 0.0 }}
+objective = {{ kind = "reward" }}
+tokenizer = {{ kind = "gpt2" }}
+[data]
+kind = "files"
+train = ["{tmp_path}/pairs.jsonl"]
+valid = ["{tmp_path}/others.jsonl"]
+columns = ["prompt", "chosen", "rejected"]
+{TRAIN}
+budget = {{ steps = 30 }}
+""")
+    recipe, _ = load_recipe(tmp_path / "judge.toml", [])
+    begun = open_training(recipe, tmp_path / "begun")
+    assert begun is not None and any("every weight from" in line for line in begun.report)
+    base = Run(home / "write").model().state_dict()
+    assert all(torch.equal(begun.model.state_dict()[f"body.{name}"], tensor) for name, tensor in base.items())
+    result = clew("train", tmp_path / "judge.toml", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert Run(tmp_path / "run").results()["splits"]["valid"]["accuracy"]["value"] > 95
+    said = clew("predict", tmp_path / "run", "-", text="the film was great\nthe film was awful\n").stdout.split()
+    assert float(said[0]) > float(said[1])
+    (tmp_path / "steer.toml").write_text(steer(home).replace(f'{home}/classify", label = "1"', f'{tmp_path}/run"'))
+    recipe, _ = load_recipe(tmp_path / "steer.toml", ["train.budget.steps=1"])
+    for moment in train(recipe, tmp_path / "steered"):
+        assert np.isfinite(moment.step.parts["reward"])
+
+
 def rows(**columns: list[str]) -> Rows:
     return Rows(columns, ReadReport("here"))
 

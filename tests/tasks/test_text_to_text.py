@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from clew import cli
@@ -198,6 +198,29 @@ def test_a_run_is_a_folder_of_transformers(home: Path) -> None:
     given = torch.tensor([[*encode_gaps(own, "Anna reads <extra_id_0>. Bert eats an apple."), own.eos_id]])
     said = tokenizer.decode(model.generate(given)[0], skip_special_tokens=True)
     assert said.strip().startswith("a book")
+
+
+def test_a_folder_of_transformers_becomes_a_run(home: Path, tmp_path: Path) -> None:
+    """As published: config.json without ours, an embedding padded with rows for no token, three copies of it."""
+    theirs = tmp_path / "theirs"
+    shutil.copytree(home / "run", theirs)
+    for name in ("recipe.toml", "results.json", "metrics.jsonl"):
+        (theirs / name).unlink()
+    state = load_file(theirs / "model.safetensors")
+    table = torch.cat([state.pop("shared.weight"), torch.ones(5, 32)])
+    copies = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+    save_file(state | {name: table.clone() for name in copies}, theirs / "model.safetensors", {"format": "pt"})
+    config = json.loads((theirs / "config.json").read_text())
+    del config["clew"]
+    (theirs / "config.json").write_text(json.dumps(config | {"vocab_size": len(table)}))
+    result = clew("import", theirs, "--out", tmp_path / "run")
+    assert result.exit_code == 0 and "a t5 for the task denoise" in result.stdout, result.output
+    asked = "Anna reads <extra_id_0>. Bert eats an apple.\n"
+    answers = [clew("predict", run, "-", text=asked).stdout for run in (home / "run", tmp_path / "run")]
+    assert answers[0] == answers[1] == "Anna reads a book. Bert eats an apple.\n"
+    settings = 'task={kind="text_to_text", metrics={three="bleu"}}'
+    result = clew("import", theirs, settings, "--out", tmp_path / "other")
+    assert result.exit_code == 0 and "a t5 for the task text_to_text" in result.stdout, result.output
 
 
 def rows() -> Rows:

@@ -47,7 +47,7 @@ data = {{ kind = "text", train = ["{folder}/text.txt"], held_out = 0.2 }}
 tokenizer = {{ kind = "{tokenizer}", vocab_size = 300 }}
 model = {model}
 objective = {{ kind = "language_model" }}
-decode = {{ beam = 1, max_length = 30, sample = {{ temperature = 0 }} }}
+decode = {{ beam = 1, max_length = 20, sample = {{ temperature = 0 }} }}
 [train]
 batch_tokens = 128
 device = "cpu"
@@ -114,6 +114,49 @@ def test_resumed_is_uninterrupted(model: str, tmp_path: Path) -> None:
     list(train(settings, tmp_path / "parted", resume=True))
     whole, parted = (Run.open(tmp_path / name).model().state_dict() for name in ("whole", "parted"))
     assert all(torch.equal(whole[name], parted[name]) for name in whole)
+
+
+def test_a_smaller_run_guesses_ahead(run: Run, tmp_path: Path) -> None:
+    small = f"""
+task = {{ kind = "write", max_length = 16, document = "line" }}
+name = "small"
+data = {{ kind = "text", train = ["{tmp_path}/text.txt"], held_out = 0.2 }}
+tokenizer = {{ start = "{run.path}" }}
+model = {{ kind = "gpt2", d_model = 8, n_heads = 2, n_layers = 1, max_length = 32 }}
+objective = {{ kind = "language_model" }}
+decode = {{ beam = 1 }}
+train = {{ batch_tokens = 128, device = "cpu", threads = 1, budget = {{ steps = 3 }} }}
+"""
+    (tmp_path / "text.txt").write_text(LINE * 60)
+    (tmp_path / "small.toml").write_text(small)
+    assert clew("train", tmp_path / "small.toml", "--out", tmp_path / "small").exit_code == 0
+    out = clew("predict", run.path, "the cat sat", "--draft", tmp_path / "small")
+    if run.recipe.model.kind == "lstm":
+        assert out.exit_code == 1 and "cannot take back" in out.output
+        return
+    assert out.exit_code == 0, out.output
+    assert out.stdout == "the cat sat on the mat.\n"  # what the larger one writes alone
+    kind = "characters" if run.recipe.tokenizer.kind == "gpt2" else "gpt2"
+    (tmp_path / "other.toml").write_text(small.replace(f'start = "{run.path}"', f'kind = "{kind}", vocab_size = 300'))
+    assert clew("train", tmp_path / "other.toml", "--out", tmp_path / "other").exit_code == 0
+    out = clew("predict", run.path, "the cat sat", "--draft", tmp_path / "other")
+    assert out.exit_code == 2 and "vocabulary is another" in out.output
+    out = clew("predict", run.path, "--draft", tmp_path / "small", text="the cat\n")
+    assert out.exit_code == 2 and "only one text" in out.output
+
+
+def test_a_beam_longer_than_the_model_reads_is_told_before_training(tmp_path: Path) -> None:
+    file = recipe(tmp_path, "characters", 5)
+    out = clew("train", file, "decode.beam=4", "decode.max_length=32", "--out", tmp_path / "run")
+    assert out.exit_code == 2 and "decode.max_length" in out.output and not (tmp_path / "run").exists()
+    assert clew("train", file, "decode.beam=4", "decode.max_length=31", "--out", tmp_path / "run").exit_code == 0
+
+
+def test_questions_are_not_trained(tmp_path: Path) -> None:
+    file = recipe(tmp_path, "characters", 5)
+    task = 'task={kind="ask", prompt="{text}", choices=[" a", " b"], label="y", labels=["0", "1"]}'
+    out = clew("train", file, task, "--out", tmp_path / "run")
+    assert out.exit_code == 2 and "nothing to train" in out.output and "--ask" in out.output
 
 
 def test_a_vocabulary_without_white_space_is_told(tmp_path: Path) -> None:

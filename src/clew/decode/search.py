@@ -87,7 +87,8 @@ def beam_search(
 
     At each step every live hypothesis is extended by every token; of a sentence's 2·beam best extensions, those that
     end (among the first `beam`) are put aside and the first `beam` others live on. A sentence is done when `beam` have
-    ended.
+    ended, whatever still lives: under a length penalty a longer one might have come to score better. To wait until none
+    can is to search to the longest length nearly always; a wider beam waits longer, and costs less.
     """
     sentences, device = len(source), source.device
     cache = model.start(model.encode(source, mask), beam)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,12 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from clew.errors import RunError
-from clew.hub.bert import mismatched
 from clew.hub.names import listed
-from clew.hub.transformers_folder import Checkpoint, tensors
+from clew.hub.transformers_folder import check_tensors, write_tokenizer
 from clew.models.gpt2 import GPT2, GPT2Config
 from clew.models.llama import Llama, LlamaConfig
 from clew.nn.low_rank import merged_state
 from clew.text.tokenizer import Tokenizer
-from clew.text.tokenizer_files import write
 
 
 @dataclass(frozen=True)
@@ -180,12 +177,7 @@ def fill(model: GPT2, state: Mapping[str, Tensor], where: str) -> None:
         copy = found.pop("lm_head.weight", None)
         if copy is not None and not torch.equal(copy, found.setdefault(table, copy)):
             raise RunError(f"lm_head.weight is not {table}, of which it should be a copy", where=where)
-    if missing := [name for name in theirs if name not in found]:
-        raise RunError(f"these tensors are missing: {listed(missing)}", where=where, fix="take the whole checkpoint")
-    if extra := [name for name in found if name not in theirs]:
-        raise RunError(f"these tensors have no place in the model: {listed(extra)}", where=where)
-    if lying := mismatched(theirs, found, {name: name for name in theirs}):
-        raise RunError(f"these sizes differ: {listed(lying)}", where=where, fix="config.json and weights must agree")
+    check_tensors(theirs, found, where)
     own: dict[str, Tensor] = {}
     for ours, called in names(model).items():
         for leaf in ("weight", "bias"):
@@ -197,29 +189,6 @@ def fill(model: GPT2, state: Mapping[str, Tensor], where: str) -> None:
 
 def describe(folder: Path, model: GPT2, tokenizers: Tokenizer, about: Mapping[str, Any]) -> dict[str, Any]:
     """transformers' `config.json` of a model, with what clew says `about` it; its tokenizer is written to `folder`."""
-    config, specials = config_to_hf(model, tokenizers.eos_id), tokenizers.specials
-    tokenizers.save(folder / "tokenizer.json")
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.config.max_length,
-        "bos_token": specials.bos, "eos_token": specials.eos, "unk_token": specials.unk, "pad_token": specials.pad,
-        "clean_up_tokenization_spaces": False,
-    }  # fmt: skip
-    write(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
+    write_tokenizer(folder, tokenizers, model_max_length=model.config.max_length, bos_token=tokenizers.specials.bos)
+    config = config_to_hf(model, tokenizers.eos_id)
     return {**config, "clew": {name: value for name, value in about.items() if name not in config}}
-
-
-def start_config(name: str) -> GPT2Config | LlamaConfig:
-    """The sizes of a decoder in a folder, a run or the hub."""
-    found = Checkpoint.find(name)
-    return config_from_hf(found.settings, str(found.folder / "config.json"))
-
-
-def start_from(model: GPT2, name: str) -> str:
-    """Give a model all weights of a checkpoint; says so. Raises RunError where the two do not fit."""
-    found = Checkpoint.find(name)
-    fill(model, weights(found.files), str(found.folder))
-    return f"every weight from {name}"
-
-
-def weights(files: Sequence[Path]) -> dict[str, Tensor]:
-    return {name: tensor for file in files for name, tensor in tensors(file).items()}

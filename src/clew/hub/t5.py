@@ -13,9 +13,8 @@ from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
 from clew.errors import RunError
-from clew.hub.bert import mismatched
 from clew.hub.names import listed
-from clew.hub.transformers_folder import Checkpoint, tensors
+from clew.hub.transformers_folder import check_tensors, write_tokenizer
 from clew.models.t5 import T5, T5Config
 from clew.nn.low_rank import merged_state
 from clew.text.pair import Tokenizers
@@ -109,35 +108,18 @@ def describe(folder: Path, model: T5, tokenizers: Tokenizers, about: Mapping[str
     tokenizer.inner.post_processor = TemplateProcessing(
         single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, tokenizer.eos_id)]
     )
-    tokenizer.save(folder / "tokenizer.json")
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "pad_token": tokenizer.specials.pad,
-        "eos_token": end, "unk_token": tokenizer.specials.unk,
-    }  # fmt: skip
-    write(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
+    write_tokenizer(folder, tokenizer)
     ids = {name: config[name] for name in ("pad_token_id", "eos_token_id", "decoder_start_token_id")}
     write(folder / "generation_config.json", json.dumps({"max_new_tokens": 128, **ids}, indent=2) + "\n")
     return {**config, "clew": {name: value for name, value in about.items() if name not in config}}
-
-
-def start_config(name: str) -> T5Config:
-    """The sizes of a T5 in a folder, a run or the hub."""
-    found = Checkpoint.find(name)
-    return config_from_hf(found.settings, str(found.folder / "config.json"))
-
-
-def start_from(model: T5, name: str) -> str:
-    """Give a model all weights of a checkpoint; says so. Raises RunError where the two do not fit."""
-    found = Checkpoint.find(name)
-    fill(model, {n: t for file in found.files for n, t in tensors(file).items()}, str(found.folder))
-    return f"every weight from {name}"
 
 
 def fill(model: T5, state: Mapping[str, Tensor], where: str) -> None:
     """Load every tensor of a model from transformers' tensors.
 
     Raises RunError naming what is missing, what is left over and what has another size, and where a copy of the
-    embedding is none. A file that leaves the output of version 1.1 out means the embedding by it.
+    embedding is none. A file that leaves the output of version 1.1 out means the embedding by it. Rows after the last
+    token of the vocabulary, with which published tables are padded, are left out.
     """
     found = {name: tensor for name, tensor in state.items() if name != LEFT_OVER}
     shared = model.config.share_output
@@ -147,13 +129,10 @@ def fill(model: T5, state: Mapping[str, Tensor], where: str) -> None:
             raise RunError(f"{copy} is not shared.weight, of which it should be a copy", where=where)
     if not shared and "shared.weight" in found:
         found.setdefault("lm_head.weight", found["shared.weight"])
-    theirs = state_to_hf(model)
-    if missing := [name for name in theirs if name not in found]:
-        raise RunError(f"these tensors are missing: {listed(missing)}", where=where, fix="take the whole checkpoint")
-    if extra := [name for name in found if name not in theirs]:
-        raise RunError(f"these tensors have no place in the model: {listed(extra)}", where=where)
-    if lying := mismatched(theirs, found, {name: name for name in theirs}):
-        raise RunError(f"these sizes differ: {listed(lying)}", where=where, fix="config.json and weights must agree")
+    for table in ("shared.weight", "lm_head.weight"):
+        if table in found:
+            found[table] = found[table][: model.embedding.num_embeddings]
+    check_tensors(state_to_hf(model), found, where)
     model.load_state_dict(renamed(found, {b: a for a, b in names(model.config).items()}))
 
 

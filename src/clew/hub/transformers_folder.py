@@ -19,6 +19,7 @@ from clew.hub.bert import architecture, config_from_hf, config_to_hf, mismatched
 from clew.hub.names import BERT, from_hf, listed, to_hf
 from clew.models.bert import BertConfig
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_files import write
 
 WEIGHTS = "model.safetensors"
 FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "vocab.txt"]
@@ -80,19 +81,25 @@ class Checkpoint:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Raises RunError where it is missing or has other ids than the embeddings."""
+        """Raises RunError where it is missing or has other ids than the embeddings, which T5 pads with rows of none."""
         tokenizer, rows = Tokenizer.from_folder(self.folder), self.settings.get("vocab_size")
-        if len(tokenizer) != rows:
+        padded = self.settings.get("model_type") == "t5" and isinstance(rows, int) and len(tokenizer) < rows
+        if len(tokenizer) != rows and not padded:
             raise RunError(
                 f"the tokenizer has {len(tokenizer):,} tokens, the model {rows:,}", where=str(self.folder),
                 fix="the two must agree: take the tokenizer that the model was trained with",
             )  # fmt: skip
         return tokenizer
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor, under the names of the files. Raises RunError where one is missing or damaged."""
+        return {name: tensor for file in self.files for name, tensor in tensors(file).items()}
+
     @cached_property
     def state(self) -> dict[str, Tensor]:
-        """Every tensor, under our names. Raises RunError where a file is missing or damaged, or a name is unknown."""
-        return from_hf({name: t for file in self.files for name, t in tensors(file).items()}, str(self.folder))
+        """The same under our names. Raises RunError where a name is unknown."""
+        return from_hf(self.tensors, str(self.folder))
 
     @property
     def files(self) -> list[Path]:
@@ -174,3 +181,24 @@ def start_from(model: nn.Module, name: str | Path) -> str:
     parts = {n.split(".")[0]: n in taken for n in wanted}
     old, new = [p for p, there in parts.items() if there], [p for p, there in parts.items() if not there]
     return f"{' and '.join(old)} from {name}" + (f"; begun anew: {', '.join(new)}" if new else "")
+
+
+def write_tokenizer(folder: Path, tokenizer: Tokenizer, **more: Any) -> None:
+    """The tokenizer of a model that is kept whole, as `AutoTokenizer` loads it."""
+    tokenizer.save(folder / "tokenizer.json")
+    specials = tokenizer.specials
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "pad_token": specials.pad, "eos_token": specials.eos,
+        "unk_token": specials.unk, "clean_up_tokenization_spaces": False, **more,
+    }  # fmt: skip
+    write(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
+
+
+def check_tensors(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str) -> None:
+    """Raises RunError naming what is missing, what is left over and what has another size."""
+    if missing := [name for name in wanted if name not in found]:
+        raise RunError(f"these tensors are missing: {listed(missing)}", where=where, fix="take the whole checkpoint")
+    if extra := [name for name in found if name not in wanted]:
+        raise RunError(f"these tensors have no place in the model: {listed(extra)}", where=where)
+    if lying := mismatched(wanted, found, {name: name for name in wanted}):
+        raise RunError(f"these sizes differ: {listed(lying)}", where=where, fix="config.json and weights must agree")

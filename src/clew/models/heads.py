@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from clew.config import Choice, resolve
 from clew.data.batches import TextBatch
+from clew.errors import RecipeError
 from clew.models.bert import initialise
 from clew.models.classifier import ClassifierOutput
 from clew.nn.dropout import Dropout
@@ -133,6 +134,23 @@ class MultipleChoice(_Headed):
         return ClassifierOutput(scores.view(-1, self.choices))
 
 
+class LastState(nn.Module):
+    """Logits from the state of a text's last token, the only one of a model that writes which has read all of it
+    (Radford et al. 2018, §3.2; of rewards Ouyang et al. 2022, §3.5): W h + b, (batch, classes)."""
+
+    def __init__(self, body: Any, n_outputs: int) -> None:
+        super().__init__()
+        self.body = body
+        self.dropout = Dropout(body.config.dropout)
+        self.output = nn.Linear(body.config.d_model, n_outputs)
+        initialise(self.output, body.config.d_model)
+
+    def forward(self, batch: TextBatch) -> ClassifierOutput:
+        hidden = self.body(batch.text).hidden  # padding on the right does no harm
+        last = hidden[torch.arange(len(hidden), device=hidden.device), batch.mask.sum(dim=1) - 1]  # (batch, d)
+        return ClassifierOutput(self.output(self.dropout(last)))
+
+
 @dataclass
 class SpanOutput:
     """Scores of each token as the first and as the last one of the answer, (batch, time), -inf at padding."""
@@ -170,8 +188,18 @@ HEADS = {
 
 
 def with_head(head: str, config: Choice, vocab_size: int, n_outputs: int, pad_id: int) -> Any:
-    """The encoder that `config` describes under the head of that name; a model that is no encoder is its own head."""
+    """The encoder that `config` describes under the head of that name; a model that is no encoder is its own head.
+
+    A model that writes classifies by its last state. Raises RecipeError for another head on it.
+    """
     kind = resolve("model", config.kind)
+    if getattr(kind, "decoder", False) is True:
+        if head != "classify":
+            raise RecipeError(
+                f"a {config.kind} reads from left to right: it has no head to {head}", where="model.kind",
+                fix='take kind = "bert"',
+            )  # fmt: skip
+        return LastState(kind(config, vocab_size), n_outputs)
     if not getattr(kind, "encoder", False):
         return kind(config, vocab_size, n_outputs, pad_id)
     if head == "pretrain":

@@ -82,12 +82,11 @@ class Run:
             "model": recipe.model.model_dump(mode="json"),
             **task.describe(tokenizers),
         }
-        kept = keeper(resolve("model", recipe.model.kind))
-        if kept or recipe.model.kind in FAMILIES:
+        if keeper(resolve("model", recipe.model.kind)) or recipe.model.kind in FAMILIES:
             with torch.device("meta"):  # its sizes are wanted, not its weights
                 model = task.model(recipe.model, tokenizers)
-            kept = keeper(type(model)) or transformers_folder
-            config = kept.describe(self.path, model, tokenizers, config)
+            if kept := keeper(type(model)) or (transformers_folder if recipe.model.kind in FAMILIES else None):
+                config = kept.describe(self.path, model, tokenizers, config)
         write(self.path / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write(self.path / "recipe.toml", dump_recipe(recipe))
 

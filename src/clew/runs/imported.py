@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 from clew.config import Recipe, build
 from clew.errors import RunError
-from clew.hub import decoders
+from clew.hub import decoders, t5
 from clew.hub.bert import load
 from clew.hub.names import BERT
 from clew.hub.transformers_folder import Checkpoint
 from clew.recipe_file import dump_recipe, load_recipe
 from clew.runs.folder import Run, writing
 from clew.text.labelled import Labelled
+from clew.text.pair import Tokenizers
+from clew.text.tokenizer import Tokenizer
 
 # Architecture → the task that a run of it has, and its objective; columns are called so until an override says more.
 TASKS: dict[str, tuple[dict[str, Any], str]] = {
@@ -37,6 +40,8 @@ REGRESSION: tuple[dict[str, Any], str] = (
     {"kind": "regress", "text": "text", "score": "score", "max_length": 256}, "regression",
 )  # fmt: skip
 
+KEPT: dict[str, ModuleType] = {**dict.fromkeys(decoders.FAMILIES, decoders), "t5": t5}
+
 
 def import_checkpoint(name: str, folder: str | Path, overrides: Sequence[str] = ()) -> Run:
     """Make a run of a folder that transformers loads, or of a model of the hub; `overrides` change its recipe.
@@ -47,8 +52,8 @@ def import_checkpoint(name: str, folder: str | Path, overrides: Sequence[str] = 
     if run.started:
         raise RunError("this folder already holds a run", where=str(folder), fix="choose another --out")
     found = Checkpoint.find(name)
-    if found.settings.get("model_type") in decoders.FAMILIES:
-        return import_decoder(found, name, run, overrides)
+    if kept := KEPT.get(str(found.settings.get("model_type"))):
+        return import_whole(found, kept, name, run, overrides)
     recipe = recipe_of(found, name, overrides)
     state = {key: found.state[key] for key in found.state if belongs(key, found.architecture)}
     task = build("task", recipe.task)
@@ -65,22 +70,41 @@ def import_checkpoint(name: str, folder: str | Path, overrides: Sequence[str] = 
     return run
 
 
-def import_decoder(found: Checkpoint, name: str, run: Run, overrides: Sequence[str]) -> Run:
-    """The same of a model that writes."""
-    config = decoders.config_from_hf(found.settings, str(found.folder / "config.json"))
+def import_whole(found: Checkpoint, kept: ModuleType, name: str, run: Run, overrides: Sequence[str]) -> Run:
+    """The same of a model that is kept whole: one that writes, or a T5."""
+    config = kept.config_from_hf(found.settings, str(found.folder / "config.json"))
+    settings = text_to_text(found.tokenizer) if kept is t5 else writes(config.max_length)
     draft = Recipe.model_validate({
-        "name": Path(name).name or "imported", "about": f"Imported from {name}.",
-        "task": {"kind": "write", "max_length": min(1024, config.max_length)}, "data": {"kind": "text"},
-        "tokenizer": {"kind": "gpt2", "vocab_size": len(found.tokenizer)}, "model": config.model_dump(),
-        "objective": {"kind": "language_model"}, "decode": {"beam": 1, "sample": {"temperature": 0.8, "top_p": 0.95}},
+        "name": Path(name).name or "imported", "about": f"Imported from {name}.", "data": {"kind": "text"},
+        "model": config.model_dump(), **settings,
+        "tokenizer": {"kind": "unigram" if kept is t5 else "gpt2", "vocab_size": len(found.tokenizer)},
     })  # fmt: skip
     recipe = overridden(draft, overrides)
-    model = build("task", recipe.task).model(recipe.model, found.tokenizer)
-    decoders.fill(model, decoders.weights(found.files), str(found.folder))
+    task = build("task", recipe.task)
+    tokenizers: Any = Tokenizers(found.tokenizer, found.tokenizer) if kept is t5 else found.tokenizer
+    model = task.model(recipe.model, tokenizers)
+    kept.fill(model, found.tensors, str(found.folder))
     with writing(run.path):
-        run.start(recipe, found.tokenizer)
+        run.start(recipe, tokenizers)
         run.save_model(model)
     return run
+
+
+def writes(max_length: int) -> dict[str, Any]:
+    """What the recipe of a decoder says."""
+    return {
+        "task": {"kind": "write", "max_length": min(1024, max_length)}, "objective": {"kind": "language_model"},
+        "decode": {"beam": 1, "sample": {"temperature": 0.8, "top_p": 0.95}},
+    }  # fmt: skip
+
+
+def text_to_text(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What that of a T5 says: it fills gaps, where its vocabulary has marks for them; else it answers texts."""
+    n = sum(token.startswith("<extra_id_") for token in tokenizer.inner.get_vocab())
+    task = {"kind": "denoise", "sentinels": n} if n else {"kind": "text_to_text", "metrics": {"text": "bleu"}}
+    return {
+        "task": task, "objective": {"kind": "translation", "label_smoothing": 0.0}, "decode": {"beam": 1},
+    }  # fmt: skip
 
 
 def belongs(name: str, architecture: str) -> bool:

@@ -14,6 +14,7 @@ from torch import nn
 
 from clew.config import Recipe, resolve
 from clew.errors import DataError, RecipeError
+from clew.hub import whole
 from clew.hub.transformers_folder import Checkpoint, encoder_config, start_from
 from clew.hub.vectors import load_vectors
 from clew.hub.whole import keeper
@@ -31,8 +32,10 @@ def sized(recipe: Recipe, run: Run | None = None) -> Recipe:
     if not starts_model(recipe):
         return recipe
     kept = keeper(resolve("model", recipe.model.kind))
-    read = kept.start_config if kept else encoder_config
-    found: Any = read(recipe.model.start) if run is None or not run.started else run.recipe.model
+    if run is not None and run.started:
+        found: Any = run.recipe.model
+    else:
+        found = whole.start_config(kept, recipe.model.start) if kept else encoder_config(recipe.model.start)
     sizes = {name: value for name, value in found if name not in ("kind", "start") and "dropout" not in name}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update=sizes)})
 
@@ -108,8 +111,9 @@ class Start:
         config: Any = self.recipe.model
         said = []
         if starts_model(self.recipe):
-            kept = keeper(type(model))
-            said.append((kept.start_from if kept else start_from)(model, config.start))
+            body = getattr(model, "body", model)  # of a model that writes, under a head of ours
+            kept = keeper(type(body))
+            said.append(whole.start_from(kept, body, config.start) if kept else start_from(model, config.start))
         elif path := getattr(config, "start", ""):
             n = model.start_from(*self.read(path, self.recipe.objective.kind))
             said.append(account(n, len(model.vocabulary), path))

@@ -117,6 +117,13 @@ class Training:
             torch.set_num_threads(settings.threads)
         torch.manual_seed(recipe.seed)
         self.task = task_of(recipe)
+        if not hasattr(self.task, "batches"):
+            raise RecipeError(
+                f"there is nothing to train in the task {recipe.task.kind}: it asks a model that stands",
+                where="task.kind", fix="clew evaluate RUN --ask RECIPE asks a run of the task write",
+            )  # fmt: skip
+        if hasattr(self.task, "check_decode"):
+            self.task.check_decode(recipe.model, recipe.decode)
         self.task.watch = watch
         self.data = build("data", recipe.data)
         rows = self.data.split("train")

@@ -86,6 +86,15 @@ class Write(OnRunningText):
         check_positions(config, self.config.max_length)
         return kind(config, len(tokenizers))
 
+    def check_decode(self, config: Any, decode: DecodeConfig) -> None:
+        """Raises RecipeError where a beam writes more than the model reads, which would be found out in validation."""
+        if decode.beam > 1 and decode.max_length >= (longest := config.max_length):
+            raise RecipeError(
+                f"a beam of {decode.beam} keeps no text longer than the model reads, {longest} tokens, of which one is "
+                f"given, and {decode.max_length} are to be written",
+                where="decode.max_length", fix=f"set it to {longest - 1} or less, or decode.beam=1",
+            )  # fmt: skip
+
     # How to predict.
 
     def predict(
