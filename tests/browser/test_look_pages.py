@@ -269,22 +269,87 @@ def test_two_runs_look_at_one_sentence_side_by_side(tab: Tab) -> None:
     page.wait_for_function("() => location.hash.includes('show=wins')")
 
 
-def test_a_saved_page_works_alone(tab: Tab, browser: Any, tmp_path: Path) -> None:
-    page = tab.open("bert")
+class Alone:
+    """A file in the browser that may ask nobody for anything."""
+
+    def __init__(self, browser: Any, file: Path, **settings: Any) -> None:
+        self.page, self.wrong = browser.new_page(**settings), list[str]()
+        self.page.on("console", lambda message: self.wrong.append(message.text))
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith((file.as_uri(), "data:", "blob:")) else self.wrong.append(request.url)
+            ),
+        )
+        self.page.goto(file.as_uri())
+
+    def close(self) -> None:
+        self.page.close()
+        assert [line for line in self.wrong if "GPU stall" not in line] == []
+
+
+# What is seen of a page that was saved, and what stands in it.
+SAVED = {
+    "runs": ("tbody tr", "transformer"), "curves": (".plot canvas", "Smoothing"),
+    "bert": (".heads canvas", "layers.1.attention, head 1"), "walk": ("math", "Equals the engine"),
+    "time": ("svg .node.on", "autograd"), "play": (".node.winner", "How the beam went"),
+    "write": (".text .token:not(:empty)", "12 tokens in"), "project": ("#near-title", "Nearest to cat"),
+    "compare": (".side canvas", "What was asked of them"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_a_saved_page_works_alone(tab: Tab, browser: Any, small_runs: Path, tmp_path: Path, name: str) -> None:
+    page, (seen, said) = tab.open(name), SAVED[name]
+    page.locator(seen).first.wait_for()
+    page.get_by_text(said).first.wait_for()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save as one page").click()
+        page.get_by_role("button", name="Save this page as one file").click()
     file = tmp_path / "saved.html"
     download.value.save_as(file)
-    alone = browser.new_page()
-    wrong: list[str] = []
-    alone.on("console", lambda message: wrong.append(message.text))
-    alone.on("request", lambda request: wrong.append(request.url) if request.url != file.as_uri() else None)
-    alone.goto(file.as_uri())
-    alone.locator(".heads canvas").first.wait_for()
-    alone.locator(".head").nth(3).click()
-    alone.get_by_role("heading", name="head 1").wait_for()
-    assert [line for line in wrong if not line.startswith("data:")] == []
+    assert str(small_runs) not in file.read_text(encoding="utf-8")  # where a run lies is nobody else's business
+    alone = Alone(browser, file)
+    alone.page.locator(seen).first.wait_for()
+    alone.page.get_by_text(said).first.wait_for()
+    assert alone.page.locator(".problem").count() == 0
     alone.close()
+
+
+def test_a_saved_page_of_attention_has_every_head(tab: Tab, browser: Any, tmp_path: Path) -> None:
+    page = tab.open("bert")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save this page as one file").click()
+    file = tmp_path / "saved.html"
+    download.value.save_as(file)
+    alone = Alone(browser, file, viewport={"width": 390, "height": 800})
+    alone.page.locator(".head").nth(2).click()
+    alone.page.get_by_role("heading", name="layers.1.attention, head 0").wait_for()
+    assert alone.page.evaluate("document.documentElement.scrollWidth") <= 390
+    if AXE.is_file():
+        policy = alone.page.locator("meta[http-equiv]").get_attribute("content")
+        assert "default-src 'none'" in policy
+    alone.close()
+
+
+def test_views_of_a_notebook_open_in_a_frame_without_an_origin(browser: Any, small_runs: Path, tmp_path: Path) -> None:
+    import clew
+
+    pair = clew.look(small_runs / "transformer", small_runs / "lstm")
+    views = {
+        ".heads canvas": pair.attention("the cat sleeps ."), ".plot canvas": pair.curves(y="train loss"),
+        ".node.winner": pair.play("the cat sleeps ."), "math": pair.walk("the cat sleeps ."),
+        ".side canvas": pair.compare("the cat sleeps ."), ".text": clew.look(small_runs / "gpt").play("the cat"),
+        ".cloud": clew.look(small_runs / "words").project(),
+    }  # fmt: skip
+    for seen, view in views.items():
+        file = tmp_path / "notebook.html"
+        file.write_text(f"<!doctype html><meta charset=utf-8><title>n</title>{view._repr_html_()}", encoding="utf-8")
+        alone = Alone(browser, file)
+        frame = alone.page.frame_locator("iframe")
+        frame.locator(seen).first.wait_for()
+        assert frame.locator(".problem").count() == 0
+        alone.close()
 
 
 def test_a_walk_goes_forward_and_back_and_says_that_it_equals_the_engine(tab: Tab) -> None:

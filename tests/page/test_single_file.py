@@ -27,6 +27,10 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "clew.js").write_text('const end = "</script>"; // <!-- not a comment', encoding="utf-8")
     (tmp_path / "clew.css").write_text("body { margin: 0 }", encoding="utf-8")
     (tmp_path / "licences.md").write_text("# Licences\n<b>", encoding="utf-8")
+    for folder, files in {"look": ["licences.md"], "saved": ["saved.js", "saved.css", "katex.js"]}.items():
+        (tmp_path / folder).mkdir()
+        for name in files:
+            (tmp_path / folder / name).write_text(f"// {name}", encoding="utf-8")
     monkeypatch.setattr(page, "STATIC", tmp_path)
     return tmp_path
 
@@ -110,6 +114,15 @@ def test_missing_bundle_says_how_to_build_it(tmp_path: Path, monkeypatch: pytest
         single_file("compare", {})
 
 
+def test_a_page_of_look_has_the_scripts_that_it_needs_and_no_more(bundle: Path) -> None:
+    for name, needed in (("walk", ["// katex.js", "// saved.js"]), ("attention", ["// saved.js"])):
+        found = Page(single_file("look", {"page": name, "title": NASTY}))
+        assert [text for _, text in found.scripts[1:]] == needed
+        digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in needed]
+        assert "script-src " + " ".join(f"'sha256-{digest}'" for digest in digests) + ";" in found.policy
+        assert NASTY in found.plain and json.loads(found.scripts[0][1])["title"] == NASTY
+
+
 def test_unknown_view_names_the_views(bundle: Path) -> None:
     with pytest.raises(ValueError, match="compare"):
         single_file("comparison", {})
@@ -118,8 +131,9 @@ def test_unknown_view_names_the_views(bundle: Path) -> None:
 def test_built_bundle_is_small_and_names_no_address(data: dict[str, Any]) -> None:
     if not (page.STATIC / "clew.js").is_file():
         pytest.skip("the front-end is not built here: python web/build.py")
-    files = [page.STATIC / name for name in ("clew.js", "clew.css")]
-    assert sum(path.stat().st_size for path in files) < 250_000
+    files = [page.STATIC / name for name in ("clew.js", "clew.css", "saved/saved.js", "saved/saved.css")]
+    sizes = [path.stat().st_size for path in files]
+    assert sum(sizes[:2]) < 250_000 and sum(sizes[2:]) < 300_000
     text = "".join(path.read_text(encoding="utf-8") for path in files)
     addresses = set(re.findall(r"https?://[\w./-]+", text))
     # Names of XML vocabularies, and the framework's pages about its own errors: never requested.

@@ -1,10 +1,9 @@
 import "./app.css";
 import { type Component, mount } from "svelte";
-import Attention from "./views/Attention.svelte";
 import Compare from "./views/Compare.svelte";
 
 // One bundle, many views: the page names its view and carries its data as JSON.
-const views: Record<string, Component<{ data: any }>> = { attention: Attention, compare: Compare };
+const views: Record<string, Component<{ data: any }>> = { compare: Compare };
 
 const holder = document.getElementById("clew-data")!;
 const view = views[holder.dataset.view ?? ""];

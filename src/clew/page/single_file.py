@@ -17,32 +17,41 @@ from clew.errors import ClewError
 
 STATIC = Path(__file__).parent / "static"
 LOOK = STATIC / "look"  # the page that `clew look` serves
-VIEWS = ("attention", "compare")
+# Of each view its scripts, its style sheet and their licences.
+PARTS = {
+    "compare": (["clew.js"], "clew.css", "licences.md"),
+    "look": (["saved/saved.js"], "saved/saved.css", "look/licences.md"),
+}
+NEEDED = {"walk": ["saved/katex.js"], "curves": ["saved/uplot.js"]}  # by these pages of `look` alone
 
 
 def single_file(view: str, data: dict[str, Any]) -> str:
     """Return one self-contained HTML page that shows `data` in the view named `view`.
 
-    The built front-end and the data lie inside the page; its content security policy allows its own script, by hash,
-    and no request at all. NaN and infinities become null. Without scripts the same figures show as plain HTML.
+    "compare" is the report of a comparison; "look" a page of `clew look` as it stood, `data["page"]` (see
+    `web/saved.py`). The built front-end and the data lie inside the page; its content security policy allows its own
+    scripts, by hash, and no request at all. NaN and infinities become null. Without scripts the figures of a report
+    show as plain HTML.
 
     Raises:
         ValueError: there is no such view.
         ClewError: the front-end has not been built.
     """
-    if view not in VIEWS:
-        raise ValueError(f"no view named {view!r}; the views are: {', '.join(VIEWS)}")
-    script = _bundled("clew.js").replace("</script", "<\\/script").replace("<!--", "<\\!--")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    if view not in PARTS:
+        raise ValueError(f"no view named {view!r}; the views are: {', '.join(PARTS)}")
+    names, style, licences = PARTS[view]
+    needed = NEEDED.get(data.get("page", ""), [])
+    scripts = [_bundled(name).replace("</script", "<\\/script").replace("<!--", "<\\!--") for name in [*needed, *names]]
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     finite = _finite(data)
     return _template().render(
         view=view,
         data=finite,
         json=Markup(_json_in_html(finite)),
-        script=Markup(script),
-        style=Markup(_bundled("clew.css").replace("</style", "<\\/style")),
-        licences=_bundled("licences.md"),
-        script_hash=f"sha256-{digest}",
+        scripts=[Markup(script) for script in scripts],
+        style=Markup(_bundled(style).replace("</style", "<\\/style")),
+        licences=_bundled(licences),
+        hashes=Markup(" ".join(f"'sha256-{digest}'" for digest in digests)),
     )
 
 

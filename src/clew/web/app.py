@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from clew import __version__
 from clew.errors import ClewError
 from clew.page.single_file import LOOK
-from clew.web import attention, compare, points, predict, walks
+from clew.web import attention, compare, points, predict, saved, walks
 from clew.web.folder import Runs, samples, series
 from clew.web.guard import Guard
 from clew.web.lines import Lines
@@ -153,6 +153,10 @@ def add_pages(app: FastAPI) -> None:
     def page() -> Response:
         return asset("index.html")
 
+    @app.get("/api/shell")
+    def shell(page: str) -> Response:
+        return Response(saved.shell(page), media_type="text/plain; charset=utf-8")  # to be saved, not to be opened here
+
     @app.get("/assets/{name}")
     def assets(name: str) -> Response:
         return asset(f"assets/{name}")
@@ -194,6 +198,7 @@ async def told(app: FastAPI, runs: Runs, request: Request) -> AsyncIterator[str]
     app.state.streams += 1
     before: Any = None
     try:
+        yield f"event: version\ndata: {__version__}\n\n"
         while not await request.is_disconnected():
             now = await asyncio.to_thread(runs.summaries)
             if now != before:
@@ -231,9 +236,9 @@ def add_models(app: FastAPI, room: Room) -> None:
     def thumbnails(name: str) -> Response:
         return Response(maps.thumbnails(name), media_type="application/octet-stream")
 
-    @app.get("/api/attention/{name}/page")
-    def saved(name: str) -> Response:
-        return Response(maps.page(name), media_type="text/plain; charset=utf-8")  # to be saved, not to be opened here
+    @app.get("/api/attention/{name}/packed")
+    def packed(name: str) -> Response:
+        return Response(maps.packed(name), media_type="application/octet-stream")
 
     @app.get("/api/attention/{name}/{layer}/{head}")
     def weights(name: str, layer: int, head: int) -> Response:

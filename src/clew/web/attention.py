@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
-from zlib import compress
 
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
-from clew import __version__
 from clew.config import build
 from clew.data.batches import Pairs, TextBatch
 from clew.errors import ClewError, DataError
@@ -22,7 +18,6 @@ from clew.inspect.attention import align
 from clew.inspect.heads import Layer, attention_taps, distance, entropy, pair_layers, received, text_layers
 from clew.inspect.reading import greedy, reading
 from clew.metrics import Links, aer
-from clew.page.single_file import single_file
 from clew.text.pair import Tokenizers
 from clew.text.sentinels import encode_gaps
 from clew.web.room import Opened, Room
@@ -73,28 +68,14 @@ class Maps:
         """Every head of every layer, made small by the largest of the cells that fall together; a byte each, of √w."""
         return b"".join(small(layer.weights) for layer in self.layers(name))
 
-    def page(self, name: str) -> str:
-        """All of it as one HTML file that needs no server."""
-        return single_file("attention", packed(*self.get(name)))
+    def packed(self, name: str) -> bytes:
+        """All weights in thousandths, two bytes each, as a saved page has them: what it shows has two or three digits.
 
-
-def packed(about: dict[str, Any], layers: list[Layer]) -> dict[str, Any]:
-    """A reading with its weights, as the page that is saved carries them: in thousandths, deflated, as base64.
-
-    What the page shows has two or three digits; halves would be three times as large.
-    """
-    thousandths = b"".join((1000 * layer.weights).round().short().numpy().astype("<u2").tobytes() for layer in layers)
-    # High bytes apart from low ones: most weights are small, and the high half is then nearly all zeros.
-    halves = thousandths[0::2] + thousandths[1::2]
-    small_ones = b"".join(small(layer.weights) for layer in layers)
-    return {
-        **about, "title": f"Attention of {about['run']}", "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "version": __version__, "weights": deflated(halves), "thumbnails": deflated(small_ones),
-    }  # fmt: skip
-
-
-def deflated(content: bytes) -> str:
-    return b64encode(compress(content, 9)).decode()
+        High bytes after low ones: most weights are small, and the high half, nearly all zeros, deflates to little.
+        """
+        parts = [(1000 * layer.weights).round().short().numpy().astype("<u2").tobytes() for layer in self.layers(name)]
+        thousandths = b"".join(parts)
+        return thousandths[0::2] + thousandths[1::2]
 
 
 def size(layers: list[Layer]) -> int:

@@ -1,3 +1,5 @@
+import { keep, recall, saved } from "./record";
+
 // Everything that the page asks its server for.
 
 /** What the server says went wrong, in the form of every error of clew. */
@@ -20,18 +22,38 @@ async function ask(path: string, init?: RequestInit): Promise<Response> {
   throw new Problem(said.what ?? `the server answered ${answer.status}`, said.where, said.fix);
 }
 
-export const get = async <T>(path: string, params: Record<string, string | number> = {}): Promise<T> => {
-  const query = new URLSearchParams(Object.entries(params).map(([key, value]) => [key, String(value)]));
-  return (await ask(`/api/${path}${query.size ? `?${query}` : ""}`)).json();
+const NOT_HELD = new Problem("this saved page holds what was open when it was saved, and not this", "", "open the run with `clew look`");
+
+/** The answer that a saved page holds, or the server's, which is remembered. */
+async function answer<T>(path: string, asked: Record<string, unknown>, posted: boolean, from: () => Promise<T>): Promise<T> {
+  if (saved) {
+    const found = await recall(path, asked);
+    if (found === undefined) throw NOT_HELD;
+    return found as T;
+  }
+  const found = await from();
+  keep(path, asked, found instanceof ArrayBuffer ? { bytes: found } : { json: found }, posted);
+  return found;
+}
+const json = (body: unknown): RequestInit => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export const get = <T>(path: string, params: Record<string, string | number> = {}): Promise<T> => {
+  const asked = Object.fromEntries(Object.entries(params).map(([key, value]) => [key, String(value)]));
+  const query = new URLSearchParams(asked);
+  return answer(path, asked, false, async () => (await ask(`/api/${path}${query.size ? `?${query}` : ""}`)).json());
 };
 
-export const post = async <T>(path: string, body: unknown): Promise<T> =>
-  (await ask(`/api/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })).json();
+export const post = <T>(path: string, body: Record<string, unknown>): Promise<T> => answer(path, body, true, async () => (await ask(`/api/${path}`, json(body))).json());
 
 /** What the server makes line by line, as it is made. */
-export async function* lines<T>(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<T> {
-  const answer = await ask(`/api/${path}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
-  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+export async function* lines<T>(path: string, body: Record<string, unknown>, signal: AbortSignal): AsyncGenerator<T> {
+  if (saved) {
+    yield* await answer<T[]>(path, body, true, async () => []);
+    return;
+  }
+  const made = await ask(`/api/${path}`, { ...json(body), signal });
+  const reader = made.body!.pipeThrough(new TextDecoderStream()).getReader();
+  const all: T[] = [];
   let rest = "";
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     const whole = (rest + part.value).split("\n");
@@ -39,13 +61,16 @@ export async function* lines<T>(path: string, body: unknown, signal: AbortSignal
     for (const line of whole) {
       const said = JSON.parse(line);
       if (said.what) throw new Problem(said.what, said.where, said.fix);
+      all.push(said);
       yield said;
     }
   }
+  keep(path, body, { json: all }, true);
 }
 
-export const bytes = async (path: string): Promise<ArrayBuffer> => (await ask(`/api/${path}`)).arrayBuffer();
+export const bytes = (path: string): Promise<ArrayBuffer> => answer(path, {}, false, async () => (await ask(`/api/${path}`)).arrayBuffer());
 
+/** A text that is handed on, and no part of what the page shows. */
 export const text = async (path: string): Promise<string> => (await ask(`/api/${path}`)).text();
 
 export const message = (error: unknown): string => (error instanceof Error ? error.message : String(error));

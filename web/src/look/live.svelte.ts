@@ -1,13 +1,21 @@
 import type { Run } from "./api";
+import { saved } from "./record";
 
 // The list of runs, told by the server whenever it changes.
 class Live {
   runs = $state.raw<Run[]>([]);
   known = $state(false);
   connected = $state(false);
+  version = "";
 
   constructor() {
+    if (saved) {
+      this.runs = saved.runs;
+      this.known = this.connected = true;
+      return;
+    }
     const source = new EventSource("/api/events");
+    source.addEventListener("version", (event) => (this.version = (event as MessageEvent<string>).data));
     source.addEventListener("runs", (event) => {
       this.runs = JSON.parse((event as MessageEvent<string>).data);
       this.known = this.connected = true;

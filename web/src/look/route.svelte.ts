@@ -1,7 +1,9 @@
 // Where someone is, and everything they chose, lies in the address: a link or a reload brings it back.
 
+import { saved } from "./record";
+
 const read = (): [string, URLSearchParams] => {
-  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const [path, query = ""] = (saved?.hash ?? location.hash).replace(/^#\/?/, "").split("?");
   return [path || "runs", new URLSearchParams(query)];
 };
 
@@ -9,10 +11,14 @@ class Route {
   #now = $state.raw(read());
 
   constructor() {
-    addEventListener("hashchange", () => (this.#now = read()));
+    if (!saved) addEventListener("hashchange", () => (this.#now = read()));
   }
   get page(): string {
     return this.#now[0];
+  }
+  get address(): string {
+    const [page, params] = this.#now;
+    return `#/${page}${params.size ? `?${params}` : ""}`;
   }
   get(key: string, otherwise = ""): string {
     return this.#now[1].get(key) ?? otherwise;
@@ -49,8 +55,8 @@ class Route {
   }
   #write(page: string, params: URLSearchParams): void {
     const address = `#/${page}${params.size ? `?${params}` : ""}`;
-    if (address === location.hash) return; // whoever watches is not told of what has not changed
-    history.replaceState(null, "", address);
+    if (address === this.address) return; // whoever watches is not told of what has not changed
+    if (!saved) history.replaceState(null, "", address);
     this.#now = [page, params];
   }
   /** The address of another page, with the same runs ticked, or these. */
