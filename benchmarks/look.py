@@ -28,6 +28,7 @@ from clew.recipe_file import load_recipe
 from clew.runs import Run
 from clew.runs.training import train
 from clew.web.attention import Maps
+from clew.web.saved import Record
 from clew.web.serve import Page
 
 TOKENS, WORDS = 64, 256
@@ -62,7 +63,11 @@ def saved(n_layers: int, n_heads: int) -> tuple[int, float]:
     layers = text_layers(model, batch, [str(i) for i in ids])
     found = maps.keep({"run": "random", "source": "…", "output": "…"}, layers)
     mean = torch.stack([entropy(layer.weights).mean() for layer in layers]).mean()
-    return len(maps.page(found["id"]).encode()), float(mean)
+    record = Record()
+    record.add(found, "attention", run="random", text="…", target="", step=None)
+    for part, answer in (("thumbnails", maps.thumbnails), ("packed", maps.packed)):
+        record.add(answer(found["id"]), f"attention/{found['id']}/{part}")
+    return len(record.page("attention", [], text="…").encode()), float(mean)
 
 
 def first_page() -> int:
