@@ -18,6 +18,7 @@ from clew.models.encoder_translator import EncoderTranslator
 from clew.models.gpt2 import GPT2, GPT2Config
 from clew.models.heads import with_head
 from clew.models.llama import Llama, LlamaConfig
+from clew.models.lstm import LSTM, LSTMConfig
 from clew.models.seq2seq import Seq2Seq
 from clew.models.t5 import T5
 from clew.models.transformer import Transformer
@@ -122,6 +123,23 @@ def test_decoders(groups: int) -> None:
     assert sources(model) == ["token", "tokens", "texts"]
     found = points(model, tokenizer, "tokens", ["the cat", "a" * 40])
     assert found.note.startswith("1 of 2") and len(found) == 7 + 32
+
+
+def test_a_recurrent_language_model() -> None:
+    tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(kind="characters"))
+    torch.manual_seed(0)
+    model = LSTM(LSTMConfig(d_model=8, n_layers=2, dropout=0.0), len(tokenizer)).eval()
+    walks = all_of(model, tokenizer, "write", "language_model", text="the cat", layer=1, at=3)
+    close(walks)
+    assert set(walks) == {"recurrent recurrent"}
+
+
+def test_a_model_that_writes_under_a_head() -> None:
+    tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(kind="characters"))
+    config = GPT2Config(d_model=8, n_heads=2, n_layers=2, max_length=16, dropout=0.0)
+    torch.manual_seed(0)
+    model = with_head("classify", config, len(tokenizer), 1, tokenizer.pad_id).eval()
+    close(all_of(model, Labelled(tokenizer, ["reward"]), "judge", "reward", text="the cat", at=3))
 
 
 def test_a_recurrent_translator() -> None:

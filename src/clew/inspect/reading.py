@@ -38,7 +38,7 @@ def reading(model: Any, tokenizers: Any, text: str, target: str | None = None) -
     if isinstance(tokenizers, Tokenizers):
         return of_translator(model, tokenizers, text, target)
     seen = of_encoder(getattr(tokenizers, "tokenizer", tokenizers), text)
-    return replace(seen, target_in=seen.source) if isinstance(model, GPT2) else seen
+    return replace(seen, target_in=seen.source) if isinstance(getattr(model, "body", model), GPT2) else seen
 
 
 def of_encoder(tokenizer: Tokenizer, text: str) -> Reading:

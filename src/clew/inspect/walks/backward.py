@@ -15,6 +15,7 @@ from clew.inspect.walk import Step, Walk, gap, named, precise
 from clew.inspect.walks.attention import PLACES, group_of, project, turned
 from clew.inspect.walks.places import Site, place_of, read, visit
 from clew.models.gpt2 import GPT2
+from clew.models.lstm import LSTM
 
 
 def softmax_jacobian(alpha: Tensor) -> Tensor:
@@ -40,7 +41,7 @@ def loss_of(model: Any, batch: PairBatch | TextBatch) -> Loss:
         return Loss(
             nll, r"L = -\textstyle\sum_t \log P(y_t)", "The loss is the surprise at the target, token by token."
         )
-    if isinstance(model, GPT2):
+    if isinstance(model, GPT2 | LSTM):
         log_p = model.logits(read(model, batch).hidden[0, :-1]).log_softmax(dim=-1)
         nll = -log_p.gather(-1, batch.text[0, 1:, None]).sum()
         return Loss(nll, r"L = -\textstyle\sum_t \log P(w_{t+1})", "The loss is the surprise at each next token.")

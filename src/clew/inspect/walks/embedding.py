@@ -34,8 +34,9 @@ def embedding(model: Any, batch: PairBatch | TextBatch, place: Place, rows: Sequ
         return of_transformer(model, batch, place, engine, rows)
     if isinstance(model, EncoderTranslator):
         return of_encoder_translator(model, batch, engine, rows)
-    if isinstance(model, GPT2):
-        return of_gpt2(model, batch, engine, rows)
+    body = getattr(model, "body", model)  # under a head of ours
+    if isinstance(body, GPT2):
+        return of_gpt2(body, batch, engine, rows)
     inner = next(module for module in model.modules() if isinstance(module, BertEmbeddings))
     return of_bert(inner, batch, engine, rows)
 

@@ -16,6 +16,7 @@ from clew.inspect.walk import Call, tracing
 from clew.models.bert import BertLayer
 from clew.models.gpt2 import GPT2, GPT2Layer
 from clew.models.llama import LlamaLayer
+from clew.models.lstm import LSTM
 from clew.models.t5 import T5Attention, T5Layer
 from clew.models.transformer import DecoderLayer, EncoderLayer
 from clew.nn.packing import Packing
@@ -137,7 +138,7 @@ class Site:
 
 def read(model: nn.Module, batch: PairBatch | TextBatch) -> Any:
     """Let a model read a batch; an encoder under a head reads alone, so that all of its states are made."""
-    if isinstance(model, GPT2) and isinstance(batch, TextBatch):
+    if isinstance(model, GPT2 | LSTM) and isinstance(batch, TextBatch):
         return model(batch.text)
     inner = getattr(model, "encoder", None)
     if isinstance(batch, TextBatch) and isinstance(inner, nn.Module) and hasattr(inner, "embeddings"):

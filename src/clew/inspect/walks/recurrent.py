@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from clew.errors import RecipeError
 from clew.inspect.walk import Call, Step, Walk, gap, named, precise, tracing
+from clew.inspect.walks.places import read
 from clew.nn.recurrent import UNITS, WEIGHTS, Recurrent
 
 TITLES = {"rnn": "An RNN", "lstm": "An LSTM", "gru": "A GRU"}
@@ -54,9 +55,9 @@ def recurrent_walk(
     exact, name = precise(model), found[place][layer]
     with torch.no_grad():
         with tracing(exact, place) as engine:
-            exact(batch)
+            read(exact, batch)
         with tracing(exact, f"{place}.taps", taps=True) as heard:
-            exact(batch)
+            read(exact, batch)
         module = exact.get_submodule(place)
         assert isinstance(module, Recurrent)
         kind = next(kind for kind, unit in UNITS.items() if unit.equation is module.unit.equation)
