@@ -1,4 +1,4 @@
-"""The walks through an alignment, a recurrent step and a skip-gram update: each equals its engine."""
+"""The walks through an alignment, a recurrent step, a pooling and updates of word vectors: each equals its engine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from clew.data.batches import Pairs, Texts
 from clew.errors import RecipeError, VocabularyError
 from clew.inspect.walk import Walk
 from clew.inspect.walks.alignment import alignment_walk
+from clew.inspect.walks.cbow import cbow_walk
+from clew.inspect.walks.glove import glove_walk
+from clew.inspect.walks.pooling import pooling_walk
 from clew.inspect.walks.recurrent import recurrent, recurrent_walk
 from clew.inspect.walks.skipgram import skipgram_walk
+from clew.models.glove import GloVe
 from clew.models.seq2seq import Seq2Seq
 from clew.models.text_classifier import TextClassifier
 from clew.models.word2vec import Word2Vec
 from clew.nn.recurrent import WEIGHTS
+from clew.objectives.glove import weighted_squares
 from clew.text.words import WordVocabulary
 
 IDS = {"pad_id": 0, "bos_id": 1, "eos_id": 2}
@@ -155,3 +160,71 @@ def test_what_skipgram_lacks() -> None:
         skipgram_walk(word2vec(architecture="cbow"), "cat", "mat")
     with pytest.raises(RecipeError, match="9 negatives"):
         skipgram_walk(word2vec(), "cat", "mat", negatives=9)
+
+
+@pytest.mark.parametrize("settings", [{}, {"min_n": 2, "max_n": 3, "buckets": 20}], ids=["words", "n-grams"])
+def test_cbow(settings: dict[str, int]) -> None:
+    """The mean is the model's own, the loss its objective's; the step is the one that torch takes on h and u."""
+    model = word2vec(architecture="cbow", **settings)
+    walk = cbow_walk(model, ["the", "cat", "ran", "mat"], 1, negatives=["dog", "the"], rate=0.5)
+    assert max(checks(walk).values()) <= 1e-12 and {"mean", "loss", "gradients"} <= set(checks(walk))
+    h = model.context(torch.tensor([[0, 4, 2]]), torch.ones(1, 3, dtype=torch.bool)).detach()
+    torch.testing.assert_close(values(walk, "h").float(), h)
+    h = h.double().requires_grad_()
+    u = model.output[[1, 3, 0]].detach().double().requires_grad_()
+    torch.nn.functional.binary_cross_entropy_with_logits(
+        u @ h[0], torch.tensor([1.0, 0, 0]).double(), reduction="sum"
+    ).backward()
+    torch.testing.assert_close(values(walk, "h'"), (h - 0.5 * h.grad).detach(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(values(walk, "u'"), (u - 0.5 * u.grad).detach(), atol=1e-6, rtol=0)
+    assert walk.tokens == ["the", "cat", "ran", "mat"]
+
+
+def test_what_cbow_lacks() -> None:
+    with pytest.raises(RecipeError, match="around"):
+        cbow_walk(word2vec(), ["cat", "mat"], 0)
+    for window, at in ((["cat"], 0), (["cat", "mat"], 2)):
+        with pytest.raises(RecipeError, match="others around"):
+            cbow_walk(word2vec(architecture="cbow"), window, at)
+    with pytest.raises(VocabularyError, match="bird"):
+        cbow_walk(word2vec(architecture="cbow"), ["cat", "bird"], 0)
+
+
+@pytest.mark.parametrize("count", [0.5, 12.0, 300.0])
+def test_glove(count: float) -> None:
+    """Its objective's loss; its step is the first of torch's AdaGrad, whose sums begin at 1."""
+    vocabulary = WordVocabulary(["the", "cat", "mat", "dog", "ran"], np.array([9, 5, 4, 3, 2]))
+    model = far(GloVe(GloVe.Config(d_model=4), vocabulary))
+    walk = glove_walk(model, "cat", "mat", count, rate=0.5)
+    assert max(checks(walk).values()) <= 1e-12 and {"score", "loss", "gradients"} <= set(checks(walk))
+    model.double()
+    optimizer = torch.optim.Adagrad(model.parameters(), lr=0.5, initial_accumulator_value=1.0, eps=0)
+    score = model(torch.tensor([1]), torch.tensor([2]))
+    weighted_squares(score, torch.tensor([count]).double(), 100.0, 0.75).sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(values(walk, "w'")[0], model.word[1].detach(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(values(walk, "w̃'")[0], model.context[2].detach(), atol=1e-6, rtol=0)
+    biases = torch.stack([model.word_bias[1], model.context_bias[2]]).detach()
+    torch.testing.assert_close(values(walk, "b', b̃'"), biases, atol=1e-6, rtol=0)
+    before, after, wanted = (float(values(walk, name)) for name in ("s", "s'", "log X"))
+    assert abs(after - wanted) < abs(before - wanted)
+    with pytest.raises(RecipeError, match="logarithm"):
+        glove_walk(model, "cat", "mat", 0.0)
+
+
+@pytest.mark.parametrize("unit", ["lstm", "gru"])
+def test_pooling(unit: str) -> None:
+    """Shares, vector and answer are the engine's; the gradient of the scores sums to 0."""
+    settings: dict[str, Any] = {"encoder": "attention", "unit": unit, "d_embedding": 6, "d_model": 5}
+    model = far(TextClassifier(TextClassifier.Config(**settings), 19, 3))
+    batch = Texts([[4, 5, 6, 7]], [0]).batch([0], pad_id=0)
+    walk = pooling_walk(model, batch, "abcd", classes=["x", "y", "z"])
+    found = checks(walk)
+    assert max(found.values()) <= 1e-12
+    assert {"keys", "scores", "softmax", "one vector", "classes", "to the shares", "to the scores"} <= set(found)
+    model.eval()
+    torch.testing.assert_close(values(walk, "P").float(), model(batch).logits[0].softmax(dim=0).detach())
+    torch.testing.assert_close(values(walk, "α").sum(), torch.ones(()).double())
+    assert abs(float(values(walk, "∂L/∂e").sum())) < 1e-9 < float(values(walk, "∂L/∂e").abs().max())
+    with pytest.raises(RecipeError, match="does not attend"):
+        pooling_walk(far(TextClassifier(TextClassifier.Config(encoder="mean"), 19, 2)), batch, "abcd")

@@ -15,12 +15,14 @@ from clew.inspect.points import points, sources
 from clew.inspect.walks import take, walks_for
 from clew.models.bert import BertConfig
 from clew.models.encoder_translator import EncoderTranslator
+from clew.models.glove import GloVe
 from clew.models.gpt2 import GPT2, GPT2Config
 from clew.models.heads import with_head
 from clew.models.llama import Llama, LlamaConfig
 from clew.models.lstm import LSTM, LSTMConfig
 from clew.models.seq2seq import Seq2Seq
 from clew.models.t5 import T5
+from clew.models.text_classifier import TextClassifier
 from clew.models.transformer import Transformer
 from clew.models.word2vec import Word2Vec
 from clew.text.labelled import Labelled
@@ -56,6 +58,9 @@ def close(walks: dict[str, Any]) -> None:
     for name, walk in walks.items():
         checks = [step.check for step in walk.steps if step.check is not None]
         assert checks and max(checks) <= 1e-6, name
+        if name.startswith("feedforward"):  # the whole half of a layer is checked, its end too
+            assert {"widen", "narrow"} <= {step.name for step in walk.steps if step.check is not None}
+            assert walk.steps[-1].check is not None
 
 
 def test_a_transformer() -> None:
@@ -100,7 +105,10 @@ def test_t5(activation: str) -> None:
     walks = all_of(model, tokenizers, "text_to_text", text="the cat sat", target="a dog", layer=1, head=1)
     close(walks)
     assert {place for _, _, place in (name.partition(" ") for name in walks)} == {"encoder", "decoder", "cross"}
-    assert "positions" in [step.name for step in walks["attention decoder"].steps]
+    for place in ("encoder", "decoder"):  # the bias of each distance is looked up anew, and equals the engine's
+        step = next(step for step in walks[f"attention {place}"].steps if step.name == "positions")
+        assert step.check is not None and step.check <= 1e-12 and "β" in [value.name for value in step.values]
+    assert "positions" in [step.name for step in walks["attention cross"].steps]
     assert points(model, tokenizers, "texts", TEXTS).vectors.shape == (3, 8)
 
 
@@ -117,7 +125,8 @@ def test_decoders(groups: int) -> None:
         torch.nn.init.normal_(parameter, std=0.4)
     walks = all_of(model, tokenizer, "write", text="he\tlikes", layer=1, head=1)
     close(walks)
-    assert set(walks) == {"attention decoder", "backward decoder"} and len(walks["attention decoder"].tokens) == 8
+    assert set(walks) == {"attention decoder", "backward decoder", "feedforward decoder"}
+    assert len(walks["attention decoder"].tokens) == 8
     alpha = next(v for step in walks["attention decoder"].steps for v in step.values if v.name == "α")
     assert torch.tensor(alpha.data).triu(1).eq(0).all()
     assert sources(model) == ["token", "tokens", "texts"]
@@ -158,6 +167,34 @@ def test_word_vectors() -> None:
     assert not walks_for(recipe("embed", "hierarchical_softmax"), model)
     with pytest.raises(RecipeError, match="two words"):
         take(model, None, "cat", kind="skipgram")
+
+
+def test_other_word_vectors() -> None:
+    vocabulary = WordVocabulary(["the", "cat", "mat", "dog", "ran", "sat"], np.array([9, 5, 4, 3, 2, 1]))
+    cbow = Word2Vec(Word2Vec.Config(d_model=4, architecture="cbow"), vocabulary)
+    with torch.no_grad():
+        cbow.output.normal_()
+    walks = all_of(cbow, None, "embed", "negative_sampling", text="cat mat dog the", at=2)
+    close(walks)
+    assert "dog" in walks["cbow"].title
+    glove = GloVe(GloVe.Config(d_model=4), vocabulary)
+    close(all_of(glove, None, "embed", "glove", text="cat mat 12"))
+    objective = SimpleNamespace(x_max=10.0, power=0.5)
+    walk = take(glove, None, "cat mat 5", kind="glove", recipe=SimpleNamespace(objective=objective))
+    weight = next(value.data for step in walk.steps for value in step.values if value.name == "f")
+    assert weight == pytest.approx(0.5**0.5)
+    for text in ("cat mat", "cat mat dog"):
+        with pytest.raises(RecipeError, match="count"):
+            take(glove, None, text, kind="glove")
+
+
+def test_a_classifier_that_attends() -> None:
+    settings: dict[str, Any] = {"encoder": "attention", "d_embedding": 6, "d_model": 5}
+    model = TextClassifier(TextClassifier.Config(**settings), len(WORDS), 2)
+    walks = all_of(model, Labelled(WORDS, ["no", "yes"]), "classify", text="the cat sat", at=1)
+    close(walks)
+    assert set(walks) == {"pooling", "recurrent encoder.layer"}
+    assert "no" in walks["pooling"].steps[5].note or "yes" in walks["pooling"].steps[5].note
 
 
 def test_what_cannot_be_walked() -> None:

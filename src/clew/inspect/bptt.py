@@ -12,7 +12,7 @@ along h_k → h_{k+1} → … → h_t. With e_t = ŷ_t - y_t and D_j = diag(1 - 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -76,7 +76,10 @@ class Gradient:
 
 @dataclass(frozen=True)
 class Unrolled:
-    """The graph and all gradients. flow[t-1][k-1] = ‖∂L_t/∂h_k‖, None for k > t; through[k-1] = ‖∂L/∂h_k‖."""
+    """The graph and all gradients. flow[t-1][k-1] = ‖∂L_t/∂h_k‖, None for k > t; through[k-1] = ‖∂L/∂h_k‖.
+
+    formulas, about: what is to be known besides, of a trained layer (`through_time`).
+    """
 
     tokens: list[str]
     targets: list[str]
@@ -86,6 +89,8 @@ class Unrolled:
     gradients: list[Gradient]
     flow: list[list[float | None]]
     through: list[float]
+    formulas: list[str] = field(default_factory=list)
+    about: str = ""
 
 
 @dataclass(frozen=True)

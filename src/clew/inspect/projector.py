@@ -131,18 +131,19 @@ def trustworthiness(points: Points, coordinates: np.ndarray, *, k: int = 10, row
     k = min(k, (n - 1) // 2)
     drawn = np.arange(n) if n <= rows else np.random.default_rng(seed).choice(n, size=rows, replace=False)
     picture = coordinates.astype(np.float64)
-    lengths, lost, step = (picture**2).sum(axis=1), 0, max(1, 2**23 // n)
+    lengths, lost, step = (picture**2).sum(axis=1), 0, max(1, 2**20 // n)
     for start in range(0, len(drawn), step):
         some = drawn[start : start + step]
         here = np.arange(len(some))
-        far = lengths - 2 * picture[some] @ picture.T  # squared distance, but for a constant of the row
+        far = (-2 * picture[some]) @ picture.T  # squared distance, but for a constant of the row
+        far += lengths
         far[here, some] = np.inf
         nearest = np.argpartition(far, k - 1, axis=1)[:, :k]
         near = points.directions[some] @ points.directions.T
         near[here, some] = -np.inf
         for i, neighbours in enumerate(nearest):
-            ranks = (near[i][None] > near[i][neighbours][:, None]).sum(axis=1) + 1
-            lost += int(np.maximum(ranks - k, 0).sum())
+            nearer = (int(np.count_nonzero(near[i] > cosine)) for cosine in near[i][neighbours])
+            lost += sum(max(rank + 1 - k, 0) for rank in nearer)
     return 1 - 2 * lost / (len(drawn) * k * (2 * n - 3 * k - 1))
 
 

@@ -83,7 +83,7 @@ class Word2Vec(nn.Module):
         least one in each row -> (N, d).
         """
         sizes = torch.from_numpy(np.diff(self.parts[1])).to(words.device)[words]  # (N, C) rows of each word
-        weights = sizes * mask
+        weights = (sizes * mask).to(self.input.dtype)
         return torch.einsum("nc,ncd->nd", weights / weights.sum(dim=1, keepdim=True), self.vector(words))
 
     def start_from(self, vectors: WordVectors, output: np.ndarray | None = None) -> int:

@@ -92,6 +92,10 @@ class Unroll(BaseModel):
     model_config = ConfigDict(extra="forbid")
     text: str = Field(max_length=2000)
     d: int = Field(2, ge=1, le=4)
+    run: str = Field("", max_length=500)  # without one: the textbook's
+    place: str = Field("", max_length=100)
+    layer: int = Field(0, ge=0)
+    target: str = Field("", max_length=2000)
 
 
 def make_app(root: Path, token: str, hosts: list[str]) -> Guard:
@@ -260,7 +264,7 @@ def add_walks(app: FastAPI, room: Room) -> None:
 
     @app.post("/api/unrolled")
     def unrolled(asked: Unroll) -> Any:
-        return walks.unrolled(asked.text, asked.d)
+        return walks.unrolled(room, **dict(asked))
 
 
 def add_compare(app: FastAPI, room: Room) -> None:

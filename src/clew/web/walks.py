@@ -7,6 +7,7 @@ from typing import Any
 
 from clew.errors import DataError
 from clew.inspect.bptt import of_sentence
+from clew.inspect.through_time import of_text
 from clew.inspect.walks import take, walks_for
 from clew.web.room import Room
 
@@ -24,9 +25,14 @@ def walk(room: Room, name: str, text: str, target: str, **choice: Any) -> dict[s
     if not text.strip() or len(text.split()) > WORDS:
         raise DataError(f"a walk is through 1 to {WORDS} words", fix="type a sentence")
     with room.use(name) as opened:
-        return asdict(take(opened.model, opened.tokenizers, text, target=target.strip() or None, **choice))
+        given = {"target": target.strip() or None, "recipe": opened.run.recipe, **choice}
+        return asdict(take(opened.model, opened.tokenizers, text, **given))
 
 
-def unrolled(text: str, d: int) -> dict[str, Any]:
-    """Backpropagation through time, on a sentence that a drawn RNN of d units reads."""
-    return asdict(of_sentence(text, d=d))
+def unrolled(room: Room, text: str, d: int, run: str, place: str, layer: int, target: str) -> dict[str, Any]:
+    """Backpropagation through time, on a text that a run's recurrent layer reads; without a run, a drawn RNN of d units."""
+    if not run:
+        return asdict(of_sentence(text, d=d))
+    with room.use(run) as opened:
+        written = target.strip() or None
+        return asdict(of_text(opened.model, opened.tokenizers, text, place=place, layer=layer, target=written))

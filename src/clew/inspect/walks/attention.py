@@ -13,6 +13,7 @@ from clew.data.batches import PairBatch, TextBatch
 from clew.inspect.walk import NamedTensor, Step, Walk, gap, named, precise
 from clew.inspect.walks.embedding import embedding, normalise
 from clew.inspect.walks.places import Place, Site, flat, place_of, visit
+from clew.models.t5 import bucket
 from clew.nn.attention import Dot, MultiHeadAttention, ScaledDot, attend
 from clew.nn.positions import rotate
 
@@ -118,7 +119,7 @@ def through(site: Site, weights: Tensor, rows: Sequence[str], columns: Sequence[
     y = site.x
     if site.pre:
         y = normalise(site.x, site.norm)
-        steps.append(normed(site, "norm before", "y", "x", y, gap(y, site.norm(site.x)), rows))
+        steps.append(normed(site.norm, "norm before", "y", "x", y, gap(y, site.norm(site.x)), rows))
     memory = y if site.memory is None else site.memory
     of = "y" if site.pre else "x"
     q, k, v = project(site, y, memory)
@@ -133,9 +134,8 @@ def through(site: Site, weights: Tensor, rows: Sequence[str], columns: Sequence[
     joined = heads.transpose(0, 1).flatten(1)  # (T, n_heads · d_head)
     share = slice(head * site.d_head, (head + 1) * site.d_head)
     engine = weights[0, head], flat(site.joined.args[0])[:, share]
-    steps += look(
-        q[head], k[head], v[head], site.mask, rows, columns, *engine, None if site.bias is None else site.bias[head]
-    )
+    bias = None if site.bias is None else site.bias[head]
+    steps += look(q[head], k[head], v[head], site.mask, rows, columns, *engine, bias, distances(site, head))
     output, b = apply(attention.output, joined), with_bias(attention.output)
     mine = heads[head] @ attention.output.weight[:, share].T
     steps.append(Step(
@@ -189,11 +189,11 @@ def rotated(q: Tensor, k: Tensor, check: float, rows: Sequence[str], columns: Se
 
 def look(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor, rows: Sequence[str], columns: Sequence[str], weights: Tensor,
-    context: Tensor, bias: Tensor | None = None,
+    context: Tensor, bias: Tensor | None = None, found: tuple[Tensor, Tensor] | None = None,
 ) -> list[Step]:  # fmt: skip
     """q·k → ÷√d_k → mask → softmax → ×V of one head, beside the engine's weights (T, S) and context (T, d_head).
 
-    bias: (T, S), added to scores that are not divided (T5).
+    bias: (T, S), added to scores that are not divided (T5); found: see `distances`.
     """
     d = q.shape[-1]
     scores = q @ k.T
@@ -213,9 +213,7 @@ def look(
              f"The variance of the scores falls from {spread(scores):.3g} to {spread(scaled):.3g}, which keeps softmax "
              "where it has a gradient.", ["S"], table("scaled", scaled), gap(scaled, ScaledDot()(q, k)))
         if bias is None else
-        Step("positions", r"S_{ts} + B_{s - t}",
-             "A learned number for how far apart two tokens stand; the scores are not divided.", ["S"],
-             [*table("B", bias), *table("scaled", scaled)], None),
+        positions(scaled, bias, found, table),
         Step("mask", r"S_{ts} = -\infty \text{ where } s \text{ is hidden from } t",
              f"{hidden} of {mask.numel()} pairs are hidden." if hidden else "Nothing is hidden: every token sees all.",
              ["scaled"], table("masked", masked), None),
@@ -224,6 +222,33 @@ def look(
         Step("context", r"O = \alpha V", "Each token takes its shares of the values.", ["α", "V"],
              [named("O", alpha @ v, rows)], gap(alpha @ v, context)),
     ]  # fmt: skip
+
+
+def distances(site: Site, head: int) -> tuple[Tensor, Tensor] | None:
+    """The bucket of each distance (T, S) and the bias that is learned for it, where there are such biases (T5)."""
+    if site.distances is None or site.bias is None:
+        return None
+    n, config = site.bias.shape[-1], site.distances.config
+    apart = torch.arange(n) - torch.arange(n)[:, None]  # s - t
+    number = bucket(apart, config.buckets, config.max_distance, site.distances.causal)
+    return number, site.distances.bias.weight[number, head]
+
+
+def positions(
+    scaled: Tensor, bias: Tensor, found: tuple[Tensor, Tensor] | None, table: Callable[[str, Tensor], list[NamedTensor]]
+) -> Step:
+    """T5's biases of distances, added to the scores."""
+    if found is None:
+        return Step("positions", r"S_{ts} + 0", "No bias, and no division: only what the two say counts.", ["S"],
+                    table("scaled", scaled), None)  # fmt: skip
+    number, learned = found
+    visible = bias != 0  # what may not be attended to has none
+    return Step(
+        "positions", r"S_{ts} + B_{\beta(s - t)}",
+        "A learned number for each bucket β of distances: near ones have their own, farther ones share. The scores are "
+        "not divided.", ["S"],
+        [*table("β", number), *table("B", learned), *table("scaled", scaled)], gap(learned[visible], bias[visible]),
+    )  # fmt: skip
 
 
 def spread(scores: Tensor) -> float:
@@ -241,11 +266,13 @@ def ending(site: Site, output: Tensor, rows: Sequence[str]) -> list[Step]:
     if site.pre:
         return [added]
     last = normalise(total, site.norm)
-    return [added, normed(site, "norm", "z", "x'", last, gap(last, site.result), rows)]
+    return [added, normed(site.norm, "norm", "z", "x'", last, gap(last, site.result), rows)]
 
 
-def normed(site: Site, name: str, symbol: str, of: str, value: Tensor, check: float, rows: Sequence[str]) -> Step:
-    if isinstance(site.norm, nn.RMSNorm):
+def normed(
+    norm: nn.LayerNorm | nn.RMSNorm, name: str, symbol: str, of: str, value: Tensor, check: float, rows: Sequence[str]
+) -> Step:
+    if isinstance(norm, nn.RMSNorm):
         return Step(
             name, rf"{symbol} = g\,\frac{{{of}}}{{\sqrt{{\overline{{{of}^2}} + \epsilon}}}}",
             "Each token's numbers get a mean square of 1, then a learned scale.", [of],

@@ -17,7 +17,7 @@ from clew.models.bert import BertLayer
 from clew.models.gpt2 import GPT2, GPT2Layer
 from clew.models.llama import LlamaLayer
 from clew.models.lstm import LSTM
-from clew.models.t5 import T5Attention, T5Layer
+from clew.models.t5 import RelativePositions, T5Attention, T5Layer
 from clew.models.transformer import DecoderLayer, EncoderLayer
 from clew.nn.packing import Packing
 
@@ -107,7 +107,8 @@ class Site:
     x: (T, d) the residual; memory: (S, d) what is attended to, None for x itself; mask: (T, S) bool.
     joined: the heads (T, n_heads · d_head) as they go into W_O, and (T, d) as they come out; result: (T, d) after the
     sum, and after the norm where it comes last: of the tokens `only` (n,), where no others were asked for.
-    weights: (1, heads, T, S), where the tap was listened to. bias: (heads, T, S), added to the scores by T5.
+    weights: (1, heads, T, S), where the tap was listened to. bias: (heads, T, S), added to the scores by T5,
+    distances: what makes it (not for attention to the encoder, which has none).
     """
 
     attention: Any
@@ -121,6 +122,7 @@ class Site:
     only: Tensor | None
     weights: Tensor | None
     bias: Tensor | None
+    distances: RelativePositions | None = None
 
     @property
     def d_head(self) -> int:
@@ -190,6 +192,8 @@ def visit(
         attention, norm, pre, x, memory, allowed.tril() if causal else allowed,
         parts[f"{around.attention}.output"], flat(result), only,
         parts[f"{around.attention}.weights"].output if listen else None, bias,
+        getattr(model.get_submodule(place.layers.rpartition(".")[0]), "positions", None)
+        if bias is not None and place.name != "cross" else None,
     )  # fmt: skip
 
 

@@ -32,10 +32,28 @@ def skipgram_walk(
         drawn_for(model, c, negatives, seed) if isinstance(negatives, int) else [row_of(model, n) for n in negatives]
     )
     parts = parts_of(model, w)
-    rows = model.input.detach().double()[parts]  # (parts, d)
-    v, u = rows.mean(dim=0), model.output.detach().double()[[c, *drawn]]  # (d,), (1 + k, d)
+    rows = model.input.detach()[parts].double()  # (parts, d)
+    v, u = rows.mean(dim=0), model.output.detach()[[c, *drawn]].double()  # (d,), (1 + k, d)
     labels = [context, *(words[n] for n in drawn)]
 
+    first = Step(
+        "vectors", r"v_w,\ u_c,\ u_{n_1}, \dots, u_{n_k}", composed(len(parts)), [],
+        [named("v", v[None], [centre]), named("u", u, labels)], None,
+    )  # fmt: skip
+    how = f" The centre is the mean of {len(parts)} rows: each moves by the whole of it, as in the papers' programs."
+    steps = sampled(v, u, ("v", centre), labels, rate, how * (len(parts) > 1))
+    return Walk(f"Skip-gram: “{centre}” meets “{context}”", [centre, *labels], [first, *steps])
+
+
+def sampled(
+    v: Tensor, u: Tensor, predictor: tuple[str, str], labels: Sequence[str], rate: float, how: str
+) -> list[Step]:
+    """From what predicts, v (d,), and the rows u (1 + k, d) of a word and its negatives to how all of them move.
+
+    predictor: the symbol of v and what it stands for; how: what is to be said of the rows that v is made of.
+    """
+    symbol, name = predictor
+    of = "v_w" if symbol == "v" else symbol
     scores = u @ v
     sigma = 1 / (1 + torch.exp(-scores))
     target = torch.zeros_like(scores)
@@ -43,53 +61,46 @@ def skipgram_walk(
     loss = -torch.log(sigma[0]) - torch.log(1 - sigma[1:]).sum()
     error = sigma - target  # (1 + k,)
     d_v, d_u = error @ u, error[:, None] * v
-
     engine_loss, engine_v, engine_u = by_autograd(v, u)
     new_v, new_u = v - rate * d_v, u - rate * d_u
     after = new_u @ new_v
-    return Walk(f"Skip-gram: “{centre}” meets “{context}”", [centre, *labels], [
-        Step("vectors", r"v_w,\ u_c,\ u_{n_1}, \dots, u_{n_k}",
-             composed(len(parts)), [], [named("v", v[None], [centre]), named("u", u, labels)], None),
-        Step("scores", r"s_j = u_j \cdot v_w", "How well each word fits the centre.", ["v", "u"],
+    return [
+        Step("scores", rf"s_j = u_j \cdot {of}", "How well each word fits.", [symbol, "u"],
              [named("s", scores, labels)], None),
         Step("probabilities", r"\sigma(s_j) = \frac{1}{1 + e^{-s_j}}",
-             "How sure the model is that the two stood together: they did for the first word, and not for the others.",
+             "How sure the model is that they stood together: they did for the first word, and not for the others.",
              ["s"], [named("σ", sigma, labels), named("y", target, labels)], gap(sigma, torch.sigmoid(scores))),
-        Step("loss", r"L = -\log \sigma(u_c \cdot v_w) - \textstyle\sum_i \log \sigma(-u_{n_i} \cdot v_w)",
+        Step("loss", rf"L = -\log \sigma(u_c \cdot {of}) - \textstyle\sum_i \log \sigma(-u_{{n_i}} \cdot {of})",
              "The surprise at the truth.", ["σ"], [named("L", loss)], gap(loss, engine_loss)),
         Step("errors", r"\frac{\partial L}{\partial s_j} = \sigma(s_j) - y_j",
              "Too sure or not sure enough: one number for each word.", ["σ", "y"], [named("e", error, labels)], None),
-        Step("gradients", r"\frac{\partial L}{\partial v_w} = \textstyle\sum_j e_j u_j, \qquad "
-             r"\frac{\partial L}{\partial u_j} = e_j v_w",
-             "The centre is drawn to its context and away from the negatives; each of them likewise.", ["e", "u", "v"],
-             [named("∂L/∂v", d_v[None], [centre]), named("∂L/∂u", d_u, labels)],
+        Step("gradients", rf"\frac{{\partial L}}{{\partial {of}}} = \textstyle\sum_j e_j u_j, \qquad "
+             rf"\frac{{\partial L}}{{\partial u_j}} = e_j {of}",
+             "What predicts is drawn to the word and away from the negatives; each of them likewise.",
+             ["e", "u", symbol], [named(f"∂L/∂{symbol}", d_v[None], [name]), named("∂L/∂u", d_u, labels)],
              max(gap(d_v, engine_v), gap(d_u, engine_u))),
-        moved(parts, rate, d_v, d_u, (new_v, new_u), centre, labels),
-        Step("afterwards", r"s'_j = u'_j \cdot v'_w",
-             f"The first score goes from {float(scores[0]):.4g} to {float(after[0]):.4g}.", ["u'", "v'"],
+        moved(rate, (d_v, d_u), (new_v, new_u), predictor, labels, how),
+        Step("afterwards", rf"s'_j = u'_j \cdot {of}'",
+             f"The first score goes from {float(scores[0]):.4g} to {float(after[0]):.4g}.", ["u'", f"{symbol}'"],
              [named("s'", after, labels), named("σ'", torch.sigmoid(after), labels)], None),
-    ])  # fmt: skip
+    ]  # fmt: skip
 
 
 def moved(
-    parts: Sequence[int], rate: float, d_v: Tensor, d_u: Tensor, new: tuple[Tensor, Tensor], centre: str,
-    labels: Sequence[str],
+    rate: float, gradients: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], predictor: tuple[str, str],
+    labels: Sequence[str], how: str,
 ) -> Step:  # fmt: skip
     """How each vector moves."""
+    (d_v, d_u), (symbol, name) = gradients, predictor
     lengths = torch.cat([d_v[None], d_u]).norm(dim=1) * rate
-    note = "Each vector takes a small step down its gradient."
-    if len(parts) > 1:
-        note += (
-            f" The centre is the mean of {len(parts)} rows: each moves by the whole of it, as in the papers' programs."
-        )
     return Step(
         "update",
-        r"v' = v - \eta\,\frac{\partial L}{\partial v},\quad u'_j = u_j - \eta\,\frac{\partial L}{\partial u_j},"
-        rf"\quad \eta = {rate:g}",
-        note, ["∂L/∂v", "∂L/∂u"],
-        [named("Δv", -rate * d_v[None], [centre]), named("Δu", -rate * d_u, labels),
-         named("v'", new[0][None], [centre]), named("u'", new[1], labels),
-         named("length of the step", lengths, [centre, *labels])], None,
+        rf"{symbol}' = {symbol} - \eta\,\frac{{\partial L}}{{\partial {symbol}}},"
+        rf"\quad u'_j = u_j - \eta\,\frac{{\partial L}}{{\partial u_j}},\quad \eta = {rate:g}",
+        f"Each vector takes a small step down its gradient.{how}", [f"∂L/∂{symbol}", "∂L/∂u"],
+        [named(f"Δ{symbol}", -rate * d_v[None], [name]), named("Δu", -rate * d_u, labels),
+         named(f"{symbol}'", new[0][None], [name]), named("u'", new[1], labels),
+         named("length of the step", lengths, [name, *labels])], None,
     )  # fmt: skip
 
 

@@ -1,0 +1,128 @@
+"""The other half of a layer: norm, two linear maps with a bend between them, and the residual."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from clew.data.batches import PairBatch, TextBatch
+from clew.inspect.walk import Step, Walk, gap, named, precise, tracing
+from clew.inspect.walks.attention import apply, with_bias
+from clew.inspect.walks.attention import normed as normed_step
+from clew.inspect.walks.embedding import normalise
+from clew.inspect.walks.places import flat, place_of, read
+from clew.models.llama import SwiGLU
+from clew.models.t5 import T5FeedForward
+from clew.nn.feedforward import ACTIVATIONS, FeedForward
+
+NORMS = ("feedforward_norm", "around_feedforward.norm")
+
+
+def relu(x: Tensor) -> Tensor:
+    return torch.where(x > 0, x, 0.0)
+
+
+def gelu(x: Tensor) -> Tensor:
+    return x * (1 + torch.erf(x / math.sqrt(2))) / 2
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    return x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2
+
+
+def silu(x: Tensor) -> Tensor:
+    return x / (1 + torch.exp(-x))
+
+
+BENDS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "relu": (relu, r"f(a) = \max(0, a)"),
+    "gelu": (gelu, r"f(a) = \tfrac{a}{2}\big(1 + \mathrm{erf}(a / \sqrt2)\big)"),
+    "gelu_tanh": (gelu_tanh, r"f(a) = \tfrac{a}{2}\big(1 + \tanh(\sqrt{2/\pi}\,(a + 0.044715\,a^3))\big)"),
+    "silu": (silu, r"f(a) = \frac{a}{1 + e^{-a}}"),
+}
+
+
+def feedforward_walk(
+    model: nn.Module, batch: PairBatch | TextBatch, rows: Sequence[str], *, place: str, layer: int
+) -> Walk:
+    """The feed-forward half of one layer of the encoder or decoder, on a batch of one text, in double precision.
+
+    Raises RecipeError for a place or layer that is not there.
+    """
+    where = place_of(model, place, layer, 0)
+    exact, name = precise(model), f"{where.layers}.{layer}"
+    with torch.no_grad():
+        with tracing(exact, name) as seen:
+            read(exact, batch)
+        module = exact.get_submodule(name)
+        norm_name = next(each for each in NORMS if f"{name}.{each}" in seen)
+        norm: Any = module.get_submodule(norm_name)
+        called, normed = seen[f"{name}.feedforward"][0], seen[f"{name}.{norm_name}"][0]
+        inner = flat(seen[f"{name}.feedforward.inner"][0].output)
+        pre = called.args[0] is normed.output
+        x = flat(normed.args[0] if pre else called.args[0])
+        y = normalise(x, norm) if pre else x
+        steps = [Step(
+            "what comes in", r"x", "What attention left: the engine's own numbers.", [], [named("x", x, rows)], None
+        )]  # fmt: skip
+        if pre:
+            steps.append(normed_step(norm, "norm before", "y", "x", y, gap(y, flat(normed.output)), rows))
+        out = wide(module.feedforward, "y" if pre else "x", y, inner, flat(called.output), rows, steps)
+        total = x + out
+        result = flat(seen[name][0].output)
+        steps.append(Step(
+            "residual", r"x' = x + o", "What comes in goes on; the layer adds to it.", ["x", "o"],
+            [named("x'", total, rows)], gap(total, result) if pre else None,
+        ))  # fmt: skip
+        if not pre:
+            z = normalise(total, norm)
+            steps.append(normed_step(norm, "norm", "z", "x'", z, gap(z, result), rows))
+    title = f"Feed-forward of the {place}, layer {layer + 1} of {where.n_layers}"
+    return Walk(title, [*rows], steps)
+
+
+def wide(
+    module: Any, of: str, y: Tensor, inner: Tensor, engine: Tensor, rows: Sequence[str], steps: list[Step]
+) -> Tensor:
+    """Through the wide layer and back; adds its steps. inner: the engine's (T, d_ff); engine: its output (T, d)."""
+    bend, formula = BENDS[kind_of(module)]
+    a = apply(module.inner, y)  # (T, d_ff)
+    gate = getattr(module, "gate", None)
+    b = with_bias(module.inner)
+    shown = [named("a", a, rows)]
+    if gate is None:
+        up, after = rf"a = {of}W_1^\top{b('1')}", bend(a)
+        bent, note = rf"m = f(a),\quad {formula}", "What is below zero is let through little or not at all."
+    else:
+        g = apply(gate, y)
+        shown.append(named("g", g, rows))
+        up, after = rf"a = {of}W_1^\top,\quad g = {of}W_g^\top", bend(g) * a
+        bent = rf"m = f(g) \circ a,\quad {formula}"
+        note = "A second map, bent, says how much of each number is let through."
+    out = apply(module.outer, after)
+    b = with_bias(module.outer)
+    steps += [
+        Step("widen", up, f"Every token alone: {y.shape[1]} numbers become {a.shape[1]}.", [of], shown, gap(a, inner)),
+        Step("bend", bent, f"{note} Here {float((after.abs() < 1e-3).double().mean()):.0%} are next to nothing.",
+             [value.name for value in shown], [named("m", after, rows)], None),
+        Step("narrow", rf"o = mW_2^\top{b('2')}", "What was found is written back.", ["m"], [named("o", out, rows)],
+             gap(out, engine)),
+    ]  # fmt: skip
+    return out
+
+
+def kind_of(module: Any) -> str:
+    """Which bend a feed-forward layer has."""
+    if isinstance(module, SwiGLU):
+        return "silu"
+    if isinstance(module, T5FeedForward):
+        return "relu" if module.gate is None else "gelu_tanh"
+    assert isinstance(module, FeedForward)
+    if isinstance(module.activation, partial):  # a copied model has a copy of it
+        return "gelu_tanh"
+    return next(name for name, function in ACTIVATIONS.items() if function is module.activation)
