@@ -179,7 +179,12 @@ class Run:
         write(self.path / "outputs" / f"{split}.txt", "\n".join(outputs) + "\n")
 
     def outputs(self, split: str) -> list[str]:
-        return (self.path / "outputs" / f"{split}.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        """What `save_outputs` wrote. Raises RunError where it is no text."""
+        file = self.path / "outputs" / f"{split}.txt"
+        try:
+            return file.read_text(encoding="utf-8").split("\n")[:-1]
+        except UnicodeDecodeError as error:
+            raise RunError("these outputs are no text", where=str(file), fix=f"clew evaluate {self.path}") from error
 
     def unfinish(self) -> None:
         """Take the results back: training goes on."""
@@ -190,10 +195,17 @@ class Run:
         write(self.path / "results.json", json.dumps(results, indent=1, ensure_ascii=False))
 
     def results(self) -> dict[str, Any]:
-        """The final figures. Raises RunError where the run has not finished."""
+        """The final figures. Raises RunError where the run has not finished, or they are damaged."""
         if not self.finished:
             raise RunError("this run has not finished", where=str(self.path), fix=self.go_on)
-        return json.loads((self.path / "results.json").read_text(encoding="utf-8"))
+        file = self.path / "results.json"
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if isinstance(found["splits"], dict):
+                return found
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass
+        raise RunError("results.json cannot be read", where=str(file), fix=f"clew evaluate {self.path}")
 
 
 def task_of(recipe: Recipe) -> Any:

@@ -57,6 +57,6 @@ class Labelled:
         file = folder / "labels.json"
         try:
             labels = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"the labels cannot be read: {error}", where=str(file), fix="train it again") from error
         return cls(Tokenizer.load(folder / "tokenizer.json"), labels)

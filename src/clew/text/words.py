@@ -161,7 +161,7 @@ class WordVocabulary:
             return cls(data["words"], counts, bool(data["lowercase"]), bool(data["letters"]))
         except FileNotFoundError as error:
             raise RunError("there is no word vocabulary here", where=str(path)) from error
-        except (ValueError, KeyError, TypeError, VocabularyError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError, VocabularyError) as error:
             raise RunError(f"this is not a word vocabulary: {error}", where=str(path)) from error
 
 

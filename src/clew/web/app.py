@@ -123,10 +123,13 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-async def explained(_request: Request, error: Any) -> Response:
-    """What was wrong, where, and what to do, as on the command line."""
+async def explained(request: Request, error: Any) -> Response:
+    """What was wrong, where, and what to do, as on the command line, but for where the folder lies on this machine."""
     status = 503 if isinstance(error, Busy) else 507 if isinstance(error, NoRoom) else 422
-    return JSONResponse({"what": error.what, "where": error.where, "fix": error.fix}, status)
+    root = request.app.state.runs.root
+    said = {"what": error.what, "where": error.where, "fix": error.fix}
+    hidden = {key: text.replace(f"{root}/", "").replace(str(root), root.name) for key, text in said.items()}
+    return JSONResponse(hidden, status)
 
 
 async def misread(_request: Request, error: Any) -> Response:
