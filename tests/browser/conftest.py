@@ -41,6 +41,14 @@ def small_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def word_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of tests/web: words and words2, cbow, glove, film."""
+    from small_runs import train_word_runs
+
+    return train_word_runs(tmp_path_factory.mktemp("words"))
+
+
+@pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[[Path], str]]:
     """Put the page over a folder of runs on a port: its address, with the token."""
     from clew.web.serve import Page

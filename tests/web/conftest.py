@@ -18,12 +18,17 @@ import pytest
 from clew.web.serve import Page
 
 sys.path.append(str(Path(__file__).parent))
-from small_runs import train_runs
+from small_runs import train_runs, train_word_runs
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_runs(tmp_path_factory.mktemp("look"))
+
+
+@pytest.fixture(scope="session")
+def word_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_word_runs(tmp_path_factory.mktemp("words"))
 
 
 @dataclass

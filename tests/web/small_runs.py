@@ -109,3 +109,39 @@ def train_runs(folder: Path) -> Path:
         for _ in train(load_recipe(file, [])[0], folder / "runs" / name):
             pass
     return folder / "runs"
+
+
+WORD_RUNS = {
+    "words": WORDS.replace("epochs = 2", "epochs = 6") + "train.save_every = 3\ntrain.keep = 4\n",
+    "words2": WORDS.replace('name = "words"', 'name = "words2"\nseed = 2'),
+    "cbow": WORDS.replace('kind = "word2vec"', 'kind = "word2vec", architecture = "cbow"'),
+    "glove": WORDS.replace('kind = "word2vec"', 'kind = "glove"')
+    .replace('kind = "negative_sampling", window = 2, negatives = 2', 'kind = "glove", window = 2')
+    .replace('train.optimizer.kind = "sgd"', 'train.optimizer.kind = "adagrad"'),
+    "film": """
+name = "film"
+task = { kind = "classify", text = "text", label = "label" }
+data = { kind = "files", columns = ["text", "label"], train = ["TABLE"], valid = ["TABLE"] }
+tokenizer = { kind = "word", vocab_size = 100 }
+model = { kind = "text_classifier", encoder = "attention", d_embedding = 8, d_model = 6, dropout = 0.0 }
+objective = { kind = "classification" }
+train.budget.steps = 3
+train.batch_tokens = 100
+train.threads = 1
+train.optimizer = { kind = "adam", lr = 0.01 }
+train.schedule.kind = "constant"
+""",
+}  # fmt: skip
+
+
+def train_word_runs(folder: Path) -> Path:
+    """Small runs of word vectors, the first with its checkpoints, and of a classifier that attends to its states."""
+    (folder / "text.txt").write_text(TEXT, encoding="utf-8")
+    rows = [f"the film number {n} is {('good', 'bad')[n % 2]} and long\t{('yes', 'no')[n % 2]}" for n in range(40)]
+    (folder / "table.tsv").write_text("text\tlabel\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    for name, recipe in WORD_RUNS.items():
+        file = folder / f"{name}.toml"
+        file.write_text(recipe.replace("TEXT", f"{folder}/text.txt").replace("TABLE", f"{folder}/table.tsv"))
+        for _ in train(load_recipe(file, [])[0], folder / "runs" / name):
+            pass
+    return folder / "runs"

@@ -10,12 +10,13 @@ import torch
 
 from clew.data.batches import PairBatch, Pairs, TextBatch, Texts
 from clew.decode.search import Limits, search
-from clew.errors import DataError
+from clew.errors import DataError, RecipeError
 from clew.models.encoder_translator import EncoderTranslator
 from clew.models.gpt2 import GPT2
 from clew.text.framing import bare, framed
 from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
+from clew.text.words import WordVocabulary
 
 MASK = "[MASK]"  # in a text, whatever the vocabulary calls it
 
@@ -33,8 +34,11 @@ class Reading:
 def reading(model: Any, tokenizers: Any, text: str, target: str | None = None) -> Reading:
     """The text as this model reads it; "first<tab>second" is a pair of texts for an encoder.
 
-    A translator writes its own target, greedily, where none is given. Raises DataError for a text without a token.
+    A translator writes its own target, greedily, where none is given. Raises DataError for a text without a token,
+    RecipeError for word vectors, which read none.
     """
+    if isinstance(tokenizers, WordVocabulary):
+        raise RecipeError("word vectors read no text", where=type(model).__name__, fix="choose a run that reads texts")
     if isinstance(tokenizers, Tokenizers):
         return of_translator(model, tokenizers, text, target)
     seen = of_encoder(getattr(tokenizers, "tokenizer", tokenizers), text)

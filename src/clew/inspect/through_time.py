@@ -97,7 +97,7 @@ class Trace:
 
     kind: str
     x: Tensor
-    states: list[Parts]
+    states: Sequence[Parts]
     given: list[Grads]
     weights: dict[str, Tensor]
     engine: dict[str, Tensor]
@@ -226,9 +226,9 @@ def gradient(weight: str, seen: Trace, paths: Paths) -> Gradient:
     name, total, written = NAMES[weight], torch.zeros_like(seen.weights[weight]), []
     for t, row in enumerate(paths):
         for k, (local, _) in enumerate(row):
-            delta = local.to_x if weight.endswith("ih") else local.to_h
+            given = local.to_x if weight.endswith("ih") else local.to_h
             used = {"weight_ih": seen.x[k], "weight_hh": seen.states[k]["h"]}.get(weight)
-            value = delta if used is None else torch.outer(delta, used)
+            value = given if used is None else torch.outer(given, used)
             total = total + value
             written.append(Path(
                 t + 1, k + 1, along(seen.kind, name, t + 1, k + 1), chain(name, t + 1, k + 1),

@@ -77,6 +77,14 @@ class Project(BaseModel):
     method: str = Field("pca", max_length=20)
     dims: int = Field(3, ge=2, le=3)
     seed: int = Field(0, ge=0, le=2**31)
+    perplexity: float = Field(30.0, ge=1, le=1000)  # of t-SNE
+    neighbours: int = Field(15, ge=2, le=1000)  # of UMAP, as is what follows
+    min_dist: float = Field(0.1, ge=0, le=1)
+
+    def settings(self) -> dict[str, Any]:
+        """Those of the method."""
+        own = {"tsne": ("perplexity", "seed"), "umap": ("neighbours", "min_dist", "seed")}.get(self.method, ())
+        return {name: getattr(self, name) for name in own}
 
 
 class Walk(Asked):
@@ -287,12 +295,19 @@ def add_points(app: FastAPI, room: Room, clouds: points.Clouds) -> None:
 
     @app.post("/api/points")
     def projected(asked: Project) -> Any:
-        settings = {} if asked.method == "pca" else {"seed": asked.seed}
-        return points.project(room, clouds, asked.run, asked.source, asked.method, asked.dims, **settings)
+        return points.project(room, clouds, asked.run, asked.source, asked.method, asked.dims, **asked.settings())
 
     @app.get("/api/points/{name}/coordinates")
     def coordinates(name: str) -> Response:
         return Response(clouds.coordinates(name), media_type="application/octet-stream")
+
+    @app.get("/api/points/{name}/frames")
+    def frames(name: str) -> Any:
+        return points.frames(room, clouds, name)
+
+    @app.get("/api/points/{name}/frames/{number}")
+    def frame(name: str, number: int) -> Response:
+        return Response(clouds.frame(name, number), media_type="application/octet-stream")
 
     @app.get("/api/points/{name}/neighbours")
     def neighbours(name: str, row: int) -> Any:

@@ -8,39 +8,55 @@ import tempfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from clew.config import build
 from clew.errors import DataError, RecipeError
 from clew.inspect.export import to_parquet, to_tensorflow
 from clew.inspect.points import MOST, Points, points, sources
-from clew.inspect.projector import Projection, movers, pca, tsne, umap
+from clew.inspect.projector import Projection, movers, pca, together, tsne, umap
 from clew.runs import Run
-from clew.web.room import Room
+from clew.tasks.classify import Classify
+from clew.web.folder import thin
+from clew.web.room import Opened, Room
 
 KEPT = 2  # sets of points
 SLOW = 5_000  # points for t-SNE and UMAP, at most
 TEXTS = 2_000  # texts whose tokens or whole states are shown, at most
 NEIGHBOURS = 12
+FRAMES = 12  # checkpoints in one picture, at most
 FREQUENT = 20_000  # words, the first of a vocabulary, among which movers are looked for
+
+
+@dataclass
+class Cloud:
+    """A set of points with their picture, where they came from, and their places at checkpoints, once asked for."""
+
+    run: str
+    source: str
+    points: Points
+    projection: Projection
+    frames: list[np.ndarray]
 
 
 class Clouds:
     """The sets of points that were asked for last, by a name that does not tell where they came from."""
 
     def __init__(self) -> None:
-        self.found: OrderedDict[str, tuple[Points, Projection]] = OrderedDict()
+        self.found: OrderedDict[str, Cloud] = OrderedDict()
 
-    def keep(self, some: Points, projection: Projection) -> str:
+    def keep(self, cloud: Cloud) -> str:
         name = secrets.token_hex(8)
-        self.found[name] = some, projection
+        self.found[name] = cloud
         while len(self.found) > KEPT:
             self.found.popitem(last=False)
         return name
 
-    def get(self, name: str) -> tuple[Points, Projection]:
+    def get(self, name: str) -> Cloud:
         """Raises DataError for points that are not kept (any more)."""
         found = self.found.get(name)
         if found is None:
@@ -49,11 +65,18 @@ class Clouds:
 
     def coordinates(self, name: str) -> bytes:
         """(points, dims) float32, little end first."""
-        return self.get(name)[1].coordinates.astype("<f4").tobytes()
+        return self.get(name).projection.coordinates.astype("<f4").tobytes()
+
+    def frame(self, name: str, number: int) -> bytes:
+        """The same at a checkpoint. Raises DataError for one that was not asked for."""
+        frames = self.get(name).frames
+        if not 0 <= number < len(frames):
+            raise DataError(f"there are {len(frames)} checkpoints here", where=f"checkpoint {number}")
+        return frames[number].astype("<f4").tobytes()
 
     def neighbours(self, name: str, row: int) -> list[dict[str, Any]]:
         """The nearest points of one, by cosine in the original space."""
-        some = self.get(name)[0]
+        some = self.get(name).points
         if not 0 <= row < len(some):
             raise DataError(f"there are points 0 to {len(some) - 1}", where=f"row {row}")
         ids, cosines = some.neighbours([row], NEIGHBOURS)
@@ -64,7 +87,8 @@ class Clouds:
 
     def export(self, name: str, form: str) -> bytes:
         """What embedding-atlas opens (parquet), or the two tables of the TensorFlow projector in one archive (tsv)."""
-        some, projection = self.get(name)
+        cloud = self.get(name)
+        some, projection = cloud.points, cloud.projection
         with tempfile.TemporaryDirectory(prefix="clew-") as folder:
             if form == "parquet":
                 return to_parquet(some, projection, Path(folder) / "points.parquet").read_bytes()
@@ -89,30 +113,61 @@ def project(room: Room, clouds: Clouds, name: str, source: str, method: str, dim
     if method not in methods:
         raise RecipeError(f'there is no method "{method}"', fix=f"there are: {', '.join(methods)}")
     with room.use(name) as opened:
-        texts = texts_of(opened.run) if source in ("tokens", "texts") else []
-        most = MOST if method == "pca" else SLOW
-        some = points(opened.model, opened.tokenizers, source, texts, most=most)
-        projection = methods[method](some, dims, **settings)
+        some = points_of(opened, source, MOST if method == "pca" else SLOW)
+    projection = methods[method](some, dims, **settings)
     return {
-        "id": clouds.keep(some, projection), "labels": some.labels, "note": some.note, "dims": dims,
+        "id": clouds.keep(Cloud(name, source, some, projection, [])), "labels": some.labels, "note": some.note,
         "columns": {key: [*values] for key, values in some.columns.items()}, "width": some.vectors.shape[1],
-        "method": method, "settings": projection.settings, "explained": projection.explained, "trust": projection.trust,
+        "dims": dims, "method": method, "settings": projection.settings, "explained": projection.explained,
+        "trust": projection.trust,
     }  # fmt: skip
 
 
-def texts_of(run: Run) -> list[str]:
-    """Texts of the run's own data: the first of a split that was not trained on, or its examples."""
+def points_of(opened: Opened, source: str, most: int) -> Points:
+    """The points of a model; texts carry the labels that the data gives them."""
+    texts, columns = texts_of(opened.run) if source in ("tokens", "texts") else ([], {})
+    some = points(opened.model, opened.tokenizers, source, texts, most=most)
+    return replace(some, columns={**some.columns, **columns}) if source == "texts" else some
+
+
+def frames(room: Room, clouds: Clouds, name: str) -> list[str]:
+    """Where points stood at each checkpoint that the run keeps, and at its end: names of the frames, in order.
+
+    Each is turned to the end by Procrustes and seen along the end's principal axes. Raises DataError where no
+    checkpoints are kept, or the picture is not PCA's.
+    """
+    cloud = clouds.get(name)
+    if cloud.projection.method != "pca":
+        raise DataError("checkpoints share one picture along principal axes", fix="choose PCA")
+    kept = room.runs.open(cloud.run).steps()
+    steps = thin(kept, FRAMES)
+    if not steps:
+        raise DataError("this run keeps no checkpoints", where=cloud.run, fix="train with train.keep=10 or so")
+    found = []
+    for step in steps:
+        with room.use(cloud.run, step) as opened:
+            found.append(points_of(opened, cloud.source, len(cloud.points)))
+    cloud.frames = together([*found, cloud.points], cloud.projection.coordinates.shape[1])
+    return [*(f"step {step}" for step in steps), "its end"]
+
+
+def texts_of(run: Run) -> tuple[list[str], dict[str, list[str]]]:
+    """Texts of the run's own data, the first of a split that was not trained on, or its examples; their labels, where
+    the task gives a text one."""
     task, data = run.task, build("data", run.recipe.data)
     split = next((each for each in data.splits if each not in ("train", "valid")), "valid")
     rows = data.split(split)
     found: Sequence[str]
+    labels: Sequence[str] = []
     if hasattr(task, "columns"):
         found = task.columns(rows)[0]
     elif hasattr(task, "inputs"):
         found = task.inputs(rows)
+        labels = task.references(rows) if isinstance(task, Classify) else []
     else:
         found = [each.source for each in task.examples(data, [split])]
-    return [text for text in found[:TEXTS] if text.strip()]
+    kept = [n for n, text in enumerate(found[:TEXTS]) if text.strip()]
+    return [found[n] for n in kept], {"label": [labels[n] for n in kept]} if labels else {}
 
 
 def moved(room: Room, one: str, other: str) -> list[dict[str, Any]]:

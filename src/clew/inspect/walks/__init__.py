@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from clew.data.batches import PairBatch
+from clew.data.batches import PairBatch, TextBatch
 from clew.errors import RecipeError
 from clew.inspect.reading import Reading, reading
 from clew.inspect.walk import Walk
@@ -78,7 +78,7 @@ def take(
 ) -> Walk:  # fmt: skip
     """Take a walk that `walks_for` offers, on a text. Raises RecipeError for one that it does not offer.
 
-    recipe: the run's, for what the model does not hold: how GloVe weighs counts.
+    recipe: the run's, for what the model does not hold: its rate, how GloVe weighs counts.
     """
     if kind in ("skipgram", "cbow", "glove"):
         return of_words(model, text.split(), kind, at, recipe)
@@ -88,6 +88,7 @@ def take(
     }  # fmt: skip
     if kind == "pooling":
         seen = reading(model, tokenizers, text)
+        assert isinstance(seen.batch, TextBatch)
         return pooling_walk(model, seen.batch, seen.source, classes=getattr(tokenizers, "labels", ()))
     if kind not in takers:
         raise RecipeError(f'there is no walk "{kind}"', fix="take one that walks_for lists")
@@ -95,19 +96,21 @@ def take(
 
 
 def of_words(model: Any, words: list[str], kind: str, at: int, recipe: Any) -> Walk:
-    """An update of word vectors."""
+    """An update of word vectors, at the rate of the run where there is one."""
+    optimizer = getattr(getattr(recipe, "train", None), "optimizer", None)
+    how: dict[str, Any] = {} if optimizer is None else {"rate": optimizer.lr}
     if kind == "cbow":
-        return cbow_walk(model, words, at)
+        return cbow_walk(model, words, at, **how)
     if len(words) < 2:
         raise RecipeError(f"{kind} needs two words", fix='write "centre context", and negatives or a count after them')
     if kind == "skipgram":
-        return skipgram_walk(model, words[0], words[1], negatives=words[2:] or 5)
+        return skipgram_walk(model, words[0], words[1], negatives=words[2:] or 5, **how)
     try:
         count = float(words[2])
     except (IndexError, ValueError):
         raise RecipeError("GloVe learns from a count", fix='write "word context count", as in "cat mat 12"') from None
-    objective = getattr(recipe, "objective", None)
-    how = {key: getattr(objective, key) for key in ("x_max", "power") if hasattr(objective, key)}
+    for part, keys in ((optimizer, ("initial",)), (getattr(recipe, "objective", None), ("x_max", "power"))):
+        how |= {key: getattr(part, key) for key in keys if hasattr(part, key)}
     return glove_walk(model, words[0], words[1], count, **how)
 
 

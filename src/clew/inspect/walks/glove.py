@@ -14,7 +14,7 @@ from clew.objectives.glove import weighted_squares
 
 def glove_walk(
     model: GloVe, word: str, context: str, count: float, *, x_max: float = 100.0, power: float = 0.75,
-    rate: float = 0.05,
+    rate: float = 0.05, initial: float = 1.0,
 ) -> Walk:  # fmt: skip
     """What it teaches that `word` met `context` so many times (weighted by distance); the model stays as it is.
 
@@ -33,8 +33,8 @@ def glove_walk(
     d_w, d_c = error * c, error * w
     engine_score, engine_loss, engine = by_autograd(model, i, j, X, x_max, power)
     # Each square is added to its sum before that divides, as by torch.
-    new_w, new_c = (part - rate * g / (1 + g**2).sqrt() for part, g in ((w, d_w), (c, d_c)))
-    new_b, new_b_c = (part - rate * error / (1 + error**2).sqrt() for part in (b, b_c))
+    new_w, new_c = (part - rate * g / (initial + g**2).sqrt() for part, g in ((w, d_w), (c, d_c)))
+    new_b, new_b_c = (part - rate * error / (initial + error**2).sqrt() for part in (b, b_c))
     after = new_w @ new_c + new_b + new_b_c
     return Walk(f"GloVe: “{word}” met “{context}” {count:g} times", labels, [
         Step("vectors", r"w_i,\ b_i,\ \tilde w_j,\ \tilde b_j",
@@ -56,9 +56,9 @@ def glove_walk(
              "One error for the pair; each vector moves along the other.", ["f", "difference", "w", "w̃"],
              [named("e", error), named("∂L/∂w", d_w[None], [word]), named("∂L/∂w̃", d_c[None], [context])],
              max(gap(ours, theirs) for ours, theirs in zip((d_w, d_c, error, error), engine, strict=True))),
-        Step("update", r"w' = w - \eta\,\frac{g}{\sqrt{1 + g^2}}\ \text{in each dimension},\quad "
+        Step("update", rf"w' = w - \eta\,\frac{{g}}{{\sqrt{{{initial:g} + g^2}}}}\ \text{{in each dimension}},\quad "
              rf"g = \frac{{\partial L}}{{\partial w}},\ \eta = {rate:g}",
-             "AdaGrad's first step, whose sums of squares begin at 1; later steps are divided by longer sums.",
+             f"AdaGrad's first step, whose sums of squares begin at {initial:g}; later ones are shorter.",
              ["∂L/∂w", "∂L/∂w̃"], [named("w'", new_w[None], [word]), named("w̃'", new_c[None], [context]),
               named("b', b̃'", torch.stack([new_b, new_b_c]), labels)], None),
         Step("afterwards", r"s' = w'_i \cdot \tilde w'_j + b'_i + \tilde b'_j",

@@ -11,6 +11,7 @@ from torch import Tensor
 from clew.data.corpus import noise
 from clew.errors import RecipeError, VocabularyError
 from clew.inspect.walk import Step, Walk, gap, named
+from clew.models.glove import GloVe
 from clew.models.word2vec import Word2Vec
 from clew.objectives.negative_sampling import negative_sampling
 
@@ -126,7 +127,7 @@ def parts_of(model: Word2Vec, word: int) -> list[int]:
     return [int(row) for row in rows[bounds[word] : bounds[word + 1]]]
 
 
-def row_of(model: Word2Vec, word: str) -> int:
+def row_of(model: Word2Vec | GloVe, word: str) -> int:
     row = model.vocabulary.index.get(word.lower() if model.vocabulary.lowercase else word)
     if row is None:
         raise VocabularyError(f'"{word}" is not in the vocabulary', fix="choose a word that the training text has")
