@@ -51,7 +51,7 @@ class Client:
         self.token = parts.query.removeprefix("token=")
 
     def __call__(self, path: str, body: Any = None, method: str = "", **headers: str) -> Answer:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=300)
         content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         given = {"X-Clew-Token": self.token} | ({} if content is None else {"Content-Type": "application/json"})
         given |= {name.replace("_", "-"): value for name, value in headers.items()}

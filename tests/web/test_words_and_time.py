@@ -99,7 +99,7 @@ def test_texts_carry_their_labels(page: Any) -> None:
     found = page("/api/points", {"run": "film", "source": "texts", "dims": 2}).json
     assert {*found["columns"]["label"]} == {"yes", "no"} and len(found["labels"]) == 40
     tokens = page("/api/points", {"run": "film", "source": "tokens", "dims": 2}).json
-    assert {*tokens["columns"]} == {"text", "place"} and len(tokens["labels"]) == 40 * 7
+    assert {*tokens["columns"]} == {"text", "place"} and len(tokens["labels"]) == 40 * 8
 
 
 def test_two_trainings_are_compared_word_by_word(page: Any) -> None:
