@@ -10,11 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from clew.config import TokenizerConfig
 from clew.data.batches import Pairs, Texts
 from clew.errors import DataError, RecipeError
-from clew.inspect.through_time import follow, trace, unroll
+from clew.inspect.through_time import follow, of_text, trace, unroll
+from clew.inspect.walks import take
+from clew.models.lstm import LSTM
 from clew.models.seq2seq import Seq2Seq
 from clew.models.text_classifier import TextClassifier
+from clew.text.tokenizer import Tokenizer
 
 PAIR = Pairs([[4, 5, 6]], [[7, 8]]).batch([0], pad_id=0, bos_id=1, eos_id=2)
 SOURCE, READ = ["a", "b", "c", "</s>"], ["<s>", "x", "y"]
@@ -56,6 +60,17 @@ def test_a_classifier(encoder: str) -> None:
         found = unroll(model, batch, "abc", place="encoder.layer", layer=layer)
         assert max(each.check for each in found.gradients) <= 1e-12
     assert found.tokens == ["c", "b", "a"] and "backward" in found.about  # the order in which it reads
+
+
+def test_a_language_model() -> None:
+    """Its loss is the surprise at each next token; both of its layers are walked through and unrolled."""
+    tokenizer = Tokenizer.train(["he likes cats"], TokenizerConfig(kind="characters"))
+    model = far(LSTM(LSTM.Config(d_model=6, n_layers=2, dropout=0.0), len(tokenizer)))
+    for layer in range(2):
+        found = of_text(model, tokenizer, "he likes", place="recurrent", layer=layer)
+        assert max(each.check for each in found.gradients) <= 1e-12 and len(found.tokens) == 8
+        walk = take(model, tokenizer, "he likes", kind="recurrent", place="recurrent", layer=layer, at=3)
+        assert max(step.check for step in walk.steps if step.check is not None) <= 1e-12
 
 
 @pytest.mark.parametrize("unit", ["rnn", "lstm", "gru"])
