@@ -1,4 +1,4 @@
-import { keep, recall, saved } from "./record";
+import { awaited, keep, recall, saved } from "./record";
 
 // Everything that the page asks its server for.
 
@@ -31,7 +31,7 @@ async function answer<T>(path: string, asked: Record<string, unknown>, posted: b
     if (found === undefined) throw NOT_HELD;
     return found as T;
   }
-  const found = await from();
+  const found = await awaited(from());
   keep(path, asked, found instanceof ArrayBuffer ? { bytes: found } : { json: found }, posted);
   return found;
 }
@@ -51,6 +51,15 @@ export async function* lines<T>(path: string, body: Record<string, unknown>, sig
     yield* await answer<T[]>(path, body, true, async () => []);
     return;
   }
+  let done = (): void => undefined;
+  awaited(new Promise<void>((all) => (done = all)));
+  try {
+    yield* streamed<T>(path, body, signal);
+  } finally {
+    done();
+  }
+}
+async function* streamed<T>(path: string, body: Record<string, unknown>, signal: AbortSignal): AsyncGenerator<T> {
   const made = await ask(`/api/${path}`, { ...json(body), signal });
   const reader = made.body!.pipeThrough(new TextDecoderStream()).getReader();
   const all: T[] = [];

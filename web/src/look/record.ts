@@ -26,6 +26,17 @@ export function keep(path: string, asked: Record<string, unknown>, answer: { jso
   for (const [name, other] of told) if (slot && other.slot === slot) told.delete(name);
   told.set(question(path, asked), { slot, ...answer });
 }
+
+const pending = new Set<Promise<unknown>>();
+/** Whoever saves the page waits for what it still waits for. */
+export function awaited<T>(answer: Promise<T>): Promise<T> {
+  const over = answer.catch(() => undefined).finally(() => pending.delete(over));
+  pending.add(over);
+  return answer;
+}
+export async function settled(): Promise<void> {
+  while (pending.size) await Promise.all(pending);
+}
 export const forget = (): void => told.clear();
 
 const pack = async (bytes: ArrayBuffer): Promise<string> => {
