@@ -64,13 +64,14 @@ export const holds = (path: string, asked: Record<string, unknown>): boolean => 
 export const found = (path: string): string[] =>
   [...told].filter(([name, each]) => each.slot && name.startsWith(`${path} `)).map(([, each]) => String((each.json as { id?: unknown }).id));
 
-/** All answers that the page stands on, as a file keeps them. One head of attention is left out: all of them are packed. */
+/** All answers that the page stands on, as a file keeps them. One head of attention is left out, all of them are packed;
+ *  and what was handed on as a file. */
 export async function answers(): Promise<Record<string, Kept>> {
   const out: Record<string, Kept> = {};
   const known = { attention: new Set(found("attention")), points: new Set(found("points")) };
   for (const [name, each] of told) {
     const [, path, id, rest] = /^(attention|points)\/([0-9a-f]{16})\/(\S+)/.exec(name) ?? [];
-    if (id && (!known[path as keyof typeof known].has(id) || /^-?\d+\/-?\d+$/.test(rest))) continue;
+    if (id && (!known[path as keyof typeof known].has(id) || /^(-?\d+\/-?\d+|export\/.*)$/.test(rest))) continue;
     out[name] = each.bytes ? { bytes: await pack(each.bytes) } : { json: each.json };
   }
   return out;
