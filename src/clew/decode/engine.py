@@ -17,7 +17,10 @@ from clew.models.translator import Memory
 from clew.nn.activation import ACTIVATIONS
 from clew.nn.attention import MultiHeadAttention, Score
 from clew.nn.feedforward import FeedForward
+from clew.nn.linear import product
 from clew.nn.positions import rotate
+
+MANY = 256  # rows: preparing oneDNN for a number of rows that it has not seen takes as long as multiplying by some
 
 
 class Dense:
@@ -27,7 +30,8 @@ class Dense:
         self.weight, self.bias, self.relu = weight.detach().t().contiguous().t(), bias.detach(), relu
 
     def __call__(self, x: Tensor) -> Tensor:
-        y = F.linear(x, self.weight, self.bias)
+        multiply = product if x.numel() >= MANY * x.shape[-1] else F.linear
+        y = multiply(x, self.weight, self.bias)
         return y.relu_() if self.relu else y
 
 
