@@ -154,9 +154,9 @@ class MultiHeadAttention(nn.Module):
     """Concat(head_1 … head_h) W_o with head_i = Attention(Q W_q^i, K W_k^i, V W_v^i) (Vaswani et al. 2017, §3.2.2).
 
     forward(query (B, T, d_model), memory (B, S, d_model), mask, causal) -> (B, T, d_model). Two paths give the same
-    result: the equation (`attend`), taken while someone listens to the tap `weights` (B, heads, T, S), and torch's
-    fused kernel, taken otherwise. `mask` is boolean and broadcasts to (B, heads, T, S). `packed` attends within each
-    row of an unpadded batch.
+    result: the equation (`attend`), taken while someone listens to the tap `weights` (B, heads, T, S), and the engine
+    that is fastest (`attention`), taken otherwise. `mask` is boolean and broadcasts to (B, heads, T, S). `packed`
+    attends within each row of an unpadded batch.
     """
 
     def __init__(self, d_model: int, n_heads: int, *, dropout: float = 0.0, rotary: bool = False) -> None:

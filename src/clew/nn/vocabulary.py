@@ -60,16 +60,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wide = torch.promote_types(dtype, torch.float32)  # of the softmax and of every sum
         bias_wide = bias.to(wide)
         total, nll = bias_wide.new_zeros(2)
-        d_hidden, d_table = torch.empty_like(h_all), bias_wide.new_zeros(hidden.shape[1], len(weight))
+        d_hidden, d_table = torch.empty_like(h_all), bias_wide.new_empty(hidden.shape[1], len(weight))
         d_bias, rows = torch.zeros_like(bias_wide), BYTES_AT_ONCE // dtype.itemsize
-        for h, y, d_h in zip(*(part.split(rows) for part in (h_all, target, d_hidden)), strict=True):
+        chunks = zip(*(part.split(rows) for part in (h_all, target, d_hidden)), strict=True)
+        for n, (h, y, d_h) in enumerate(chunks):
             d_logits, log_z, gold = _gradient(product(h, table), bias_wide, y, 1 - smoothing)  # (rows, V)
             chunk_nll = (log_z - gold).sum()
             nll += chunk_nll
             total += (1 - smoothing) * chunk_nll + smoothing * log_z.sum()
             if any(ctx.needs_input_grad):
                 d_h.copy_(product(d_logits, table.t()))
-                d_table += product(h.t(), d_logits.t())  # (d, V), which needs no copy of the logits
+                part = product(h.t(), d_logits.t())  # (d, V), which needs no copy of the logits
+                d_table.add_(part) if n else d_table.copy_(part)
             if ctx.needs_input_grad[2]:
                 d_bias += d_logits.sum(dim=0, dtype=wide)
         if smoothing:
