@@ -248,6 +248,11 @@ def test_templates(home: Path) -> None:
     made = Mixture(MixtureConfig.model_validate({"parts": {"n": part}}))
     assert made.splits == ("train",)
     assert set(made.split("train")["target"]) == {"0", "0.6", "1"}  # 0.03, 0.53, 1.03
+    both = part | {"data": data | {"valid": data["train"]}}
+    often = Mixture(MixtureConfig.model_validate({"parts": {"n": both | {"times": 3}, "m": both}}))
+    n = len(made.split("train"))
+    for split, times in (("train", 3), ("valid", 1)):
+        assert [often.split(split)["part"].count(name) for name in ("n", "m")] == [times * n, n]
     with pytest.raises(DataError, match="does not fit the data: 'nn'"):
         build("data", MixtureConfig.model_validate({"parts": {"n": part | {"input": "{nn}"}}})).split("train")
     with pytest.raises(DataError, match="a target is no number"):
