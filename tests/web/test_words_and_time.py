@@ -1,4 +1,4 @@
-"""Word vectors under view: their updates, their checkpoints in one picture; and trained layers unrolled through time."""
+"""Word vectors under view: their updates, their checkpoints in one picture; trained layers unrolled through time."""
 
 from __future__ import annotations
 

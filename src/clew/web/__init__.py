@@ -1,1 +1,1 @@
-"""The browser page of `clew look`: it reads run folders and what `inspect/` finds in their models, and trains nothing."""
+"""The browser page of `clew look`: it reads run folders and what `inspect/` finds in models, and trains nothing."""

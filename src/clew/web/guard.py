@@ -18,8 +18,8 @@ MAX_BODY = 64 * 1024  # bytes: a text, and nothing else, is ever sent here
 BODY_SECONDS = 10.0  # to send it in
 HEADER = "x-clew-token"
 
-# Scripts and styles of this server alone, no request to any other, no frame, no form. Marks in SVG and MathML carry style
-# attributes; no style sheet may be written into the page.
+# Scripts and styles of this server alone, no request to any other, no frame, no form. Marks in SVG and MathML carry
+# style attributes; no style sheet may be written into the page.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; connect-src 'self'; "
     "img-src 'self' data: blob:; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

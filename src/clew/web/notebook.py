@@ -84,7 +84,7 @@ class Looked:
         return self.view("curves", record, height, **chosen)
 
     def play(self, text: str, *, n_best: int = 4, height: int = 700) -> View:
-        """What the runs make of a text: answers with their scores and the tree of a beam; of writers, token by token."""
+        """What the runs make of a text: answers with scores and the tree of a beam; of writers, token by token."""
         record = Record()
         for name, run in self.opened():
             offer = record.add(predict.examples(run), "examples", run=name)

@@ -93,7 +93,8 @@ def write(room: Room, name: str, text: str, changes: dict[str, Any], length: int
         own = opened.run.recipe.decode
         decode = own.model_copy(update={"sample": own.sample.model_copy(update=changes), "max_length": length})
         begin, n = time.perf_counter(), 0
-        for n, each in enumerate(written(opened.model, opened.tokenizers, text, decode), start=1):
+        for each in written(opened.model, opened.tokenizers, text, decode):
+            n += 1
             yield asdict(each)
             if time.perf_counter() - begin > SECONDS:
                 break

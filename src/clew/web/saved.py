@@ -50,7 +50,7 @@ class Record:
         return answer
 
     def page(self, page: str, runs: list[dict[str, Any]], **chosen: Any) -> str:
-        """The page over these answers. runs: their summaries, the page's in its order; chosen: what its address says."""
+        """The page over these answers. runs: summaries, the page's in its order; chosen: what the address says."""
         names = [run["name"] for run in runs]
         query = urlencode([*(("run", name) for name in names), *chosen.items()])
         return single_file("look", {

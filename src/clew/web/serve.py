@@ -16,7 +16,7 @@ CONNECTIONS = 512
 
 
 class Page:
-    """The page over `root`, listening but not yet answering: `address` opens it, `serve` answers until it is stopped."""
+    """The page over `root`, listening but not yet answering: `address` opens it, `serve` answers until it stops."""
 
     def __init__(self, root: Path, host: str = "127.0.0.1", port: int = 0) -> None:
         self.socket = listen(host, port)

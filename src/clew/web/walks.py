@@ -30,7 +30,7 @@ def walk(room: Room, name: str, text: str, target: str, **choice: Any) -> dict[s
 
 
 def unrolled(room: Room, text: str, d: int, run: str, place: str, layer: int, target: str) -> dict[str, Any]:
-    """Backpropagation through time, on a text that a run's recurrent layer reads, or without a run a drawn RNN of d units."""
+    """Backpropagation through time, on a text that a run's layer reads, or without a run a drawn RNN of d units."""
     if not run:
         return asdict(of_sentence(text, d=d))
     with room.use(run) as opened:
