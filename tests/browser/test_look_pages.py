@@ -30,7 +30,7 @@ PAGES = {
     "lstm": ("Attention", "#/attention?run=lstm&minus=transformer&text=the+cat+sleeps+."),
     "walk": ("Walk-through", "#/walk?run=transformer&text=the+cat+sleeps+.&step=4"),
     "backward": ("Walk-through", "#/walk?run=bert&text=the+cat+sat&walk=backward%3Aencoder&step=5"),
-    "time": ("Walk-through", "#/walk?run=lstm&text=the+cat&walk=bptt%3A&path=3%2C1"),
+    "time": ("Walk-through", "#/walk?run=lstm&text=the+cat+sat+down&walk=bptt%3A&path=3%2C1"),
     "play": ("Playground", "#/play?run=transformer&run=lstm&text=the+cat+sleeps+."),
     "write": ("Playground", "#/play?run=gpt&text=the+cat&length=12&top_k=5"),
     "gaps": ("Playground", "#/play?run=t5&text=the+%3Cextra_id_0%3E+sat+."),
@@ -386,7 +386,7 @@ def test_two_runs_answer_the_same_text(tab: Tab) -> None:
     page.wait_for_function("() => location.hash.includes('dog')")
 
 
-def test_tokens_that_are_written_are_read_by_keyboard_and_written_anew_live(tab: Tab) -> None:
+def test_tokens_that_are_written_are_read_by_keyboard_and_written_anew_live(tab: Tab, tmp_path: Path) -> None:
     page = tab.open("write")
     page.get_by_text("12 tokens in").wait_for()
     text = page.get_by_role("application", name="What gpt wrote")
@@ -409,12 +409,19 @@ def test_tokens_that_are_written_are_read_by_keyboard_and_written_anew_live(tab:
     page.wait_for_function("() => location.hash.includes('seed=4')")
     page.get_by_text("The same as a table").click()
     assert page.locator("details tbody tr").count() == 5
+    with page.expect_download() as download:
+        page.get_by_label("Save the table of written by gpt").get_by_role("button", name="CSV").click()
+    file = tmp_path / "written.csv"
+    download.value.save_as(file)
+    with file.open() as stream:
+        rows = [*csv.reader(stream)]
+    assert len(rows) == 6 and rows[0][:2] == ["token", "probability"]
     page.get_by_role("radio", name="searches").check(force=True)
     page.get_by_role("application", name="Beam tree of gpt").wait_for()
     assert "how=beam" in page.url
 
 
-def test_a_beam_s_tree_is_walked_by_keyboard(tab: Tab) -> None:
+def test_a_beam_s_tree_is_walked_by_keyboard(tab: Tab, tmp_path: Path) -> None:
     page = tab.open("play")
     tree = page.get_by_role("application", name="Beam tree of transformer")
     tree.focus()
@@ -428,6 +435,12 @@ def test_a_beam_s_tree_is_walked_by_keyboard(tab: Tab) -> None:
     assert tree.locator(".node.chosen").count() == 1 and tree.locator(".edge.winner").count() > 1
     page.get_by_text("The same as a table").first.click()
     assert page.locator("figure").first.locator("tbody tr").count() == tree.locator(".node").count()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="SVG").first.click()
+    file = tmp_path / "beam.svg"
+    download.value.save_as(file)
+    drawn = ElementTree.fromstring(file.read_text())
+    assert "</s>" in [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def test_points_are_found_chosen_and_lassoed(tab: Tab) -> None:
