@@ -258,7 +258,7 @@ def test_two_runs_look_at_one_sentence_side_by_side(tab: Tab) -> None:
     page.wait_for_function(
         "() => [...document.querySelectorAll('.side .out')].every((p) => p.innerText === 'le chat dort .')"
     )
-    sides.nth(1).get_by_label("Head").select_option("0.1")
+    sides.nth(1).get_by_role("combobox", name="Head").select_option("0.1")
     page.wait_for_function("() => location.hash.includes('head1=0.1')")
     matrix = sides.nth(1).get_by_role("application", name="transformer, ")
     matrix.focus()
