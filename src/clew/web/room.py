@@ -17,6 +17,7 @@ from clew.web.folder import Runs
 
 WAITING = 8  # requests in the queue, the one at work among them
 SECONDS = 60.0  # that a request waits for its turn
+READ = ("model.safetensors", "tokenizer*.json")  # what a model in memory was read from: written anew, it is read again
 
 
 class Busy(ClewError):
@@ -75,8 +76,8 @@ class Room:
     def load(self, name: str, step: int | None) -> Opened:
         """The model in memory where it is that run's, as it stands in the folder; else it makes room for it."""
         run = self.runs.open(name)
-        file = run.path / "model.safetensors"
-        seen = (name, step, file.stat().st_mtime_ns if file.is_file() else 0)
+        stats = [file.stat() for part in READ for file in sorted(run.path.glob(part))]
+        seen = (name, step, *((stat.st_mtime_ns, stat.st_size) for stat in stats))
         if self.opened is None or self.key != seen:
             self.leave()
             recipe, task = run.recipe, run.task
