@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,20 +49,23 @@ def word_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[[Path], str]]:
     """Put the page over a folder of runs on a port: its address, with the token."""
-    from clew.web.serve import Page
+    from small_runs import serving
 
     if not (LOOK / "index.html").is_file():
         pytest.skip("the front-end is not built here: python web/build.py")
-    pages = []
+    with serving() as start:
+        yield start
 
-    def start(root: Path) -> str:
-        page = Page(root)
-        threading.Thread(target=page.serve, daemon=True).start()
-        while not page.server.started:
-            time.sleep(0.01)
-        pages.append(page)
-        return page.address
 
-    yield start
-    for page in pages:
-        page.server.should_exit = True
+@pytest.fixture(scope="session")
+def address(serve: Callable[[Path], str], small_runs: Path) -> str:
+    return serve(small_runs)
+
+
+@pytest.fixture
+def tab(browser: Any, address: str) -> Iterator[Any]:
+    from tabs import Tab
+
+    tab = Tab(browser, address)
+    yield tab
+    tab.close()

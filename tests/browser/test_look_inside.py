@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_look_pages import AXE, Tab
+from tabs import AXE, Tab
 
 pytestmark = pytest.mark.browser
 WALKS = {

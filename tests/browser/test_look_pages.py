@@ -8,82 +8,17 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from tabs import AXE, PAGES, Tab
 
 from clew.page.single_file import LOOK
 
 pytestmark = pytest.mark.browser
-AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
-PAGES = {
-    "runs": ("Runs", "#/runs?run=lstm&run=transformer"),
-    "curves": ("Curves", "#/curves?run=lstm&run=transformer&y=train+loss&smooth=0.5"),
-    "attention": ("Attention", "#/attention?run=transformer&text=the+cat+sleeps+."),
-    "bert": ("Attention", "#/attention?run=bert&text=the+cat+%5BMASK%5D+on+the+mat+.&layer=1&head=1&form=arcs"),
-    "gpt": ("Attention", "#/attention?run=gpt&text=the+cat+sat&layer=1&head=1"),
-    "t5": ("Attention", "#/attention?run=t5&text=the+%3Cextra_id_0%3E+sat+.&target=%3Cextra_id_0%3E+cat&layer=2"),
-    "before": ("Attention", "#/attention?run=transformer&text=the+cat+sleeps+.&minus=step%3A2&layer=2"),
-    "lstm": ("Attention", "#/attention?run=lstm&minus=transformer&text=the+cat+sleeps+."),
-    "walk": ("Walk-through", "#/walk?run=transformer&text=the+cat+sleeps+.&step=4"),
-    "backward": ("Walk-through", "#/walk?run=bert&text=the+cat+sat&walk=backward%3Aencoder&step=5"),
-    "time": ("Walk-through", "#/walk?run=lstm&text=the+cat+sat+down&walk=bptt%3A&path=3%2C1"),
-    "play": ("Playground", "#/play?run=transformer&run=lstm&text=the+cat+sleeps+."),
-    "write": ("Playground", "#/play?run=gpt&text=the+cat&length=12&top_k=5"),
-    "gaps": ("Playground", "#/play?run=t5&text=the+%3Cextra_id_0%3E+sat+."),
-    "project": ("Projector", "#/project?run=words&colour=count&find=cat"),
-    "compare": ("Compare", "#/compare?run=lstm&run=transformer&text=the+cat+sleeps+."),
-}
-# What a page shows when it has loaded.
-READY = {
-    "Runs": "tbody tr", "Curves": ".plot canvas", "Attention": ".heads canvas", "Walk-through": "math",
-    "Playground": ".answers .panel", "Projector": "#near-title", "Compare": "#examples-title",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def address(serve: Callable[[Path], str], small_runs: Path) -> str:
-    return serve(small_runs)
-
-
-class Tab:
-    """A page that remembers what went wrong, and every request that went elsewhere."""
-
-    def __init__(self, browser: Any, address: str, **settings: Any) -> None:
-        self.base, self.wrong = address.partition("?")[0], list[str]()
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | settings)
-        self.page = self.context.new_page()
-        self.page.on("console", lambda message: self.wrong.append(message.text))
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("request", lambda request: self.check(request.url))
-        self.page.goto(address)
-        self.page.get_by_role("heading", level=1).wait_for()
-
-    def check(self, url: str) -> None:
-        if not url.startswith((self.base, "data:", "blob:" + self.base)):
-            self.wrong.append(f"request: {url}")
-
-    def open(self, name: str) -> Any:
-        label, hash = PAGES[name]
-        self.page.goto(self.base + hash)
-        self.page.reload()
-        self.page.locator(READY[label]).first.wait_for(timeout=60_000)
-        return self.page
-
-    def close(self) -> None:
-        self.context.close()
-        # A software renderer complains that it is slow when its picture is taken.
-        assert [line for line in self.wrong if "GPU stall" not in line] == []
-
-
-@pytest.fixture
-def tab(browser: Any, address: str) -> Iterator[Tab]:
-    tab = Tab(browser, address)
-    yield tab
-    tab.close()
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -267,91 +202,6 @@ def test_two_runs_look_at_one_sentence_side_by_side(tab: Tab) -> None:
     assert re.fullmatch(r"\S+ → \S+ [01]\.\d\d", sides.nth(1).locator("[role=status]").inner_text())
     page.get_by_label("Show").select_option("wins")
     page.wait_for_function("() => location.hash.includes('show=wins')")
-
-
-class Alone:
-    """A file in the browser that may ask nobody for anything."""
-
-    def __init__(self, browser: Any, file: Path, **settings: Any) -> None:
-        self.page, self.wrong = browser.new_page(**settings), list[str]()
-        self.page.on("console", lambda message: self.wrong.append(message.text))
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on(
-            "request",
-            lambda request: (
-                None if request.url.startswith((file.as_uri(), "data:", "blob:")) else self.wrong.append(request.url)
-            ),
-        )
-        self.page.goto(file.as_uri())
-
-    def close(self) -> None:
-        self.page.close()
-        assert [line for line in self.wrong if "GPU stall" not in line] == []
-
-
-# What is seen of a page that was saved, and what stands in it.
-SAVED = {
-    "runs": ("tbody tr", "transformer"), "curves": (".plot canvas", "Smoothing"),
-    "bert": (".heads canvas", "layers.1.attention, head 1"), "walk": ("math", "Equals the engine"),
-    "time": ("svg .node.on", "autograd"), "play": (".node.winner", "How the beam went"),
-    "write": (".text .token:not(:empty)", "12 tokens in"), "project": ("#near-title", "Nearest to cat"),
-    "compare": (".side canvas", "What was asked of them"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", SAVED)
-def test_a_saved_page_works_alone(tab: Tab, browser: Any, small_runs: Path, tmp_path: Path, name: str) -> None:
-    page, (seen, said) = tab.open(name), SAVED[name]
-    page.locator(seen).first.wait_for()
-    page.get_by_text(said).first.wait_for()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save this page as one file").click()
-    file = tmp_path / "saved.html"
-    download.value.save_as(file)
-    assert str(small_runs) not in file.read_text(encoding="utf-8")  # where a run lies is nobody else's business
-    alone = Alone(browser, file)
-    alone.page.locator(seen).first.wait_for()
-    alone.page.get_by_text(said).first.wait_for()
-    assert alone.page.locator(".problem").count() == 0
-    alone.close()
-
-
-def test_a_saved_page_of_attention_has_every_head(tab: Tab, browser: Any, tmp_path: Path) -> None:
-    page = tab.open("bert")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Save this page as one file").click()
-    file = tmp_path / "saved.html"
-    download.value.save_as(file)
-    alone = Alone(browser, file, viewport={"width": 390, "height": 800}, bypass_csp=AXE.is_file())
-    alone.page.locator(".head").nth(2).click()
-    alone.page.get_by_role("heading", name="layers.1.attention, head 0").wait_for()
-    assert alone.page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert "default-src 'none'" in alone.page.locator("meta[http-equiv]").get_attribute("content")
-    if AXE.is_file():
-        alone.page.add_script_tag(path=str(AXE))
-        found = alone.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-        assert [each["id"] for each in found["violations"]] == []
-    alone.close()
-
-
-def test_views_of_a_notebook_open_in_a_frame_without_an_origin(browser: Any, small_runs: Path, tmp_path: Path) -> None:
-    import clew
-
-    pair = clew.look(small_runs / "transformer", small_runs / "lstm")
-    views = {
-        ".heads canvas": pair.attention("the cat sleeps ."), ".plot canvas": pair.curves(y="train loss"),
-        ".node.winner": pair.play("the cat sleeps ."), "math": pair.walk("the cat sleeps ."),
-        ".side canvas": pair.compare("the cat sleeps ."), ".text": clew.look(small_runs / "gpt").play("the cat"),
-        ".cloud": clew.look(small_runs / "words").project(),
-    }  # fmt: skip
-    for seen, view in views.items():
-        file = tmp_path / "notebook.html"
-        file.write_text(f"<!doctype html><meta charset=utf-8><title>n</title>{view._repr_html_()}", encoding="utf-8")
-        alone = Alone(browser, file)
-        frame = alone.page.frame_locator("iframe")
-        frame.locator(seen).first.wait_for()
-        assert frame.locator(".problem").count() == 0
-        alone.close()
 
 
 def test_a_walk_goes_forward_and_back_and_says_that_it_equals_the_engine(tab: Tab) -> None:

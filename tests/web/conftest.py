@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from clew.web.serve import Page
-
 sys.path.append(str(Path(__file__).parent))
-from small_runs import train_runs, train_word_runs
+from small_runs import serving, train_runs, train_word_runs
 
 
 @pytest.fixture(scope="session")
@@ -67,21 +63,8 @@ class Client:
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[[Path], Client]]:
     """Put the page over a folder on a port, until the tests are over."""
-    pages: list[tuple[Page, threading.Thread]] = []
-
-    def start(root: Path) -> Client:
-        page = Page(root)
-        thread = threading.Thread(target=page.serve, daemon=True)
-        thread.start()
-        while not page.server.started:
-            time.sleep(0.01)
-        pages.append((page, thread))
-        return Client(page.address)
-
-    yield start
-    for page, thread in pages:
-        page.server.should_exit = True
-        thread.join(10)
+    with serving() as start:
+        yield lambda root: Client(start(root))
 
 
 @pytest.fixture(scope="session")

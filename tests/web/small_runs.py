@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from clew.recipe_file import load_recipe
 from clew.runs.training import train
+from clew.web.serve import Page
 
 LSTM = """
 name = "lstm"
@@ -32,13 +37,7 @@ TRANSFORMER = LSTM.replace('name = "lstm"', 'name = "transformer"').replace(
     'model = { kind = "transformer", d_model = 8, d_ff = 16, n_heads = 2, n_encoder_layers = 1, n_decoder_layers = 2, '
     "share_embeddings = false }",
 )
-BERT = """
-name = "bert"
-task = { kind = "pretrain", max_length = 32, next_sentence = false }
-data = { kind = "text", train = ["TEXT"] }
-tokenizer = { kind = "wordpiece", vocab_size = 300, lowercase = true }
-model = { kind = "bert", d_model = 8, d_ff = 16, n_heads = 2, n_layers = 2, max_length = 64 }
-objective = { kind = "masked_lm" }
+TWO_STEPS = """
 train.budget.steps = 2
 train.batch_tokens = 200
 train.evaluate_every = 2
@@ -47,6 +46,14 @@ train.threads = 1
 train.optimizer.kind = "adamw"
 train.optimizer.lr = 0.001
 train.schedule.kind = "constant"
+"""
+BERT = """
+name = "bert"
+task = { kind = "pretrain", max_length = 32, next_sentence = false }
+data = { kind = "text", train = ["TEXT"] }
+tokenizer = { kind = "wordpiece", vocab_size = 300, lowercase = true }
+model = { kind = "bert", d_model = 8, d_ff = 16, n_heads = 2, n_layers = 2, max_length = 64 }
+objective = { kind = "masked_lm" }
 """
 GPT = """
 name = "gpt"
@@ -56,14 +63,6 @@ tokenizer = { kind = "characters" }
 model = { kind = "gpt2", d_model = 16, n_heads = 2, n_layers = 2, max_length = 64, dropout = 0.0 }
 objective = { kind = "language_model" }
 decode = { beam = 1, max_length = 8, sample = { temperature = 0.8, seed = 3 } }
-train.budget.steps = 2
-train.batch_tokens = 200
-train.evaluate_every = 2
-train.evaluate_examples = 4
-train.threads = 1
-train.optimizer.kind = "adamw"
-train.optimizer.lr = 0.001
-train.schedule.kind = "constant"
 """
 T5 = """
 name = "t5"
@@ -73,14 +72,6 @@ tokenizer = { kind = "bpe", vocab_size = 320 }
 model = { kind = "t5", d_model = 16, d_kv = 8, d_ff = 32, n_heads = 2, n_encoder_layers = 1, n_decoder_layers = 2 }
 objective = { kind = "translation" }
 decode = { beam = 2, max_length = 12 }
-train.budget.steps = 2
-train.batch_tokens = 200
-train.evaluate_every = 2
-train.evaluate_examples = 4
-train.threads = 1
-train.optimizer.kind = "adamw"
-train.optimizer.lr = 0.001
-train.schedule.kind = "constant"
 """
 WORDS = """
 name = "words"
@@ -102,7 +93,8 @@ TEXT = "\n\n".join(f"the cat number {n} sat on the mat .\nthe dog then ate its o
 def train_runs(folder: Path) -> Path:
     """Six small runs, trained to their end: lstm, transformer, bert, gpt, t5, words."""
     (folder / "text.txt").write_text(TEXT, encoding="utf-8")
-    recipes = {"lstm": LSTM, "transformer": TRANSFORMER, "bert": BERT, "gpt": GPT, "t5": T5, "words": WORDS}
+    recipes = {"lstm": LSTM, "transformer": TRANSFORMER, "words": WORDS}
+    recipes |= {"bert": BERT + TWO_STEPS, "gpt": GPT + TWO_STEPS, "t5": T5 + TWO_STEPS}
     for name, recipe in recipes.items():
         file = folder / f"{name}.toml"
         file.write_text(recipe.replace("TEXT", str(folder / "text.txt")), encoding="utf-8")
@@ -145,3 +137,23 @@ def train_word_runs(folder: Path) -> Path:
         for _ in train(load_recipe(file, [])[0], folder / "runs" / name):
             pass
     return folder / "runs"
+
+
+@contextmanager
+def serving() -> Iterator[Callable[[Path], str]]:
+    """Puts pages over folders of runs on ports of their own, as `clew look` does: their addresses, with the token."""
+    pages: list[tuple[Page, threading.Thread]] = []
+
+    def start(root: Path) -> str:
+        page = Page(root)
+        thread = threading.Thread(target=page.serve, daemon=True)
+        thread.start()
+        while not page.server.started:
+            time.sleep(0.01)
+        pages.append((page, thread))
+        return page.address
+
+    yield start
+    for page, thread in pages:
+        page.server.should_exit = True
+        thread.join(10)
