@@ -150,7 +150,7 @@ def test_what_is_steered_needs_a_reference(home: Path, tmp_path: Path) -> None:
     (tmp_path / "steer.toml").write_text(steer(home))
     for setting, said in (
         ("model.dropout=0.1", "mean nothing under dropout"), ("task.reward.label=good", 'no label "good"'),
-        ("task.prompt=400", "no text is longer"),
+        ("task.prompt=400", "no text is longer"), ("decode.beam=5", "keeps no text longer than the model reads"),
     ):  # fmt: skip
         recipe, _ = load_recipe(tmp_path / "steer.toml", [setting])
         with pytest.raises((RecipeError, DataError), match=said):
@@ -198,6 +198,8 @@ written = 10
 reward = {{ run = "{home}/classify", label = "1" }}
 {TRAIN.replace("5e-3", "1e-3")}
 budget = {{ steps = 60 }}
+[decode]
+beam = 1
 """)
     result = clew("train", tmp_path / "prefer.toml", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output

@@ -136,11 +136,6 @@ class Prefer(Write):
         reward = Reward(self.lend(asked.reward.run), asked.reward)
         return steered(model, reference, reward, tokenizers, begun, asked.written)
 
-    def check_decode(self, config: Any, decode: DecodeConfig) -> None:
-        """With `task.asked` texts are drawn, whatever `decode` says."""
-        if self.config.asked is None:
-            super().check_decode(config, decode)
-
     def validate(
         self, model: Any, tokenizers: Tokenizer, rows: Any, decode: DecodeConfig, n_examples: int
     ) -> dict[str, Any]:

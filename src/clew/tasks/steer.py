@@ -69,9 +69,6 @@ class Steer(Write):
         _, reference, _ = self.lend(self.reference)
         return RollOuts(self.config, asked, reference.to(device), self.rewarded(), tokenizers, seed)
 
-    def check_decode(self, config: Any, decode: DecodeConfig) -> None:
-        """Roll-outs are drawn, whatever `decode` says."""
-
     def measured(self, model: Any, tokenizers: Tokenizer, rows: Text, n: int | None) -> Any:
         asked = prompts(self.documents(rows, tokenizers), self.config.prompt)
         asked = asked[:: max(1, len(asked) // n)][:n] if n else asked
