@@ -8,13 +8,14 @@ from itertools import islice
 import torch
 from common import Meter
 from decoder_common import CLIP_NORM, LEARNING_RATE, Job, measure_writing, read_job
+from safetensors.torch import load_file
 
 from clew.config import BudgetConfig, SampleConfig
 from clew.data.blocks import BlockLoader
 from clew.data.documents import Documents
 from clew.decode.sample import sample
 from clew.decode.writer import writer
-from clew.hub.decoders import config_from_hf, fill, weights
+from clew.hub.decoders import config_from_hf, fill
 from clew.models.gpt2 import GPT2
 from clew.objectives.language_model import LanguageModel, LanguageModelConfig
 from clew.train.loop import fit
@@ -24,7 +25,7 @@ from clew.train.optim import AdamW
 def load(job: Job) -> GPT2:
     config = config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
     model = GPT2(config, job.vocab_size)  # type: ignore[arg-type]
-    fill(model, weights([job.folder / "model.safetensors"]), str(job.folder))
+    fill(model, load_file(job.folder / "model.safetensors"), str(job.folder))
     return model
 
 
