@@ -197,7 +197,7 @@ def test_json_with_scores_and_attention(run: Path) -> None:
 @pytest.mark.parametrize(("arguments", "said"), [
     (["nothing.txt"], "there is no such file"),
     (["--attention", "dog"], "add --json"),
-    (["--precision", "fp8", "dog"], "--precision"),
+    (["--precision", "fp8", "dog"], "should be 'fp32', 'bf16' or 'int8'"),
 ])  # fmt: skip
 def test_a_wrong_request_to_predict(run: Path, arguments: list[str], said: str) -> None:
     result = clew("predict", run, *arguments)

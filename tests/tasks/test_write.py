@@ -100,6 +100,12 @@ def test_the_command(run: Run) -> None:
     assert out.stdout == "the cat sat on the mat.\n"
     out = clew("predict", run.path, "--json", "the cat sat")
     assert json.loads(out.stdout)["text"] == " on the mat."
+    out = clew("predict", run.path, "the cat sat", "decode.max_length=100", 'decode.sample.stop=[" the"]')
+    assert out.stdout == "the cat sat on\n"
+    out = clew("predict", run.path, "decode.max_length=0")
+    assert out.exit_code == 2 and "decode.max_length = 0" in out.output
+    out = clew("predict", run.path, "the cat sat", "data.held_out=0.1")
+    assert out.exit_code == 2 and "a trained run cannot change its data.held_out" in out.output
     out = clew("predict", run.path, text="the cat\nthe cat sat on\n")
     assert out.stdout == LINE * 2
 

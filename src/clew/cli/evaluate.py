@@ -54,18 +54,11 @@ def evaluate(
         raise RecipeError("--tasks, --seeds, --jobs and --out are about a suite", where="command line",
                           fix="add --suite glue")  # fmt: skip
     from clew.config import build
-    from clew.recipe_file import load_recipe
     from clew.runs import Run
     from clew.runs.folder import device_of
-    from clew.runs.training import differences
 
     opened = Run.open(run)
-    recipe, _ = load_recipe(opened.path / "recipe.toml", overrides or [])
-    changed = differences(opened.recipe.model_dump(mode="json"), recipe.model_dump(mode="json"))
-    if fixed := [key for key in changed if key.partition(".")[0] not in ("data", "decode")]:
-        raise RecipeError(
-            f"a trained run cannot change its {', '.join(fixed)}", where="command line", fix="change data.… or decode.…"
-        )
+    recipe = changed(opened, overrides or [], "data", "decode")
     data = build("data", recipe.data)
     split = split or ("test" if "test" in data.splits else "valid")
     rows = data.split(split)
@@ -73,6 +66,21 @@ def evaluate(
     model = opened.model(device_of(recipe.train.device))
     figures = opened.task.evaluate(model, opened.tokenizers(), rows, recipe.decode, choose_on=choose_on)
     _show(split, rows, figures, as_json)
+
+
+def changed(run: Any, overrides: list[str], *tables: str) -> Any:
+    """The recipe of a run with the settings of the command line. Raises RecipeError where they are not in `tables`."""
+    from clew.recipe_file import load_recipe
+    from clew.runs.training import differences
+
+    recipe, _ = load_recipe(run.path / "recipe.toml", overrides)
+    found = differences(run.recipe.model_dump(mode="json"), recipe.model_dump(mode="json"))
+    if fixed := [key for key in found if key.partition(".")[0] not in tables]:
+        raise RecipeError(
+            f"a trained run cannot change its {', '.join(fixed)}", where="command line",
+            fix="change " + " or ".join(f"{table}.…" for table in tables),
+        )  # fmt: skip
+    return recipe
 
 
 def _ask(questions: Path, run: Path, overrides: list[str], split: str | None, as_json: bool) -> None:

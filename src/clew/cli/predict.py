@@ -20,6 +20,10 @@ def predict(
         str,
         typer.Argument(metavar="TEXT|FILE|-", help="A text, a file of one text a line (or .gz, .xz), or - for stdin."),
     ] = "-",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE…", help="Settings of decode: decode.sample.temperature=0.7, …max_length=40."),
+    ] = None,
     beam: Annotated[int | None, typer.Option(min=1, help="1 is greedy; the recipe's by default.")] = None,
     n_best: Annotated[
         int, typer.Option(min=1, help="Print so many hypotheses of each: line number, score, text; tabs between.")
@@ -34,15 +38,20 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per text.")] = False,
 ) -> None:
     """Run a trained model on a text, a file or standard input; one line out for each line in, in the same order."""
+    from clew.cli.evaluate import changed
     from clew.runs import Run
     from clew.runs.folder import device_of
 
     if attention and not as_json:
         raise RecipeError("attention maps have no plain-text form", where="--attention", fix="add --json")
-    opened = Run.open(run)
-    recipe, task, tokenizers = opened.recipe, opened.task, opened.tokenizers()
+    opened, given = Run.open(run), overrides or []
+    if text.startswith("decode.") and "=" in text:  # no text, but its settings
+        text, given = "-", [text, *given]
+    options = {"beam": beam, "precision": precision, "batch_size": batch_size}
+    given += [f"decode.{name}={value}" for name, value in options.items() if value is not None]
+    recipe, task, tokenizers = changed(opened, given, "decode"), opened.task, opened.tokenizers()
+    decode = recipe.decode.model_copy(update={"beam": max(recipe.decode.beam, n_best)})
     model = opened.model(device_of(recipe.train.device))
-    decode = settings(recipe.decode, n_best, {"beam": beam, "precision": precision, "batch_size": batch_size})
     if streams(task, decode, text, as_json):
         typer.echo(text, nl=False)
         guessing = draft and drafted(draft, tokenizers)
@@ -86,24 +95,6 @@ def streams(task: Any, decode: Any, text: str, as_json: bool) -> bool:
     """Whether what is written can be shown as it is written: one given text, of which one continuation is drawn."""
     given = text != "-" and not os.path.isfile(text) and sentence(text)
     return bool(given) and hasattr(task, "stream") and decode.beam == 1 and not as_json
-
-
-def settings(decode: Any, n_best: int, changes: dict[str, Any]) -> Any:
-    """The recipe's decoding with what the command line changes; a beam as wide as the hypotheses asked for."""
-    from pydantic import ValidationError
-
-    from clew.config import DecodeConfig
-
-    values = decode.model_dump() | {key: value for key, value in changes.items() if value is not None}
-    values["beam"] = max(values["beam"], n_best)
-    try:
-        return DecodeConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise RecipeError(
-            f"{key} = {first['input']!r}: {first['msg']}", where=f"--{key.replace('_', '-')}", fix="see --help"
-        ) from error
 
 
 def document(prediction: Any, best: list[tuple[str, float]], attention: bool) -> dict[str, Any]:
