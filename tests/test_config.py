@@ -134,6 +134,12 @@ def test_overrides_may_change_the_kind_in_any_order(base: Path, overrides: list[
     assert load_recipe(base, overrides)[0].model == Second.Config(depth=9)
 
 
+def test_an_override_that_is_a_table_is_the_whole_table(base: Path) -> None:
+    assert load_recipe(base, ['model={kind="first"}'])[0].model == First.Config()
+    given = ['model={kind="first", inner={ratio=0.5}}', "model.inner.width=7"]  # what comes later is laid over it
+    assert load_recipe(base, given)[0].model == First.Config(inner=Inner(width=7, ratio=0.5))
+
+
 def test_tokenizer_kinds_share_their_settings(base: Path) -> None:
     path = child(base, 'extends = "base.toml"\n[tokenizer]\nkind = "bpe"\nvocab_size = 99\n')
     tokenizer = load_recipe(path, ["tokenizer.kind=word"])[0].tokenizer

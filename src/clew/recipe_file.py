@@ -29,11 +29,15 @@ class Sourced(NamedTuple):
     where: str
 
 
+class Whole(dict[str, Any]):
+    """A table of settings that stands for all that was set there."""
+
+
 def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> tuple[Recipe, Provenance]:
     """Read the recipe at `path` over what it `extends`, then apply `key.sub=value` overrides.
 
     Tables merge; a table that names another `kind` than the one below it replaces it, since settings belong to a kind.
-    An override's value is read as TOML, and as plain text where it is not TOML.
+    An override's value is read as TOML, and as plain text where it is not TOML; one that is a table is the whole table.
     Raises RecipeError (file and line, key, remedy) for unreadable files, circles, unknown keys, wrong values.
     """
     tree = merge(_read(Path(path), ()), _parse_overrides(overrides))
@@ -50,7 +54,7 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
 
 def merge(below: Tree, above: Tree) -> Tree:
     """Return `below` with `above` laid over it, table by table."""
-    result = dict(below)
+    result = type(below)(below)
     for key, value in above.items():
         old = result.get(key)
         if isinstance(value, dict) and isinstance(old, dict) and not _replaces(value, old, key):
@@ -61,6 +65,8 @@ def merge(below: Tree, above: Tree) -> Tree:
 
 
 def _replaces(above: Tree, below: Tree, key: str) -> bool:
+    if isinstance(above, Whole):
+        return True
     kind, old = above.get("kind"), below.get("kind")
     if key in SAME_SETTINGS or not isinstance(kind, Sourced) or not isinstance(old, Sourced):
         return False
@@ -130,7 +136,7 @@ def _parse_overrides(overrides: list[str] | tuple[str, ...]) -> Tree:
         if not equals or not all(keys):
             raise RecipeError(f'cannot read the override "{override}"', where="command line", fix="write key.sub=value")
         value = parse_value(text.strip())
-        leaf: Any = _mark(value) if isinstance(value, dict) else Sourced(value, "override")
+        leaf: Any = Whole(_mark(value)) if isinstance(value, dict) else Sourced(value, "override")
         for key in reversed(keys):
             leaf = {key: leaf}
         tree = merge(tree, leaf)
