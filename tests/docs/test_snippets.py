@@ -11,6 +11,7 @@ import torch
 
 from clew import cli
 from clew.cli.compare import parse_vary
+from clew.config import build
 from clew.recipe_file import load_recipe
 from clew.study.plan import make_plan, parse_budget
 
@@ -64,6 +65,8 @@ def test_commands_exist(page: Path) -> None:
         recipes = [HOME / str(each) for each in given if str(each).endswith(".toml")]
         settings = [str(each) for each in given if "=" in str(each)]
         read = [load_recipe(recipe, settings)[0] for recipe in recipes]
+        for recipe in read:
+            build("data", recipe.data)  # settings that contradict one another are told here; nothing is read yet
         if varied := dict(parse_vary(text) for text in context.params.get("vary") or []):
             make_plan(read, varied, 1, Path("unused"), budget=parse_budget("1m"))
 
