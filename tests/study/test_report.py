@@ -170,14 +170,15 @@ def test_figures_keep_the_digits_that_matter() -> None:
     assert [figure(x) for x in (0.1234, 3.14159, 31.249, 5120.4)] == ["0.123", "3.1", "31", "5,120"]
 
 
-def test_unknown_metrics_are_named(tmp_path) -> None:
-    from clew.errors import ClewError
+def test_a_metric_of_a_users_own_task_is_shown(tmp_path) -> None:
     from clew.study.view import build_view
 
     plan = make_plan([recipe()], {}, 1, tmp_path)
-    results = {"splits": {"test": {"blue": {"value": 1.0}}}, "hardware": ""}
-    with pytest.raises(ClewError, match='no metric is known as "blue"'):
-        build_view(plan, {plan.variants[0].id: [Finished(1, results, [])]}, {}, "bleu")
+    own = {"splits": {"test": {"my_score": {"value": 1.0, "low": None, "high": None}}}, "data": [], "parameters": 1}
+    results = own | {"hardware": "", "train_tokens_per_cpu_second": 1.0, "cpu_seconds": 1.0}
+    view = build_view(plan, {plan.variants[0].id: [Finished(1, results, [])]}, {}, "my_score")
+    assert view["metrics"]["my_score"]["label"] == "My score"
+    assert "taken for better where it is higher" in view["metrics"]["my_score"]["about"]
 
 
 def test_without_gold_alignments_the_last_layer_but_one_is_shown() -> None:

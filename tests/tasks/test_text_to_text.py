@@ -162,10 +162,10 @@ def test_one_model_for_three_tasks(home: Path, tmp_path: Path) -> None:
     result = clew("train", tmp_path / "three.toml", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     figures = Run(tmp_path / "run").results()["splits"]["valid"]
-    assert figures["who_accuracy"]["value"] > 95 and figures["same_bleu"]["value"] > 90
-    assert figures["n_pearson"]["value"] > 99
-    expected = sum(figures[name]["value"] for name in ("who_accuracy", "n_pearson", "same_bleu")) / 3
-    assert figures["mean"] == pytest.approx(expected)
+    assert figures["accuracy:who"]["value"] > 95 and figures["bleu:same"]["value"] > 90
+    assert figures["pearson:n"]["value"] > 99
+    expected = sum(figures[name]["value"] for name in ("accuracy:who", "pearson:n", "bleu:same")) / 3
+    assert figures["mean"]["value"] == pytest.approx(expected)
     answer = clew("predict", tmp_path / "run", "-", text="who: Dora eats an apple.\nwho: Bert reads a book.\n")
     assert answer.stdout == "3\nbert\n"
     outputs = Run(tmp_path / "run").outputs("valid")
@@ -237,7 +237,7 @@ def test_scores_by_hand() -> None:
     """Outputs come part by part, in the order of task.metrics; what is no number counts as -1."""
     task = TextToText(TextToTextConfig(metrics={"b": "pearson", "a": "accuracy"}))
     found = task.scores(["2.0", "p", "p"], rows(), task.by_part(rows()))
-    assert {name: each.value for name, each in found.items()} == {"b_pearson": 0, "a_accuracy": 50}
+    assert {name: each.value for name, each in found.items()} == {"pearson:b": 0, "accuracy:a": 50}
     assert (number("3.4"), number("3 . 4"), number("four"), number("nan")) == (3.4, 3.4, -1, -1)
 
 

@@ -49,6 +49,7 @@ export type Sentence = {
 };
 
 export type CompareView = {
+  open_ended: boolean; // many outputs would be right: the reference is one of them
   title: string;
   created: string;
   version: string;

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +55,15 @@ def score(sentences: np.ndarray, metric: Metric, signature: str) -> Score:
     sentences = np.asarray(sentences, dtype=np.float64)
     low, high = bootstrap(sentences, metric) if len(sentences) > 1 else (None, None)
     return Score(float(metric(sentences.sum(axis=0))), low, high, signature, sentences, metric)
+
+
+def mean_of(scores: Sequence[Mapping[str, Any]]) -> dict[str, float | str | None]:
+    """The mean of independent scores, each as `Score.as_dict` has it; its interval from theirs."""
+    n, value = len(scores), sum(each["value"] for each in scores) / len(scores)
+    known = all(each["low"] is not None for each in scores)
+    half = math.sqrt(sum(((each["high"] - each["low"]) / 2) ** 2 for each in scores)) / n if known else None
+    low, high = (None, None) if half is None else (value - half, value + half)
+    return {"value": value, "low": low, "high": high, "signature": f"mean of {n} sets"}
 
 
 def bootstrap(

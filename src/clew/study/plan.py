@@ -206,9 +206,12 @@ def parse_budget(text: str) -> BudgetConfig:
 
 def describe(budget: BudgetConfig) -> str:
     """Say a budget in words."""
-    limits = [
-        f"{value:,.10g} {name.replace('cpu_minutes', 'CPU-minutes').replace('wall_minutes', 'minutes')}"
-        for name, value in budget.model_dump().items()
-        if value is not None
-    ]
+    limits = [_limit(name, value) for name, value in budget.model_dump().items() if value is not None]
     return " or ".join(limits) + (" (whichever ends first)" if len(limits) > 1 else "") if limits else "no limit"
+
+
+def _limit(name: str, value: float) -> str:
+    if name not in ("cpu_minutes", "wall_minutes"):
+        return f"{value:,.10g} {name}"
+    of = "CPU-" if name == "cpu_minutes" else ""
+    return f"{60 * value:.3g} {of}seconds" if value < 1 else f"{value:,.4g} {of}minutes"

@@ -38,7 +38,11 @@ def write_report(folder: Path, *, target: float | None = None) -> View:
     read = {id: [Finished(seed, run.results(), run.metrics()) for seed, run in of.items()] for id, of in runs.items()}
     recipe = plan.variants[0].recipe
     task = build("task", recipe.task)
-    view = build_view(plan, read, failed, task.quality, target) | {"items": task.items, "counted": task.counted}
+    view = build_view(plan, read, failed, getattr(task, "compared", task.quality), target) | {
+        "items": task.items,
+        "counted": task.counted,
+        "open_ended": getattr(task, "open_ended", False),
+    }
     data = build("data", recipe.data)
     firsts = {id: next(iter(of.values())) for id, of in runs.items() if of}
     results = next(iter(firsts.values())).results()
@@ -79,7 +83,9 @@ def sentences(examples: Sequence[Any], runs: Mapping[str, Any]) -> list[dict[str
     predicted = {}
     for id, run in runs.items():
         found = run.task.predict(run.model(), run.tokenizers(), texts, run.recipe.decode, attention=True)
-        predicted[id] = [_output(prediction, best_aligned(run)) for prediction in found]
+        predicted[id] = [
+            _output(prediction, best_aligned(run), not getattr(run.task, "open_ended", False)) for prediction in found
+        ]
     return [
         {
             "source": example.source,
@@ -98,13 +104,13 @@ def best_aligned(run: Run) -> str | None:
     return name
 
 
-def _output(prediction: Any, best: str | None) -> dict[str, Any]:
+def _output(prediction: Any, best: str | None, whole: bool) -> dict[str, Any]:
     """Plain data of one prediction; its first attention map is the one to show."""
     maps = dict(prediction.attention)
     first = best if best in maps else _likeliest(list(maps))
     shown = sorted(maps, key=lambda name: name != first)
     return {
-        "text": prediction.shown or prediction.text,
+        "text": (prediction.shown if whole else "") or prediction.text,
         "score": prediction.score,
         "source_tokens": prediction.source_tokens,
         "target_tokens": prediction.target_tokens,

@@ -9,91 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clew import __version__
-from clew.errors import ClewError, RunError
+from clew.errors import RunError
+from clew.study.metrics import METRICS, about
 from clew.study.plan import Plan, Variant, describe
 from clew.study.statistics import of_scores, over_seeds
 
 View = dict[str, Any]
 
-# Metric → how to show it. A task that reports another metric adds its line here.
-METRICS: dict[str, dict[str, Any]] = {
-    "bleu": {
-        "label": "BLEU",
-        "higher_is_better": True,
-        "digits": 1,
-        "about": "n-gram precision against the reference, 0-100",
-    },
-    "chrf": {"label": "chrF", "higher_is_better": True, "digits": 1, "about": "character n-gram F-score, 0-100"},
-    "perplexity": {
-        "label": "Perplexity",
-        "higher_is_better": False,
-        "digits": 2,
-        "about": "per token; comparable between models of one tokenizer only",
-    },
-    "perplexity_per_word": {
-        "label": "Perplexity per word",
-        "higher_is_better": False,
-        "digits": 1,
-        "about": "comparable between tokenizers",
-    },
-    "exact": {
-        "label": "Exact",
-        "higher_is_better": True,
-        "digits": 1,
-        "unit": "%",
-        "about": "outputs equal to the reference",
-    },
-    "accuracy": {
-        "label": "Accuracy",
-        "higher_is_better": True,
-        "digits": 1,
-        "unit": "%",
-        "about": "texts given the right label",
-    },
-    "macro_f1": {
-        "label": "Macro-F1",
-        "higher_is_better": True,
-        "digits": 1,
-        "about": "mean over the labels of the F1 of each, 0-100",
-    },
-    "similarity": {
-        "label": "Similarity",
-        "higher_is_better": True,
-        "digits": 1,
-        "split": False,  # measured on a set of its own
-        "about": "Spearman correlation of cosines with people's scores of word pairs, × 100",
-    },
-    "analogies": {
-        "label": "Analogies",
-        "higher_is_better": True,
-        "digits": 1,
-        "unit": "%",
-        "split": False,  # measured on a set of its own
-        "about": "a is to b as c is to d: d found among the 30,000 most frequent words",
-    },
-    "purity": {
-        "label": "Noun purity",
-        "higher_is_better": True,
-        "digits": 1,
-        "unit": "%",
-        "split": False,  # measured on a set of its own
-        "about": "nouns in a cluster with most of their own category",
-    },
-    "nearness": {
-        "label": "Nearness",
-        "higher_is_better": True,
-        "digits": 1,
-        "unit": "%",
-        "about": "how often a word is closer to one beside it in validation text than to a random one; 50 is chance",
-    },
-    "aer": {
-        "label": "AER",
-        "higher_is_better": False,
-        "digits": 3,
-        "about": "alignment error rate of the attention against gold links, 0-1; of a model with several attention "
-        "maps, the one that aligns best on validation",
-    },
-}
 SPLITS = {"test": "", "valid": "validation", "combinations": "held-out combinations"}  # how a label names them
 QUALITY_SHARE = 0.9  # of the best model's final validation quality, unless a target is given
 POINTS = 300  # of each learning curve
@@ -162,8 +84,6 @@ def _scores(run: Finished) -> dict[str, dict[str, Any]]:
         for name, score in measured.items():
             if not isinstance(score, dict):
                 continue  # a count or a speed
-            if name.partition(":")[0] not in METRICS:
-                raise ClewError(f'no metric is known as "{name}"', where="results.json", fix="describe it in METRICS")
             if math.isfinite(score["value"]):
                 found[_key(run, split, name)] = score
     return found
@@ -181,16 +101,17 @@ def main_split(results: Mapping[str, Any]) -> str:
 def _metrics(runs: Sequence[Finished]) -> dict[str, dict[str, Any]]:
     """Describe every metric that some run reports, split by split, in the order of METRICS."""
     reported = {key: score for run in runs for key, score in _scores(run).items()}
+    order = {name: n for n, name in enumerate(METRICS)}
     described = {}
     for split in runs[0].results["splits"]:
-        words = SPLITS.get(split, split)
-        for metric, about in METRICS.items():
-            for name in dict.fromkeys(name for run in runs for name in run.results["splits"].get(split, ())):
-                base, _, part = name.partition(":")  # "similarity:men": the metric on one of its sets
-                if base == metric and (key := _key(runs[0], split, name)) in reported:
-                    where = words if about.get("split", True) else ""
-                    label = ", ".join(word for word in (about["label"], part, where) if word)
-                    described[key] = about | {"label": label, "signature": reported[key].get("signature", "")}
+        names = dict.fromkeys(name for run in runs for name in run.results["splits"].get(split, ()))
+        for name in sorted(names, key=lambda name: order.get(name.partition(":")[0], len(order))):
+            base, _, part = name.partition(":")  # "similarity:men": the metric on one of its sets
+            if (key := _key(runs[0], split, name)) in reported:
+                metric = about(base)
+                where = SPLITS.get(split, split) if metric.get("split", True) else ""
+                label = ", ".join(word for word in (metric["label"], part, where) if word)
+                described[key] = metric | {"label": label, "signature": reported[key].get("signature", "")}
     return described
 
 

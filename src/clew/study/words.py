@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from clew.study.metrics import about
 from clew.study.statistics import welch
 from clew.study.view import View
 
@@ -140,7 +141,7 @@ def _target(view: View) -> Iterator[str]:
 
 
 def target_label(view: View) -> str:
-    metric = view["metrics"][view["quality"]]
+    metric = about(view["quality"])
     return f"{metric['label']} of {view['quality_target']:.{metric['digits']}f}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from clew.data.corpus import CorpusLoader
 from clew.data.readers import existing
 from clew.data.text import Text
 from clew.errors import DataError, RecipeError, VocabularyError
+from clew.metrics.bootstrap import mean_of
 from clew.metrics.nearness import nearness
 from clew.metrics.words import Noun, Pair, analogy_score, clustering_purity, read_set, similarity_score
 from clew.models.vectors import WordVectors
@@ -187,19 +187,12 @@ def judge(vectors: WordVectors, sets: Mapping[str, Sequence[Any]]) -> dict[str, 
             parts = {part: scored.parts[part] for part in ("semantic", "syntactic") if part in scored.parts}
             found["analogies"] = scored.as_dict()
             found |= {f"analogies:{part}": score.as_dict() for part, score in parts.items()}
-    return {**({"similarity": mean(similar)} if similar else {}), **found}
+    return {**({"similarity": mean_of(similar)} if similar else {}), **found}
 
 
 def meaningless(words: Sequence[str]) -> WordVectors:
     """Random vectors, to try out what can be asked of vectors of these words."""
     return WordVectors(words, np.random.default_rng(1).standard_normal((len(words), 2), dtype=np.float32))
-
-
-def mean(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The mean of independent scores; its interval from theirs."""
-    n, value = len(scores), sum(score["value"] for score in scores) / len(scores)
-    half = math.sqrt(sum(((score["high"] - score["low"]) / 2) ** 2 for score in scores)) / n
-    return {"value": value, "low": value - half, "high": value + half, "signature": f"mean of {n} sets"}
 
 
 def frequent(vocabulary: WordVocabulary) -> list[str]:

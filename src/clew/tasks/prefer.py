@@ -47,7 +47,7 @@ class Prefer(Write):
 
     Config: Any = PreferConfig
     config: Any
-    quality = "accuracy"
+    quality = compared = "accuracy"
     items = "pair"
     counted = "pairs"
     lend: Callable[[str], Lent]

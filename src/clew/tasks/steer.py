@@ -38,7 +38,7 @@ class Steer(Write):
 
     Config: type[WriteConfig] = SteerConfig
     config: SteerConfig
-    quality = "reward"
+    quality = compared = "reward"
     lend: Callable[[str], Lent]  # another run, by its folder
     reference = ""
 

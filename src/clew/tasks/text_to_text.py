@@ -13,7 +13,7 @@ from clew.config import DecodeConfig, TokenizerConfig
 from clew.data.rows import Rows
 from clew.errors import RecipeError
 from clew.metrics import bleu, perplexity
-from clew.metrics.bootstrap import Score
+from clew.metrics.bootstrap import Score, mean_of
 from clew.metrics.classification import accuracy, macro_f1
 from clew.metrics.correlation import pearson, spearman
 from clew.tasks.translate import Translate, TranslateConfig
@@ -81,7 +81,7 @@ class TextToText(Translate):
         for part, index in parts.items():
             metric = self.config.metrics[part]
             true = [rows[self.config.target][i] for i in index]
-            found[f"{part}_{metric}"] = METRICS[metric](outputs[at : at + len(index)], true)
+            found[f"{metric}:{part}"] = METRICS[metric](outputs[at : at + len(index)], true)
             at += len(index)
         return found
 
@@ -125,7 +125,7 @@ class TextToText(Translate):
         return {
             "sentences": len(rows),
             **{name: each.as_dict() for name, each in scores.items()},
-            "mean": sum(each.value for each in scores.values()) / len(scores),
+            "mean": mean_of([each.as_dict() for each in scores.values()]),
             "perplexity": perplexity([nll for nll, _ in likelihood], [n for _, n in likelihood]).as_dict(),
             "decode_sentences_per_cpu_second": len(rows) / seconds,
             "outputs": [output for _, output in sorted(zip(order, outputs, strict=True))],

@@ -45,7 +45,9 @@ class Write(OnRunningText):
 
     Config = WriteConfig
     quality = "log_likelihood"
+    compared = "perplexity_per_byte"  # what comparisons look at: models may have other vocabularies
     items = "beginning of a text"
+    open_ended = True  # many ways of going on would be right
     counted = "tokens"
 
     def __init__(self, config: WriteConfig) -> None:
