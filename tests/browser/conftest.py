@@ -47,6 +47,14 @@ def word_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def reading_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of tests/web that read texts: pairs, alike, choices, answers, tags, names."""
+    from small_runs import train_reading_runs
+
+    return train_reading_runs(tmp_path_factory.mktemp("reading"))
+
+
+@pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[[Path], str]]:
     """Put the page over a folder of runs on a port: its address, with the token."""
     from small_runs import serving

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 sys.path.append(str(Path(__file__).parent))
-from small_runs import serving, train_runs, train_word_runs
+from small_runs import serving, train_reading_runs, train_runs, train_word_runs
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +25,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def word_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_word_runs(tmp_path_factory.mktemp("words"))
+
+
+@pytest.fixture(scope="session")
+def reading_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_reading_runs(tmp_path_factory.mktemp("reading"))
 
 
 @dataclass

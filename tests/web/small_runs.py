@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -135,6 +136,53 @@ def train_word_runs(folder: Path) -> Path:
         file = folder / f"{name}.toml"
         file.write_text(recipe.replace("TEXT", f"{folder}/text.txt").replace("TABLE", f"{folder}/table.tsv"))
         for _ in train(load_recipe(file, [])[0], folder / "runs" / name):
+            pass
+    return folder / "runs"
+
+
+READING = """
+name = "NAME"
+task = TASK
+data = { kind = "files", columns = COLUMNS, train = ["ROWS"], valid = ["ROWS"] }
+tokenizer = { kind = "wordpiece", vocab_size = 200, lowercase = true }
+model = { kind = "bert", d_model = 8, d_ff = 16, n_heads = 2, n_layers = 2, max_length = 64 }
+objective = { kind = "OBJECTIVE" }
+"""
+NUMBERS = ["one", "two", "three", "four", "five"]
+# What each reads, its objective, and its rows.
+READERS: dict[str, tuple[str, str, list[dict[str, str]]]] = {
+    "pairs": ('{ kind = "classify", text = "premise", pair = "hypothesis", label = "label", max_length = 32 }',
+              "classification",
+              [{"premise": f"{a} cats sleep", "hypothesis": f"{b} cats sleep", "label": "yes" if a == b else "no"}
+               for a in NUMBERS for b in NUMBERS]),
+    "alike": ('{ kind = "regress", text = "sentence1", pair = "sentence2", score = "score", max_length = 32 }',
+              "regression",
+              [{"sentence1": f"{a} cats", "sentence2": f"{b} cats", "score": "5" if a == b else "1"}
+               for a in NUMBERS for b in NUMBERS]),
+    "choices": ('{ kind = "choose", text = "question", choices = ["A", "B", "C"], label = "answer", max_length = 32 }',
+                "classification",
+                [{"question": f"which is {a} ?", "A": a, "B": b, "C": "many", "answer": "A"}
+                 for a in NUMBERS for b in NUMBERS]),
+    "answers": ('{ kind = "answer", version = "1.1", max_length = 48, max_question = 8, stride = 8 }', "span",
+                [{"question": f"how many {b} ?", "context": f"😀 there are {a} {b} here",
+                  "answers": json.dumps([{"text": a, "answer_start": 12}])}
+                 for a in NUMBERS for b in ("cats", "dogs")]),
+    "tags": ('{ kind = "tag", max_length = 32 }', "classification",
+             [{"words": f"{a} cats sleep", "tags": "NUM NOUN VERB"} for a in NUMBERS]),
+    "names": ('{ kind = "tag", spans = true, max_length = 32 }', "classification",
+              [{"words": f"in New York {a} sleep", "tags": "O B-place I-place O O"} for a in NUMBERS]),
+}  # fmt: skip
+
+
+def train_reading_runs(folder: Path) -> Path:
+    """Small encoders of tasks that read texts in several parts, and of tagging."""
+    for name, (task, objective, rows) in READERS.items():
+        table = folder / f"{name}.jsonl"
+        table.write_text("\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8")
+        recipe = READING.replace("NAME", name).replace("TASK", task).replace("OBJECTIVE", objective)
+        recipe = recipe.replace("COLUMNS", json.dumps([*rows[0]])).replace("ROWS", str(table)) + TWO_STEPS
+        (folder / f"{name}.toml").write_text(recipe, encoding="utf-8")
+        for _ in train(load_recipe(folder / f"{name}.toml", [])[0], folder / "runs" / name):
             pass
     return folder / "runs"
 

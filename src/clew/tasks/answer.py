@@ -69,6 +69,10 @@ class Answer(Reading):
     quality = "f1"
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        return self.config.question, self.config.context
+
+    @property
     def shortened(self) -> str:
         return f"read in windows of {self.config.max_length} tokens"
 
@@ -135,19 +139,20 @@ class Answer(Reading):
     ) -> list[Prediction]:
         """The best answer, "" where there is none; alternatives: the next, by probability among all those named."""
         assert isinstance(texts, Windows)
-        spans: list[dict[str, float]] = [{} for _ in lines]
+        spans: list[dict[str, tuple[float, int]]] = [{} for _ in lines]
         null = [math.inf] * len(lines)
         for number, window, (start, end) in zip(texts.part_of, texts.offsets, outputs, strict=True):
             null[number] = min(null[number], float(start[0] + end[0]))
             context = lines[number].partition("\t")[2]
-            for text, score in self.spans(window, start, end, context):
-                spans[number][text] = max(score, spans[number].get(text, -math.inf))
+            for text, score, first in self.spans(window, start, end, context):
+                if text not in spans[number] or score > spans[number][text][0]:
+                    spans[number][text] = score, first
         return [self.best(*found) for found in zip(spans, null, strict=True)]
 
     def spans(
         self, window: tuple[int, list[tuple[int, int]]], start: Tensor, end: Tensor, context: str
-    ) -> list[tuple[str, float]]:
-        """Texts of the likeliest spans of a window, and their scores."""
+    ) -> list[tuple[str, float, int]]:
+        """Texts of the likeliest spans of a window, their scores, and where in the context each begins."""
         first, offsets = window
         n = len(offsets)
         if not n:
@@ -157,12 +162,14 @@ class Answer(Reading):
         for i in begin.topk(min(CANDIDATES, n)).indices.tolist():
             for j in stop.topk(min(CANDIDATES, n)).indices.tolist():
                 if i <= j < i + self.config.max_answer:
-                    found.append((context[offsets[i][0] : offsets[j][1]], float(begin[i] + stop[j])))
+                    text = context[offsets[i][0] : offsets[j][1]]
+                    found.append((text, float(begin[i] + stop[j]), offsets[i][0]))
         return found
 
-    def best(self, spans: dict[str, float], null: float) -> Prediction:
+    def best(self, spans: dict[str, tuple[float, int]], null: float) -> Prediction:
         """The answer, by the threshold of 2.0; probabilities are among the n best spans and no answer."""
-        ranked = sorted(spans.items(), key=lambda each: -each[1])[: self.config.n_best]
+        ranked = sorted(((text, score) for text, (score, _) in spans.items()), key=lambda each: -each[1])
+        ranked = ranked[: self.config.n_best]
         if self.config.version == "2.0" or not ranked:
             ranked.append(("", null))
         shares = torch.tensor([score for _, score in ranked]).softmax(dim=0).tolist()
@@ -172,7 +179,9 @@ class Answer(Reading):
             chosen = len(named) - 1
         text, share = named.pop(chosen)
         named.sort(key=lambda each: -each[1])
-        return Prediction(text, share, alternatives=named, shown=text or "(no answer)")
+        texts = (text, *(other for other, _ in named))
+        places = [(spans[each][1], spans[each][1] + len(each)) if each else None for each in texts]
+        return Prediction(text, share, alternatives=named, shown=text or "(no answer)", places=places)
 
     def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Score]:
         """Exact match and F1 as the official script has them; of 2.0 also F1 at the threshold that suits best."""

@@ -39,6 +39,10 @@ class Choose(Reading):
     counted = "questions"
     quality = "accuracy"
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return (self.config.text, *self.config.choices)
+
     def inputs(self, rows: Rows) -> list[str]:
         choices = [named(rows, name, "task.choices") for name in self.config.choices]
         return tabbed(self.column(rows, "text"), *choices)

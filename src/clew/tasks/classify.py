@@ -53,6 +53,10 @@ class PairReading(Reading):
     def quality(self) -> str:
         return str(self.config.metrics[0])
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return (self.config.text, self.config.pair) if self.config.pair else (self.config.text,)
+
     def inputs(self, rows: Rows) -> list[str]:
         texts = self.column(rows, "text")
         if not self.config.pair:

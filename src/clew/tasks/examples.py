@@ -26,7 +26,8 @@ class Prediction:
 
     score: a log-probability of a translation, the probability of a label. attention: (name, weights (target tokens,
     source tokens)) of every map; the first is the one to show. The token lists end in </s>. salient: for each target
-    token the source token that it looks at most.
+    token the source token that it looks at most. places: where the answer and each of the alternatives stand in the
+    text that was read, [first, end) in characters, None for no answer. tagged: (word, tag, probability) of each word.
     """
 
     text: str
@@ -37,6 +38,8 @@ class Prediction:
     attention: list[tuple[str, Tensor]] = field(default_factory=list)
     salient: list[int] = field(default_factory=list)
     shown: str = ""  # the answer as people read it, where that is more than its text
+    places: list[tuple[int, int] | None] = field(default_factory=list)
+    tagged: list[tuple[str, str, float]] = field(default_factory=list)
 
 
 def by_length(texts: Sequence[str], quantiles: Sequence[float]) -> list[int]:

@@ -32,6 +32,7 @@ class Judge(Reading):
     items = "pair"
     counted = "pairs"
     quality = "accuracy"
+    fields = ("text", "another text")  # the second may be left out
 
     def inputs(self, rows: Rows) -> list[str]:
         """The better text of each pair, with its prompt, and after a tab the other one."""

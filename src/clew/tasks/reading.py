@@ -42,6 +42,11 @@ class Reading(ABC):
 
     # What a task says.
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What stands on a line, with tabs in between: the names of its columns."""
+        return (self.config.text,)
+
     @abstractmethod
     def inputs(self, rows: Rows) -> list[str]:
         """The examples as `clew predict` takes them, a line each."""

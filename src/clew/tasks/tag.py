@@ -124,7 +124,9 @@ class Tag(Reading):
             best = logits.softmax(dim=-1).max(dim=-1)
             tags = [tokenizers.labels[i] for i in best.indices]
             shown = " ".join(f"{word}/{tag}" for word, tag in zip(words, tags, strict=True))
-            found.append(Prediction(" ".join(tags), float(best.values.mean()) if words else 0.0, shown=shown))
+            score = float(best.values.mean()) if words else 0.0
+            tagged = [*zip(words, tags, best.values.tolist(), strict=True)]
+            found.append(Prediction(" ".join(tags), score, shown=shown, tagged=tagged))
         return found
 
     def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Score]:

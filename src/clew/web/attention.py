@@ -141,10 +141,18 @@ def read_text(opened: Opened, text: str) -> Found:
         text = f"{text.rstrip()} [MASK]"  # it is asked for hidden tokens: one, at the end, asks for the next
     decode = opened.run.recipe.decode
     answer = next(iter(opened.task.predict(opened.model, opened.tokenizers, [text], decode)))
-    seen = reading(opened.model, opened.tokenizers, text)
+    seen = reading(opened.model, opened.tokenizers, one_reading(opened, text, answer.text))
     assert isinstance(seen.batch, TextBatch)
     batch = seen.batch.to(next(opened.model.parameters()).device)
     return {"source": text, "output": answer.shown or answer.text}, text_layers(opened.model, batch, seen.source)
+
+
+def one_reading(opened: Opened, text: str, answer: str) -> str:
+    """What the encoder reads at a time: of choices what is asked with the one chosen, of two to be judged the first."""
+    kind, (first, *others) = opened.run.recipe.task.kind, text.split("\t")
+    if kind == "choose":
+        return f"{first}\t{others[opened.tokenizers.labels.index(answer)]}"
+    return first if kind == "judge" else text
 
 
 def described(layer: Layer) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -22,9 +23,9 @@ TIPS = {
     "denoise": "A text with <extra_id_0>, <extra_id_1> … in place of words.",
     "translate": "A sentence.",
     "text_to_text": "A text that begins with what is asked, as those of the data do.",
-    "answer": "A question, \\t, and the text that holds the answer.",
-    "choose": "What is asked, and the choices, \\t between them.",
-    "judge": "A text, or two with \\t between them.",
+    "answer": "A question, and the text that holds the answer.",
+    "choose": "What is asked, and what there is to choose from.",
+    "judge": "A text for its reward, or two for which is the better.",
     "tag": "A sentence.",
 }
 SEARCHERS = {"translate", "text_to_text", "denoise"}  # whose answers a beam finds
@@ -51,7 +52,7 @@ def predict(room: Room, name: str, text: str, n_best: int, length: int | None = 
     return {
         "text": found.text, "shown": found.shown or found.text, "score": found.score, "seconds": seconds,
         "alternatives": [{"text": other, "score": score} for other, score in found.alternatives[: max(n_best - 1, 15)]],
-        "tree": tree and drawn(tree, opened, decode.beam),
+        "tree": tree and drawn(tree, opened, decode.beam), "places": found.places, "tagged": found.tagged,
     }  # fmt: skip
 
 
@@ -101,8 +102,17 @@ def write(room: Room, name: str, text: str, changes: dict[str, Any], length: int
         yield {"tokens": n, "seconds": time.perf_counter() - begin}
 
 
+def fields(run: Run) -> list[str]:
+    """What a text has in it, each by a name; in a text there are tabs between them."""
+    first, *rest = (re.sub(r"_|(?<=[a-z])(?=\d)", " ", name) for name in getattr(run.task, "fields", ("text",)))
+    return [first, *(f"choice {name}" if run.recipe.task.kind == "choose" else name for name in rest)]
+
+
 def examples(run: Run) -> dict[str, Any]:
-    """Texts to begin with, and a line on what the task reads: those that the run's newest samples were made of."""
+    """Texts to begin with: those that the run's newest samples were made of. And what a text has in it.
+
+    tip: a line on what the task reads; fields: see above, of which `least` must be there; begins: how a text may begin.
+    """
     files = sorted((run.path / "samples").glob("step-*.txt"))
     text = files[-1].read_text(encoding="utf-8", errors="replace") if files else ""
     found = []
@@ -110,8 +120,14 @@ def examples(run: Run) -> dict[str, Any]:
         given = dict(line.partition(" ")[::2] for line in block.splitlines())
         if "source" in given:
             found.append({"source": given["source"].strip(" "), "reference": given.get("reference", "").strip(" ")})
-    tip = "The beginning of a text." if writes(run) else TIPS.get(run.recipe.task.kind, "A text.")
-    out: dict[str, Any] = {"tip": tip, "examples": found, "writes": None}
+    kind, names = run.recipe.task.kind, fields(run)
+    tip = "The beginning of a text." if writes(run) else TIPS.get(kind, "A text." if len(names) == 1 else "Two texts.")
+    least = 1 if kind == "judge" else len(names)
+    parts = getattr(run.recipe.data, "parts", None) or {}
+    out: dict[str, Any] = {
+        "tip": tip, "fields": names, "least": least, "examples": found, "writes": None,
+        "begins": {name: re.sub(r"\{\w+\}", "…", part.input) for name, part in parts.items()},
+    }  # fmt: skip
     if writes(run):
         out["writes"] = run.recipe.decode.sample.model_dump(exclude={"stop"})
     return out
