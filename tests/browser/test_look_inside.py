@@ -140,6 +140,23 @@ def test_texts_are_points_coloured_by_their_labels(tab: Tab) -> None:
     page.get_by_text("320 points of 12 dimensions").wait_for()
 
 
+def test_tokens_are_seen_in_any_layer(tab: Tab) -> None:
+    page = go(tab, "#/project?run=film&source=tokens&find=good", "[aria-labelledby=near-title] tbody tr")
+    assert chooser(page, "Layer").input_value() == "1" and "layer" not in page.url
+    chooser(page, "Layer").select_option("0")
+    page.get_by_text("320 points of 8 dimensions").wait_for()
+    assert page.locator("#near-title").inner_text() == "Nearest to ▁good"  # the point that was chosen
+    nearest = page.locator("[aria-labelledby=near-title] tbody tr").first
+    page.wait_for_function(
+        "() => document.querySelector('[aria-labelledby=near-title] td')?.innerText.trim() === '1.000'"
+    )
+    assert nearest.locator("th").inner_text() == "▁good"  # a word has one vector here, wherever it stands
+    page.reload()
+    page.get_by_text("320 points of 8 dimensions").wait_for()
+    chooser(page, "Layer").select_option("1")
+    page.get_by_text("320 points of 12 dimensions").wait_for()
+
+
 @pytest.mark.parametrize("method, setting, module", [
     ("tsne", "perplexity", "openTSNE"), ("umap", "neighbours", "umap"),
 ])  # fmt: skip

@@ -76,6 +76,37 @@ def test_a_saved_page_of_attention_has_every_head(tab: Tab, browser: Any, tmp_pa
     alone.close()
 
 
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_saved_comparison_has_its_map_of_layers(tab: Tab, browser: Any, tmp_path: Path, opened: bool) -> None:
+    page = tab.open("compare")
+    if opened:
+        page.get_by_role("button", name="Compare layers").click()
+        page.locator(".cka td").nth(1).wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save this page as one file").click()
+    download.value.save_as(tmp_path / "saved.html")
+    alone = Alone(browser, tmp_path / "saved.html")
+    alone.page.locator(".cka tbody td").first.wait_for()
+    assert alone.page.locator(".cka").inner_text() == page.locator(".cka").inner_text()  # as it stands on the page
+    alone.close()
+
+
+def test_a_saved_comparison_of_what_has_no_layers_does_not_offer_a_map(tab: Tab, browser: Any, tmp_path: Path) -> None:
+    page = tab.page
+    page.goto(tab.base + "#/compare?run=words&run=lstm")
+    page.reload()
+    page.locator("#layers-title").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save this page as one file").click()
+    tab.wrong.clear()  # the browser's own word on the refusal, which the page shows
+    page.locator(".problem").wait_for()
+    download.value.save_as(tmp_path / "saved.html")
+    alone = Alone(browser, tmp_path / "saved.html")
+    alone.page.locator("#recipe-title").wait_for()
+    assert alone.page.locator("#layers-title, .problem").count() == 0
+    alone.close()
+
+
 def test_views_of_a_notebook_open_in_a_frame_without_an_origin(browser: Any, small_runs: Path, tmp_path: Path) -> None:
     import clew
 
@@ -92,5 +123,6 @@ def test_views_of_a_notebook_open_in_a_frame_without_an_origin(browser: Any, sma
         alone = Alone(browser, file)
         frame = alone.page.frame_locator("iframe")
         frame.locator(seen).first.wait_for()
+        assert seen != ".side canvas" or frame.locator(".cka tbody td").count() > 0
         assert frame.locator(".problem").count() == 0
         alone.close()

@@ -11,7 +11,8 @@ import torch
 from clew.config import TokenizerConfig
 from clew.data.batches import Pairs, Texts
 from clew.errors import DataError
-from clew.inspect.cka import MinibatchCKA, cka, cka_map, cka_of_texts, hsic, layers, states
+from clew.inspect.cka import MinibatchCKA, cka, cka_map, cka_of_texts, hsic
+from clew.inspect.states import layers, states
 from clew.models.bert import Bert, BertConfig
 from clew.models.heads import with_head
 from clew.models.seq2seq import Seq2Seq

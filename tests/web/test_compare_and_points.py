@@ -53,7 +53,7 @@ def test_layers_are_alike_to_themselves(page: Any) -> None:
 
 
 def test_points_are_those_of_inspect_and_keep_their_neighbours(page: Any, runs: Path) -> None:
-    assert page("/api/points/sources?run=words").json == ["words"]
+    assert page("/api/points/sources?run=words").json == {"sources": ["words"], "layers": []}
     found = page("/api/points", {"run": "words", "source": "words", "dims": 2}).json
     run = Run(runs / "words")
     own = points(run.model(), run.tokenizers(), "words")
@@ -69,10 +69,23 @@ def test_points_are_those_of_inspect_and_keep_their_neighbours(page: Any, runs: 
 
 @pytest.mark.parametrize("source", ["tokens", "texts", "encoder.embeddings.token"])
 def test_every_source_has_points(page: Any, source: str) -> None:
-    assert source in page("/api/points/sources?run=bert").json
+    assert source in page("/api/points/sources?run=bert").json["sources"]
     found = page("/api/points", {"run": "bert", "source": source, "dims": 3}).json
     got = np.frombuffer(page(f"/api/points/{found['id']}/coordinates").body, "<f4")
     assert len(got) == 3 * len(found["labels"]) and np.isfinite(got).all() and 0 <= found["trust"] <= 1
+
+
+@pytest.mark.parametrize("name, n", [("bert", 2), ("gpt", 2), ("transformer", 1), ("lstm", 1), ("t5", 1)])
+def test_tokens_are_those_of_the_layer_that_was_asked_for(page: Any, name: str, n: int) -> None:
+    layers = page(f"/api/points/sources?run={name}").json["layers"]
+    assert len(layers) == n + 1 and layers[0] == "embeddings"
+    asked, seen = {"run": name, "source": "tokens", "dims": 2}, []
+    for layer in [*range(n + 1), None]:
+        found = page("/api/points", asked | {"layer": layer}).json
+        seen.append((found["labels"], page(f"/api/points/{found['id']}/coordinates").body))
+    assert len({body for _, body in seen}) == n + 1 and seen[-1] == seen[-2]  # the last by default
+    assert all(labels == seen[0][0] for labels, _ in seen)
+    assert page("/api/points", asked | {"layer": n + 1}).status == 422
 
 
 def test_points_go_to_other_tools(page: Any) -> None:

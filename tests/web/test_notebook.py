@@ -50,7 +50,7 @@ def test_every_view_holds_the_answers_that_its_page_asks_for(runs: Path) -> None
     asked = {page: [key.partition(" ")[0] for key in held(view)["answers"]] for page, view in views.items()}
     assert asked["curves"] == ["series"] * 2 and asked["play"] == ["examples", "predict"] * 2
     assert asked["walk"] == ["walks", "walk"] and asked["gpt"] == ["examples", "write"]
-    assert asked["compare"][:2] == ["compare", "attention"] and len(asked["compare"]) == 7
+    assert asked["compare"][:3] == ["compare", "alike", "attention"] and len(asked["compare"]) == 8
     assert asked["project"][:2] == ["points/sources", "points"] and asked["project"][2].endswith("/coordinates")
     assert held(views["compare"])["hash"].startswith("#/compare?run=lstm&run=transformer&text=the+cat")
 

@@ -13,13 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, TextBatch
 from clew.errors import DataError
 from clew.inspect.reading import read_together
-from clew.inspect.walk import Call, tracing
-from clew.inspect.walks.places import read
-from clew.nn.packing import Packing
-from clew.nn.recurrent import Recurrent
+from clew.inspect.states import layers, states
 
 
 def cka(x: Tensor, y: Tensor) -> float:
@@ -86,52 +82,6 @@ class CKAMap:
     columns: list[str]
     values: list[list[float]]
     examples: int
-
-
-Batch = PairBatch | TextBatch
-
-
-def layers(model: nn.Module) -> list[str]:
-    """The names of the layers that read a text: of encoders and language models, and recurrent ones; of a translator
-    those before its decoder."""
-    found = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] == "layers":
-            found += [f"{name}.{n}" for n in range(len(module))]
-        elif isinstance(module, Recurrent):
-            found.append(name)
-    return [name for name in found if not name.startswith("decoder.") and name != "decoder"]
-
-
-@torch.no_grad()
-def states(model: nn.Module, batch: Batch, per: Literal["token", "text"]) -> dict[str, Tensor]:
-    """What each layer makes of a batch: name → (examples, d); an example is a token, or a text by its tokens' mean."""
-    names = layers(model)
-    if not names:
-        raise DataError("this model has no layers that read a text", where=type(model).__name__)
-    was_training = model.training
-    model.eval()
-    try:
-        with tracing(model, *names) as seen:
-            read(model, batch)
-    finally:
-        model.train(was_training)
-    mask = batch.source_mask if isinstance(batch, PairBatch) else batch.mask
-    found = {}
-    for name in names:
-        x = padded(seen[name][0])[:, : mask.shape[1]]  # (batch, time, d)
-        if per == "token":
-            found[name] = x[mask]
-        else:
-            found[name] = (x * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-    return found
-
-
-def padded(call: Call) -> Tensor:
-    """The output of a layer as (batch, time, d), whether it reads with padding or without."""
-    output = call.output[0] if isinstance(call.output, tuple) else call.output
-    packing = next((each for each in call.args if isinstance(each, Packing)), None)
-    return output if packing is None else packing.unpack(output)
 
 
 def cka_map(

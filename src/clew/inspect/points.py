@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from clew.errors import ClewError, RecipeError
-from clew.inspect.cka import layers, states
 from clew.inspect.reading import read_together
+from clew.inspect.states import depths, layers, states_at
 from clew.nn.embedding import Embedding
 from clew.text.pair import Tokenizers
 
@@ -95,7 +95,7 @@ def points(
     model: Any, tokenizers: Any, source: str, texts: Sequence[str] = (), *, layer: str = "", most: int = MOST,
     seed: int = 0,
 ) -> Points:  # fmt: skip
-    """The points of one of `sources`; tokens and texts are those of `texts`, at a layer (the last where none is named).
+    """The points of one of `sources`; tokens and texts are those of `texts`, at one of `depths` (the last by default).
 
     Raises RecipeError for a source or layer that is not there, DataError for a text without a token.
     """
@@ -119,7 +119,7 @@ def points(
 
 def of_texts(model: Any, tokenizers: Any, texts: Sequence[str], source: str, layer: str) -> Points:
     """The states of tokens (columns: text, place), or of texts, the mean of their tokens'."""
-    known = layers(model)
+    known = depths(model)
     if layer and layer not in known:
         raise RecipeError(f'there is no layer "{layer}"', fix=f"there are: {', '.join(known)}")
     if not texts:
@@ -129,8 +129,8 @@ def of_texts(model: Any, tokenizers: Any, texts: Sequence[str], source: str, lay
     where: list[tuple[int, int]] = []
     n_read, cut = 0, 0
     for together in read_together(model, tokenizers, texts):
-        made = states(model, together.batch, "token" if source == "tokens" else "text")
-        found.append(made[layer or known[-1]].float().cpu())
+        made = states_at(model, together.batch, "token" if source == "tokens" else "text", layer or known[-1])
+        found.append(made.float().cpu())
         where += [(n, place) for n, tokens in enumerate(together.tokens, n_read) for place in range(len(tokens))]
         labels += [token for tokens in together.tokens for token in tokens]
         n_read, cut = n_read + len(together.tokens), cut + together.cut

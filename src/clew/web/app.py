@@ -74,6 +74,7 @@ class Project(BaseModel):
     model_config = ConfigDict(extra="forbid")
     run: str = Field(max_length=500)
     source: str = Field(max_length=200)
+    layer: int | None = Field(None, ge=0)  # of tokens and texts: 0 for embeddings, the last by default
     method: str = Field("pca", max_length=20)
     dims: int = Field(3, ge=2, le=3)
     seed: int = Field(0, ge=0, le=2**31)
@@ -295,7 +296,8 @@ def add_points(app: FastAPI, room: Room, clouds: points.Clouds) -> None:
 
     @app.post("/api/points")
     def projected(asked: Project) -> Any:
-        return points.project(room, clouds, asked.run, asked.source, asked.method, asked.dims, **asked.settings())
+        how = {"layer": asked.layer, **asked.settings()}
+        return points.project(room, clouds, asked.run, asked.source, asked.method, asked.dims, **how)
 
     @app.get("/api/points/{name}/coordinates")
     def coordinates(name: str) -> Response:

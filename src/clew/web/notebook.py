@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from clew.errors import ClewError
 from clew.runs import Run
 from clew.web import attention, compare, points, predict, walks
 from clew.web.folder import Runs, series, state, summary
@@ -110,20 +112,26 @@ class Looked:
         return self.view("walk", record, height, text=text, walk=f"{offer['kind']}:{offer['place']}", **chosen)
 
     def project(self, source: str = "", *, height: int = 900, **chosen: Any) -> View:
-        """Points of the run in two dimensions, by PCA. source: one of those that the page offers, else the first."""
+        """Points of the run in two dimensions, by PCA. source: one of those that the page offers, else the first.
+
+        chosen: as the page's address has it; `layer`, in which tokens or texts are looked at, 0 for embeddings.
+        """
         record = Record()
         offered = record.add(points.offered(self.room, self.name), "points/sources", run=self.name)
-        source = source or offered[0]
-        asked = {"run": self.name, "source": source, "method": "pca", "dims": 3, "seed": 0}
-        found = record.add(points.project(self.room, self.clouds, self.name, source, "pca", 3), "points", **asked)
+        source, layer = source or offered["sources"][0], chosen.get("layer")
+        asked = {"run": self.name, "source": source, "layer": layer, "method": "pca", "dims": 3, "seed": 0}
+        made = points.project(self.room, self.clouds, self.name, source, "pca", 3, layer)
+        found = record.add(made, "points", **asked)
         record.add(self.clouds.coordinates(found["id"]), f"points/{found['id']}/coordinates")
         return self.view("project", record, height, source=source, **chosen)
 
     def compare(self, text: str = "", *, height: int = 900) -> View:
-        """The run beside the first of the others: recipes, figures, outputs, and where they look in a text."""
+        """The run beside the first of the others: recipes, figures, outputs, layers, and where they look in a text."""
         record = Record()
         one, other = self.name, self.others[0]
         record.add(compare.compare(*(self.runs.open(name) for name in (one, other))), "compare", one=one, other=other)
+        with suppress(ClewError):  # of models without layers there is no map
+            record.add(compare.alike(self.room, one, other), "alike", one=one, other=other)
         for name in (one, other) if text else ():
             self.heads(record, name, text, "")
         return self.view("compare", record, height, **({"text": text} if text else {}))

@@ -19,6 +19,7 @@ from clew.errors import DataError, RecipeError
 from clew.inspect.export import to_parquet, to_tensorflow
 from clew.inspect.points import MOST, Points, points, sources
 from clew.inspect.projector import Projection, movers, pca, together, tsne, umap
+from clew.inspect.states import depths
 from clew.runs import Run
 from clew.tasks.classify import Classify
 from clew.web.folder import thin
@@ -38,6 +39,7 @@ class Cloud:
 
     run: str
     source: str
+    layer: int | None
     points: Points
     projection: Projection
     frames: list[np.ndarray]
@@ -101,32 +103,42 @@ class Clouds:
             return packed.getvalue()
 
 
-def offered(room: Room, name: str) -> list[str]:
-    """Where points can be had from in a run's model."""
+def offered(room: Room, name: str) -> dict[str, list[str]]:
+    """Where points can be had from in a run's model, and the layers in which tokens and texts are found, from 0 on."""
     with room.use(name) as opened:
-        return sources(opened.model)
+        return {"sources": sources(opened.model), "layers": depths(opened.model)}
 
 
-def project(room: Room, clouds: Clouds, name: str, source: str, method: str, dims: int, **settings: Any) -> Any:
-    """Points with their coordinates kept under `id`. Raises RecipeError for a method or source that is not there."""
+def project(
+    room: Room, clouds: Clouds, name: str, source: str, method: str, dims: int, layer: int | None = None,
+    **settings: Any,
+) -> Any:  # fmt: skip
+    """Points with their coordinates kept under `id`; layer: by its number, 0 for embeddings, the last by default.
+
+    Raises RecipeError for a method, a source or a layer that is not there.
+    """
     methods = {"pca": pca, "tsne": tsne, "umap": umap}
     if method not in methods:
         raise RecipeError(f'there is no method "{method}"', fix=f"there are: {', '.join(methods)}")
     with room.use(name) as opened:
-        some = points_of(opened, source, MOST if method == "pca" else SLOW)
+        some = points_of(opened, source, layer, MOST if method == "pca" else SLOW)
     projection = methods[method](some, dims, **settings)
     return {
-        "id": clouds.keep(Cloud(name, source, some, projection, [])), "labels": some.labels, "note": some.note,
+        "id": clouds.keep(Cloud(name, source, layer, some, projection, [])), "labels": some.labels, "note": some.note,
         "columns": {key: [*values] for key, values in some.columns.items()}, "width": some.vectors.shape[1],
         "dims": dims, "method": method, "settings": projection.settings, "explained": projection.explained,
         "trust": projection.trust,
     }  # fmt: skip
 
 
-def points_of(opened: Opened, source: str, most: int) -> Points:
+def points_of(opened: Opened, source: str, layer: int | None, most: int) -> Points:
     """The points of a model; texts carry the labels that the data gives them."""
     texts, columns = texts_of(opened.run) if source in ("tokens", "texts") else ([], {})
-    some = points(opened.model, opened.tokenizers, source, texts, most=most)
+    known = depths(opened.model) if texts else []
+    if layer is not None and texts and layer >= len(known):
+        raise RecipeError(f"there is no layer {layer}", fix=f"there are 0 to {len(known) - 1}")
+    depth = known[-1 if layer is None else layer] if texts else ""
+    some = points(opened.model, opened.tokenizers, source, texts, layer=depth, most=most)
     return replace(some, columns={**some.columns, **columns}) if source == "texts" else some
 
 
@@ -146,7 +158,7 @@ def frames(room: Room, clouds: Clouds, name: str) -> list[str]:
     found = []
     for step in steps:
         with room.use(cloud.run, step) as opened:
-            found.append(points_of(opened, cloud.source, len(cloud.points)))
+            found.append(points_of(opened, cloud.source, cloud.layer, len(cloud.points)))
     cloud.frames = together([*found, cloud.points], cloud.projection.coordinates.shape[1])
     return [*(f"step {step}" for step in steps), "its end"]
 

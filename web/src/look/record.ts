@@ -34,8 +34,19 @@ export function awaited<T>(answer: Promise<T>): Promise<T> {
   pending.add(over);
   return answer;
 }
-export async function settled(): Promise<void> {
+async function settled(): Promise<void> {
   while (pending.size) await Promise.all(pending);
+}
+let lacking: (() => Promise<void>) | null = null;
+/** What a page that is saved should hold and has not asked for: it is asked for then. Returns what takes that back. */
+export function beforeSaving(ask: () => Promise<void>): () => void {
+  lacking = ask;
+  return () => { if (lacking === ask) lacking = null; };
+}
+export async function completed(): Promise<void> {
+  await settled();
+  await lacking?.();
+  await settled();
 }
 export const forget = (): void => told.clear();
 

@@ -1,7 +1,7 @@
 import { plain, save } from "../lib/save";
 import { bytes, text } from "./api";
 import { live } from "./live.svelte";
-import { answers, found, settled, type Saved } from "./record";
+import { answers, completed, found, type Saved } from "./record";
 import { route } from "./route.svelte";
 
 const inMarkup = (given: string): string => given.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
@@ -10,7 +10,7 @@ const inScript = (given: string): string => given.replace(/[&<>]/g, (sign) => `\
 
 /** The page as it stands, as one HTML file that needs no server and no network. */
 export async function savePage(label: string): Promise<void> {
-  await settled();
+  await completed();
   for (const id of found("attention")) await bytes(`attention/${id}/packed`);
   const page = route.page;
   const [shell, known] = await Promise.all([text(`shell?page=${encodeURIComponent(page)}`), answers()]);
