@@ -1,4 +1,4 @@
-"""Two small models of every task are compared, to the report: its figures are known, its page is written."""
+"""Two small models of every task are compared, to the report; then one is evaluated, and predicts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from clew.cli.compare import compare
+from clew.cli.evaluate import evaluate
+from clew.cli.predict import predict
 from clew.config import KINDS
 from clew.page.single_file import STATIC
 from clew.recipe_file import load_recipe
@@ -169,7 +171,9 @@ def test_every_task_is_among_them() -> None:
 
 
 @pytest.mark.parametrize("task", RECIPES)
-def test_two_are_compared(home: Path, tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_are_compared(
+    home: Path, tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     if not (STATIC / "clew.js").is_file():
         pytest.skip("the browser page has not been built (python web/build.py)")
     monkeypatch.setenv("CLEW_CACHE", str(home / "cache"))
@@ -185,4 +189,11 @@ def test_two_are_compared(home: Path, tmp_path: Path, task: str, monkeypatch: py
     results = json.loads(next((tmp_path / "out").rglob("results.json")).read_text())
     figures = {name for split in results["splits"].values() for name, found in split.items() if isinstance(found, dict)}
     assert {name.partition(":")[0] for name in figures} <= set(METRICS)
+    run = next((tmp_path / "out").rglob("results.json")).parent
+    example = view["sentences"][0]["source"] if view["sentences"] else "film"
+    capsys.readouterr()
+    evaluate(run)
+    assert view["quality"] in capsys.readouterr().out
+    predict(run, example, n_best=1, as_json=True)
+    assert "text" in json.loads(capsys.readouterr().out)
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000

@@ -212,6 +212,8 @@ def task_of(recipe: Recipe) -> Any:
     """The task of a recipe, which may ask for other runs: a reference, a reward."""
     task = build("task", recipe.task)
     task.lend = lend
+    if hasattr(task, "reference"):  # what a model that learns from preferences is held against: what it starts from
+        task.reference = getattr(recipe.model, "start", "")
     return task
 
 

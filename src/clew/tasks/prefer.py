@@ -64,7 +64,6 @@ class Prefer(Write):
         return given
 
     def model(self, config: Choice, tokenizers: Tokenizer) -> Any:
-        self.reference = getattr(config, "start", "")
         check_positions(config, self.config.max_length)
         return super().model(config, tokenizers)
 

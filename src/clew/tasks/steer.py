@@ -40,12 +40,11 @@ class Steer(Write):
     config: SteerConfig
     quality = compared = "reward"
     lend: Callable[[str], Lent]  # another run, by its folder
-    reference = ""
+    reference = ""  # a run
 
     def model(self, config: Choice, tokenizers: Tokenizer) -> Any:
         """Raises RecipeError where there is no reference, or dropout makes the policy another one at every look."""
-        self.reference = getattr(config, "start", "")
-        if not self.reference:
+        if not getattr(config, "start", ""):
             raise RecipeError(
                 "what is steered must have learned to write", where="model.start", fix="name a run of the task write"
             )
