@@ -35,7 +35,8 @@ class Step:
     """One equation. formula: LaTeX; note: a plain sentence; inputs: names of tensors of earlier steps that go in.
 
     check: the largest difference between the numbers here and the engine's, over whole tensors; None where the numbers
-    are the engine's own.
+    are the engine's own (nothing of earlier steps goes in), or the engine has none to compare with, for it takes this
+    step and the next at once.
     """
 
     name: str

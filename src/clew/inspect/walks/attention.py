@@ -70,7 +70,7 @@ def came_in(site: Site, at: Place, layer: int, rows: Sequence[str]) -> Step:
     below = f"the {layer} layer{'s' * (layer > 1)} below" if layer else "the self-attention of this layer"
     return Step(
         "what comes in", rf"x = h^{{({layer})}}" if at.name != "cross" else "x = h",
-        f"What {below} made of the tokens: the engine's own numbers.", ["x"], [named("x", site.x, rows)], None,
+        f"What {below} made of the tokens: the engine's own numbers.", [], [named("x", site.x, rows)], None,
     )  # fmt: skip
 
 

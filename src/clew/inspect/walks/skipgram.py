@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from clew.errors import RecipeError, VocabularyError
 from clew.inspect.walk import Step, Walk, gap, named
 from clew.models.glove import GloVe
 from clew.models.word2vec import Word2Vec
-from clew.objectives.negative_sampling import negative_sampling
+from clew.objectives.negative_sampling import scores_of, surprise
 
 
 def skipgram_walk(
@@ -62,34 +63,36 @@ def sampled(
     loss = -torch.log(sigma[0]) - torch.log(1 - sigma[1:]).sum()
     error = sigma - target  # (1 + k,)
     d_v, d_u = error @ u, error[:, None] * v
-    engine_loss, engine_v, engine_u = by_autograd(v, u)
+    engine = by_autograd(v, u, rate)
     new_v, new_u = v - rate * d_v, u - rate * d_u
     after = new_u @ new_v
     return [
         Step("scores", rf"s_j = u_j \cdot {of}", "How well each word fits.", [symbol, "u"],
-             [named("s", scores, labels)], None),
+             [named("s", scores, labels)], gap(scores, engine.scores)),
         Step("probabilities", r"\sigma(s_j) = \frac{1}{1 + e^{-s_j}}",
              "How sure the model is that they stood together: they did for the first word, and not for the others.",
-             ["s"], [named("σ", sigma, labels), named("y", target, labels)], gap(sigma, torch.sigmoid(scores))),
+             ["s"], [named("σ", sigma, labels), named("y", target, labels)], gap(sigma, torch.sigmoid(engine.scores))),
         Step("loss", rf"L = -\log \sigma(u_c \cdot {of}) - \textstyle\sum_i \log \sigma(-u_{{n_i}} \cdot {of})",
-             "The surprise at the truth.", ["σ"], [named("L", loss)], gap(loss, engine_loss)),
+             "The surprise at the truth.", ["σ"], [named("L", loss)], gap(loss, engine.loss)),
         Step("errors", r"\frac{\partial L}{\partial s_j} = \sigma(s_j) - y_j",
-             "Too sure or not sure enough: one number for each word.", ["σ", "y"], [named("e", error, labels)], None),
+             "Too sure or not sure enough: one number for each word.", ["σ", "y"], [named("e", error, labels)],
+             gap(error, engine.errors)),
         Step("gradients", rf"\frac{{\partial L}}{{\partial {of}}} = \textstyle\sum_j e_j u_j, \qquad "
              rf"\frac{{\partial L}}{{\partial u_j}} = e_j {of}",
              "What predicts is drawn to the word and away from the negatives; each of them likewise.",
              ["e", "u", symbol], [named(f"∂L/∂{symbol}", d_v[None], [name]), named("∂L/∂u", d_u, labels)],
-             max(gap(d_v, engine_v), gap(d_u, engine_u))),
-        moved(rate, (d_v, d_u), (new_v, new_u), predictor, labels, how),
+             max(gap(d_v, engine.d_v), gap(d_u, engine.d_u))),
+        moved(rate, (d_v, d_u), (new_v, new_u), engine, predictor, labels, how),
         Step("afterwards", rf"s'_j = u'_j \cdot {of}'",
              f"The first score goes from {float(scores[0]):.4g} to {float(after[0]):.4g}.", ["u'", f"{symbol}'"],
-             [named("s'", after, labels), named("σ'", torch.sigmoid(after), labels)], None),
+             [named("s'", after, labels), named("σ'", torch.sigmoid(after), labels)],
+             gap(after, scores_of(engine.new_v[None], engine.new_u[None])[0])),
     ]  # fmt: skip
 
 
 def moved(
-    rate: float, gradients: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], predictor: tuple[str, str],
-    labels: Sequence[str], how: str,
+    rate: float, gradients: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], engine: Engine,
+    predictor: tuple[str, str], labels: Sequence[str], how: str,
 ) -> Step:  # fmt: skip
     """How each vector moves."""
     (d_v, d_u), (symbol, name) = gradients, predictor
@@ -101,16 +104,32 @@ def moved(
         f"Each vector takes a small step down its gradient.{how}", [f"∂L/∂{symbol}", "∂L/∂u"],
         [named(f"Δ{symbol}", -rate * d_v[None], [name]), named("Δu", -rate * d_u, labels),
          named(f"{symbol}'", new[0][None], [name]), named("u'", new[1], labels),
-         named("length of the step", lengths, [name, *labels])], None,
+         named("length of the step", lengths, [name, *labels])],
+        max(gap(new[0], engine.new_v), gap(new[1], engine.new_u)),
     )  # fmt: skip
 
 
-def by_autograd(v: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The objective's loss, and its gradients by v (d,) and u (1 + k, d)."""
+@dataclass(frozen=True)
+class Engine:
+    """What the objective, autograd and torch's SGD make of v (d,) and u (1 + k, d)."""
+
+    scores: Tensor
+    loss: Tensor
+    errors: Tensor  # ∂L/∂s
+    d_v: Tensor
+    d_u: Tensor
+    new_v: Tensor
+    new_u: Tensor
+
+
+def by_autograd(v: Tensor, u: Tensor, rate: float) -> Engine:
     v, u = v.clone().requires_grad_(), u.clone().requires_grad_()
-    loss = negative_sampling(v[None], u[None, 0], u[None, 1:])[0]
-    d_v, d_u = torch.autograd.grad(loss, [v, u])
-    return loss.detach(), d_v, d_u
+    scores = scores_of(v[None], u[None])
+    loss = surprise(scores[:, 0], scores[:, 1:])[0]
+    errors, d_v, d_u = torch.autograd.grad(loss, [scores, v, u])
+    v.grad, u.grad = d_v.clone(), d_u.clone()
+    torch.optim.SGD([v, u], lr=rate).step()
+    return Engine(scores[0].detach(), loss.detach(), errors[0], d_v, d_u, v.detach(), u.detach())
 
 
 def composed(n: int) -> str:
