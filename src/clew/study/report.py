@@ -83,9 +83,8 @@ def sentences(examples: Sequence[Any], runs: Mapping[str, Any]) -> list[dict[str
     predicted = {}
     for id, run in runs.items():
         found = run.task.predict(run.model(), run.tokenizers(), texts, run.recipe.decode, attention=True)
-        predicted[id] = [
-            _output(prediction, best_aligned(run), not getattr(run.task, "open_ended", False)) for prediction in found
-        ]
+        best = best_aligned(run)
+        predicted[id] = [_output(each, best, example.reference) for each, example in zip(found, examples, strict=True)]
     return [
         {
             "source": example.source,
@@ -104,13 +103,13 @@ def best_aligned(run: Run) -> str | None:
     return name
 
 
-def _output(prediction: Any, best: str | None, whole: bool) -> dict[str, Any]:
-    """Plain data of one prediction; its first attention map is the one to show."""
+def _output(prediction: Any, best: str | None, reference: str) -> dict[str, Any]:
+    """Plain data of one prediction, as the reference is written; its first attention map is the one to show."""
     maps = dict(prediction.attention)
     first = best if best in maps else _likeliest(list(maps))
     shown = sorted(maps, key=lambda name: name != first)
     return {
-        "text": (prediction.shown if whole else "") or prediction.text,
+        "text": prediction.text if reference else prediction.shown or prediction.text,
         "score": prediction.score,
         "source_tokens": prediction.source_tokens,
         "target_tokens": prediction.target_tokens,
