@@ -231,7 +231,8 @@ def projector(browser: Any, address: str, name: str, said: str) -> None:
         lambda: watch.tab.goto(f"{watch.base}#/project?run={name}"),
         "() => performance.getEntriesByName('clew-drawn').some((mark) => mark.detail > 50000)",
     )  # fmt: skip
-    print(f"{said}: from asking to the first paint {opened:.2f} s; the page says: "
+    trusted = watch.seconds(lambda: None, "() => /trustworthiness [01]/.test(document.body.innerText)")
+    print(f"{said}: from asking to the first paint {opened:.2f} s, trustworthiness {trusted:.2f} s later; the page: "
           f"{watch.tab.locator('p[role=status]').inner_text()}")  # fmt: skip
     box = watch.tab.locator(".cloud").bounding_box()
     places = [(box["x"] + 100 + 6 * k, box["y"] + 200 + 3 * (k % 20)) for k in range(60)]

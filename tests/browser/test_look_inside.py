@@ -6,10 +6,17 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from PIL import Image
 from tabs import AXE, Tab
+
+from clew.inspect.points import Points
+from clew.inspect.projector import PROJECT, Projection, pca
 
 pytestmark = pytest.mark.browser
 WALKS = {
@@ -116,6 +123,31 @@ def test_checkpoints_are_on_a_slider_and_movers_in_a_table(tab: Tab) -> None:
     page.get_by_text("Checkpoint: step").wait_for()
     page.get_by_role("button", name="What moved most in words2").click()
     page.locator("[aria-labelledby=moved-title] tbody tr").nth(5).wait_for()
+    page.get_by_role("button", name="What moved most since step").click()
+    page.get_by_role("heading", name=re.compile("What moved most from step .* to the end")).wait_for()
+
+
+def test_what_takes_long_says_how_far_it_is_and_is_stopped(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    going = Event()
+
+    def slow(points: Points, dims: int, *, progress: Callable[[float], None], **_: Any) -> Projection:
+        for _ in range(200):
+            progress(0.42)
+            if going.wait(0.1):
+                break
+        return pca(points, dims)
+
+    monkeypatch.setitem(PROJECT, "tsne", slow)
+    page = go(tab, "#/project?run=words&method=tsne&most=100", ".page progress")
+    page.get_by_text("t-SNE: 42%").wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopped.").wait_for()
+    assert page.locator("progress, .problem").count() == 0
+    going.set()
+    page.get_by_role("button", name="Project again").click()
+    page.locator(".cloud canvas").first.wait_for()
+    page.get_by_text("trustworthiness 0.").wait_for()
+    assert page.get_by_text("Stopped.").count() == 0
 
 
 def test_points_are_taken_to_other_tools(tab: Tab, tmp_path: Path) -> None:
@@ -125,6 +157,19 @@ def test_points_are_taken_to_other_tools(tab: Tab, tmp_path: Path) -> None:
     download.value.save_as(tmp_path / "points.zip")
     archive = zipfile.ZipFile(tmp_path / "points.zip")
     assert {*archive.namelist()} == {"vectors.tsv", "metadata.tsv"}
+    n = len(archive.read("vectors.tsv").splitlines())
+    with page.expect_download() as download:
+        page.get_by_role("button", name="SVG").click()
+    download.value.save_as(tmp_path / "points.svg")
+    drawn = ElementTree.fromstring((tmp_path / "points.svg").read_text())
+    dots = sum(path.get("d", "").count("M") for path in drawn.iter("{http://www.w3.org/2000/svg}path"))
+    assert 0.9 * n <= dots <= n  # those far out lie beyond the frame
+    assert "cat" in [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG").click()
+    download.value.save_as(tmp_path / "points.png")
+    picture = np.asarray(Image.open(tmp_path / "points.png").convert("RGB")).reshape(-1, 3)
+    assert len(np.unique(picture, axis=0)) > 10  # paper, points and names
     pytest.importorskip("pyarrow", reason="needs the extra `data`")
     with page.expect_download() as download:
         page.get_by_role("button", name="Parquet").click()

@@ -42,7 +42,7 @@ def test_words_and_their_counts() -> None:
     assert found.labels == vocabulary.words and found.columns["count"] == [9, 5, 4]
     np.testing.assert_array_equal(found.vectors, model.input.detach().numpy())
     few = points(model, vocabulary, "words", most=2)
-    assert len(few) == 2 and "2 of 3 points" in few.note
+    assert few.labels == ["the", "cat"] and few.note == "the 2 most frequent of 3 points"
 
 
 def test_texts_are_the_vectors_of_sentences() -> None:

@@ -105,6 +105,22 @@ def test_neighbourhoods_are_kept(method: Any, module: str, dims: int) -> None:
     np.testing.assert_array_equal(method(points, dims, seed=1).coordinates, found.coordinates)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "module"), [(tsne, "openTSNE"), (umap, "umap")])
+def test_slow_methods_tell_how_far_they_are_and_can_be_ended(method: Any, module: str) -> None:
+    pytest.importorskip(module, reason=f"needs the extra project ({module})", exc_type=ImportError)
+    told: list[float] = []
+    method(cloud(100), progress=told.append)
+    assert told == sorted(told) and 0 <= told[0] < 0.5 and told[-1] == 1
+
+    def end(_: float) -> None:
+        raise KeyError("enough")
+
+    for _ in range(2):  # and again: no lock is left behind
+        with pytest.raises(KeyError):
+            method(cloud(100), progress=end)
+
+
 def test_settings_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     points = cloud(20)
     for wrong in (lambda: pca(points, 4), lambda: tsne(points, perplexity=10), lambda: umap(points, neighbours=20)):
@@ -134,6 +150,12 @@ def test_checkpoints_share_one_picture() -> None:
     np.testing.assert_allclose(third, pca(last).coordinates, atol=1e-5)
     np.testing.assert_allclose(first, third, atol=1e-3)
     np.testing.assert_allclose(second, third[::-1], atol=1e-3)
+
+
+def test_tokens_of_a_checkpoint_are_paired_by_their_places() -> None:
+    last = Points(["a"] * 60, cloud().vectors)  # a label that repeats pairs nothing
+    first, second = together([Points(last.labels, (last.vectors @ turn(8)).astype(np.float32)), last])
+    np.testing.assert_allclose(first, second, atol=1e-3)
 
 
 def test_movers() -> None:

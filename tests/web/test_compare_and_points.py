@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import io
+import json
 import zipfile
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
 import pytest
 
-from clew.inspect.points import points
-from clew.inspect.projector import pca
+from clew.inspect.points import Points, points
+from clew.inspect.projector import PROJECT, Projection, pca
 from clew.metrics import bleu, paired_bootstrap
 from clew.runs import Run
 
@@ -60,6 +63,7 @@ def test_points_are_those_of_inspect_and_keep_their_neighbours(page: Any, runs: 
     assert found["labels"] == own.labels and found["columns"]["count"] == list(own.columns["count"])
     got = np.frombuffer(page(f"/api/points/{found['id']}/coordinates").body, "<f4").reshape(-1, 2)
     np.testing.assert_allclose(got, pca(own, 2).coordinates, atol=1e-5)
+    assert page(f"/api/points/{found['id']}/trust").json == pytest.approx(pca(own, 2).trust)
     near = page(f"/api/points/{found['id']}/neighbours?row=3").json
     ids, cosines = own.neighbours([3], 12)
     assert [each["row"] for each in near] == ids[0].tolist()
@@ -72,7 +76,8 @@ def test_every_source_has_points(page: Any, source: str) -> None:
     assert source in page("/api/points/sources?run=bert").json["sources"]
     found = page("/api/points", {"run": "bert", "source": source, "dims": 3}).json
     got = np.frombuffer(page(f"/api/points/{found['id']}/coordinates").body, "<f4")
-    assert len(got) == 3 * len(found["labels"]) and np.isfinite(got).all() and 0 <= found["trust"] <= 1
+    assert len(got) == 3 * len(found["labels"]) and np.isfinite(got).all()
+    assert 0 <= page(f"/api/points/{found['id']}/trust").json <= 1
 
 
 @pytest.mark.parametrize("name, n", [("bert", 2), ("gpt", 2), ("transformer", 1), ("lstm", 1), ("t5", 1)])
@@ -96,6 +101,40 @@ def test_points_go_to_other_tools(page: Any) -> None:
     archive = zipfile.ZipFile(io.BytesIO(page(f"/api/points/{found['id']}/export/tsv").body))
     assert len(archive.read("vectors.tsv").splitlines()) == len(found["labels"])
     assert page(f"/api/points/{found['id']}/export/csv").status == 422
+
+
+def slow_pca(points: Points, dims: int, seed: int, perplexity: float, progress: Any) -> Projection:
+    """A method that takes its time: it tells a hundred times how far it is."""
+    for share in range(100):
+        progress(share / 100)
+        TOLD.append(share)
+        sleep(0.02)
+    return pca(points, dims)
+
+
+TOLD: list[int] = []
+
+
+def test_a_method_tells_how_far_it_is_and_stops_when_nobody_waits(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROJECT, "tsne", slow_pca)
+    asked = {"run": "words", "source": "words", "method": "tsne", "dims": 2, "most": 10}
+    *shares, found = map(json.loads, page("/api/points", asked).body.splitlines())
+    assert [each["done"] for each in shares] == [k / 100 for k in range(100)]
+    assert len(found["labels"]) == 10 and "the 10 most frequent of" in found["note"]
+    TOLD.clear()
+    connection = http.client.HTTPConnection(page.host, page.port, timeout=60)
+    headers = {"X-Clew-Token": page.token, "Content-Type": "application/json"}
+    connection.request("POST", "/api/points", json.dumps(asked), headers)
+    answer = connection.getresponse()
+    answer.readline()
+    answer.close()
+    connection.close()
+    seen = -1
+    while seen < len(TOLD):  # until it tells no more
+        seen = len(TOLD)
+        sleep(0.3)
+    assert seen < 90
+    page("/api/points", asked)  # and the next has its turn
 
 
 def test_what_is_not_there_is_said(page: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from clew.inspect.points import points
-from clew.inspect.projector import pca, together
+from clew.inspect.projector import movers, pca, together
 from clew.runs import Run
 
 
@@ -65,8 +67,7 @@ def test_checkpoints_are_turned_to_the_end(page: Any, word_runs: Path) -> None:
     steps = run.steps()
     assert len(steps) == 4
     found = page("/api/points", {"run": "words", "source": "words", "dims": 3}).json
-    names = page(f"/api/points/{found['id']}/frames").json
-    assert names == [*(f"step {step}" for step in steps), "its end"]
+    assert page(f"/api/points/{found['id']}/frames").json == [*steps, None]
     all_of = [points(run.model(step=step), run.tokenizers(), "words") for step in steps]
     all_of.append(points(run.model(), run.tokenizers(), "words"))
     for k, expected in enumerate(together(all_of, 3)):
@@ -74,6 +75,17 @@ def test_checkpoints_are_turned_to_the_end(page: Any, word_runs: Path) -> None:
         np.testing.assert_allclose(got, expected, atol=1e-5)
     np.testing.assert_allclose(got, pca(all_of[-1], 3).coordinates, atol=1e-5)  # the end is as it was shown
     assert page(f"/api/points/{found['id']}/frames/9").status == 422
+
+
+def test_what_moved_since_a_checkpoint(page: Any, word_runs: Path) -> None:
+    run = Run(word_runs / "words")
+    step = run.steps()[0]
+    found = page("/api/movers", {"one": "words", "other": "words", "step": step}).json
+    then, now = (points(run.model(step=at), run.tokenizers(), "words") for at in (step, None))
+    assert found == [asdict(each) for each in movers(then, now)]
+    assert found[0]["cosine"] < 0.99995
+    answer = page("/api/movers", {"one": "words", "other": "words", "step": 10**6})
+    assert answer.status == 422 and str(step) in answer.json["fix"]
 
 
 def test_runs_without_checkpoints_say_so(page: Any, word_runs: Path, serve: Any, tmp_path: Path) -> None:
@@ -90,8 +102,9 @@ def test_runs_without_checkpoints_say_so(page: Any, word_runs: Path, serve: Any,
 def test_the_methods_take_their_settings(page: Any) -> None:
     pytest.importorskip("openTSNE", reason="needs the extra `project`")
     asked = {"run": "words", "source": "words", "dims": 2, "method": "tsne", "seed": 3, "perplexity": 5}
-    found = page("/api/points", asked).json
-    assert found["settings"] == {"dims": 2, "perplexity": 5.0, "seed": 3} and 0.5 < found["trust"] <= 1
+    *shares, found = map(json.loads, page("/api/points", asked).body.splitlines())
+    assert found["settings"] == {"dims": 2, "perplexity": 5.0, "seed": 3} and shares[-1] == {"done": 1}
+    assert 0.5 < page(f"/api/points/{found['id']}/trust").json <= 1
     answer = page(f"/api/points/{found['id']}/frames")
     assert answer.status == 422 and "PCA" in answer.json["fix"]
     assert page("/api/points", asked | {"perplexity": 900}).status == 422

@@ -53,8 +53,8 @@ def to_tensorflow(points: Points, folder: str | Path) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     vectors, metadata = folder / "vectors.tsv", folder / "metadata.tsv"
     with vectors.open("w", encoding="utf-8") as stream:
-        for row in points.vectors:
-            stream.write("\t".join(map(repr, row.tolist())) + "\n")
+        form = "\t".join(["%.9g"] * points.vectors.shape[1]) + "\n"  # nine digits hold a float32
+        stream.writelines(form % tuple(row.tolist()) for row in points.vectors)
     with metadata.open("w", encoding="utf-8") as stream:
         if points.columns:
             stream.write(line(["label", *points.columns]))

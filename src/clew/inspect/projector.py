@@ -5,28 +5,41 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
 
 from clew.errors import DataError, MissingExtra, RecipeError
-from clew.inspect.points import ROWS, Points, unit
+from clew.inspect.points import ROWS, Points, times, unit
 
 INSTALL = "pip install 'clew[project]'"
+Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
     """coordinates: (n, dims) float32. settings: what it was made with, the seed among them where chance played a part.
 
-    explained: the share of the variance along each axis (PCA alone). trust: see `trustworthiness`.
+    axes: PCA's alone.
     """
 
     method: Literal["pca", "tsne", "umap"]
+    points: Points
     coordinates: np.ndarray
     settings: dict[str, Any]
-    explained: list[float] | None
-    trust: float
+    axes: Axes | None = None
+
+    @property
+    def explained(self) -> list[float] | None:
+        """The share of the variance along each axis (PCA alone)."""
+        return self.axes.explained if self.axes else None
+
+    @cached_property
+    def trust(self) -> float:
+        """See `trustworthiness`: computed when it is first asked for, since it takes longer than PCA."""
+        return trustworthiness(self.points, self.coordinates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +52,8 @@ class Axes:
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Any vectors along these axes: (n, d) -> (n, dims). So that checkpoints share one picture."""
-        return ((vectors - self.mean) @ self.axes.T).astype(np.float32)
+        mean, axes = self.mean.astype(np.float32), self.axes.astype(np.float32)
+        return times(vectors - mean, axes.T)
 
 
 def principal_axes(vectors: np.ndarray, dims: int = 2) -> Axes:
@@ -49,28 +63,35 @@ def principal_axes(vectors: np.ndarray, dims: int = 2) -> Axes:
     """
     check_dims(dims, vectors)
     mean = vectors.mean(axis=0, dtype=np.float64)
-    covariance = np.zeros((vectors.shape[1],) * 2)
-    for start in range(0, len(vectors), ROWS):
-        centred = vectors[start : start + ROWS].astype(np.float64) - mean
-        covariance += centred.T @ centred
-    variance, axes = np.linalg.eigh(covariance)  # rising
+    variance, axes = np.linalg.eigh(covariance(vectors, mean, vectors, mean))  # rising
     chosen = axes[:, ::-1][:, :dims].T
     chosen *= np.sign(chosen[np.arange(dims), np.abs(chosen).argmax(axis=1)])[:, None]
     whole = max(float(variance.sum()), 1e-300)
     return Axes(mean, chosen, [float(each) / whole for each in variance[::-1][:dims].clip(0)])
 
 
+def covariance(one: np.ndarray, mean: np.ndarray, other: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Σ_i (one_i - mean) (other_i - others)ᵀ: (d, d') float64, a stretch of rows at a time."""
+    total = np.zeros((one.shape[1], other.shape[1]))
+    for start in range(0, len(one), ROWS):
+        rows = slice(start, start + ROWS)
+        total += times((one[rows].astype(np.float64) - mean).T, other[rows].astype(np.float64) - others)
+    return total
+
+
 def pca(points: Points, dims: int = 2) -> Projection:
     """Onto the principal axes (Pearson 1901)."""
     axes = principal_axes(points.vectors, dims)
-    coordinates = axes(points.vectors)
-    return Projection("pca", coordinates, {"dims": dims}, axes.explained, trustworthiness(points, coordinates))
+    return Projection("pca", points, axes(points.vectors), {"dims": dims}, axes)
 
 
-def tsne(points: Points, dims: int = 2, *, perplexity: float = 30.0, seed: int = 0) -> Projection:
+def tsne(
+    points: Points, dims: int = 2, *, perplexity: float = 30.0, seed: int = 0, progress: Progress = lambda _: None
+) -> Projection:
     """t-SNE (van der Maaten & Hinton 2008) by cosine, begun from PCA; by openTSNE. Raises MissingExtra without it.
 
-    perplexity: how many neighbours each point keeps, about.
+    perplexity: how many neighbours each point keeps, about. progress: is told the share that is done, once neighbours
+    are found; what it raises ends the work.
     """
     check_dims(dims, points.vectors)
     if not 1 <= perplexity <= (len(points) - 1) / 3:
@@ -81,12 +102,26 @@ def tsne(points: Points, dims: int = 2, *, perplexity: float = 30.0, seed: int =
         from openTSNE import TSNE
     except ImportError as error:
         raise MissingExtra("t-SNE needs openTSNE", fix=INSTALL) from error
-    method = TSNE(n_components=dims, perplexity=perplexity, metric="cosine", random_state=seed, n_jobs=-1)
-    return fitted("tsne", points, lambda x: method.fit(x), dims, {"perplexity": perplexity, "seed": seed})
+    done = count(1)
+    method: Any = TSNE(
+        n_components=dims, perplexity=perplexity, metric="cosine", random_state=seed, n_jobs=-1,
+        callbacks_every_iters=10,
+        callbacks=lambda *_: progress(next(done) * 10 / (method.early_exaggeration_iter + method.n_iter)),
+    )  # fmt: skip
+    coordinates = method.fit(np.ascontiguousarray(points.vectors))
+    settings = {"dims": dims, "perplexity": perplexity, "seed": seed}
+    return Projection("tsne", points, np.asarray(coordinates, dtype=np.float32), settings)
 
 
-def umap(points: Points, dims: int = 2, *, neighbours: int = 15, min_dist: float = 0.1, seed: int = 0) -> Projection:
-    """UMAP (McInnes et al. 2018) by cosine; by umap-learn. Raises MissingExtra without it."""
+def umap(
+    points: Points, dims: int = 2, *, neighbours: int = 15, min_dist: float = 0.1, seed: int = 0,
+    progress: Progress = lambda _: None,
+) -> Projection:  # fmt: skip
+    """UMAP (McInnes et al. 2018) by cosine; by umap-learn. Raises MissingExtra without it.
+
+    progress: is told the share that is done, once neighbours are found; what it raises is raised at the end, since
+    umap-learn cannot be stopped.
+    """
     check_dims(dims, points.vectors)
     if not 2 <= neighbours < len(points):
         raise RecipeError(f"{neighbours} neighbours do not fit {len(points)} points", fix="take fewer, two at least")
@@ -96,19 +131,35 @@ def umap(points: Points, dims: int = 2, *, neighbours: int = 15, min_dist: float
             from umap import UMAP
     except ImportError as error:
         raise MissingExtra("UMAP needs umap-learn", fix=INSTALL) from error
+    bar = Bar(progress)
     method = UMAP(
-        n_components=dims, n_neighbors=neighbours, min_dist=min_dist, metric="cosine", random_state=seed, n_jobs=1
-    )
-    settings = {"neighbours": neighbours, "min_dist": min_dist, "seed": seed}
-    return fitted("umap", points, lambda x: method.fit_transform(x), dims, settings)
+        n_components=dims, n_neighbors=neighbours, min_dist=min_dist, metric="cosine", random_state=seed, n_jobs=1,
+        tqdm_kwds={"disable": False, "bar_format": "{n}/{total}", "file": bar},
+    )  # fmt: skip
+    coordinates = method.fit_transform(np.ascontiguousarray(points.vectors))
+    if bar.raised:
+        raise bar.raised[0]
+    settings = {"dims": dims, "neighbours": neighbours, "min_dist": min_dist, "seed": seed}
+    return Projection("umap", points, np.asarray(coordinates, dtype=np.float32), settings)
 
 
-def fitted(
-    method: Literal["tsne", "umap"], points: Points, fit: Callable[[np.ndarray], Any], dims: int,
-    settings: dict[str, Any],
-) -> Projection:  # fmt: skip
-    coordinates = np.asarray(fit(np.ascontiguousarray(points.vectors)), dtype=np.float32)
-    return Projection(method, coordinates, {"dims": dims, **settings}, None, trustworthiness(points, coordinates))
+class Bar:
+    """What tqdm writes its bar on, "n/total": tells what share is done. It keeps what that raises: tqdm holds a lock
+    while it writes, and would not give it back."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.raised = progress, list[Exception]()
+
+    def write(self, text: str) -> None:
+        n, _, total = text.strip().partition("/")
+        if total and not self.raised:
+            try:
+                self.progress(int(n) / int(total))
+            except Exception as error:
+                self.raised.append(error)
+
+    def flush(self) -> None:
+        pass
 
 
 PROJECT: dict[str, Callable[..., Projection]] = {"pca": pca, "tsne": tsne, "umap": umap}
@@ -131,15 +182,15 @@ def trustworthiness(points: Points, coordinates: np.ndarray, *, k: int = 10, row
     k = min(k, (n - 1) // 2)
     drawn = np.arange(n) if n <= rows else np.random.default_rng(seed).choice(n, size=rows, replace=False)
     picture = coordinates.astype(np.float64)
-    lengths, lost, step = (picture**2).sum(axis=1), 0, max(1, 2**20 // n)
+    lengths, lost, step = (picture**2).sum(axis=1), 0, max(1, 2**22 // n)
     for start in range(0, len(drawn), step):
         some = drawn[start : start + step]
         here = np.arange(len(some))
-        far = (-2 * picture[some]) @ picture.T  # squared distance, but for a constant of the row
+        far = times(-2 * picture[some], picture.T)  # squared distance, but for a constant of the row
         far += lengths
         far[here, some] = np.inf
         nearest = np.argpartition(far, k - 1, axis=1)[:, :k]
-        near = points.directions[some] @ points.directions.T
+        near = times(points.directions[some], points.directions.T)
         near[here, some] = -np.inf
         for i, neighbours in enumerate(nearest):
             nearer = (int(np.count_nonzero(near[i] > cosine)) for cosine in near[i][neighbours])
@@ -152,7 +203,12 @@ def procrustes(moving: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
     R = UVᵀ of movingᵀ reference = UΣVᵀ, R RᵀR = R (Schönemann 1966). Cosines among what is turned stay where d ≤ d'.
     """
-    u, _, v = np.linalg.svd(moving.astype(np.float64).T @ reference.astype(np.float64), full_matrices=False)
+    origin = np.zeros(())
+    return nearest_turn(covariance(moving, origin, reference, origin))
+
+
+def nearest_turn(product: np.ndarray) -> np.ndarray:
+    u, _, v = np.linalg.svd(product, full_matrices=False)
     return u @ v
 
 
@@ -181,17 +237,20 @@ def together(frames: Sequence[Points], dims: int = 2) -> list[np.ndarray]:
 
     Returns (n, dims) of each. Distances within a checkpoint are its own; only its turn is taken away.
     """
-    last = frames[-1]
-    axes, out = principal_axes(last.vectors, dims), []
-    for frame in frames:
-        if frame is last:
-            out.append(axes(frame.vectors))
-            continue
-        a, b = shared(frame, last)
-        mine, theirs = frame.vectors[a].mean(axis=0), last.vectors[b].mean(axis=0)
-        turn = procrustes(frame.vectors[a] - mine, last.vectors[b] - theirs)
-        out.append(axes((frame.vectors - mine) @ turn + theirs))
-    return out
+    axes = principal_axes(frames[-1].vectors, dims)
+    return [turned(frame, frames[-1], axes) for frame in frames]
+
+
+def turned(moving: Points, reference: Points, axes: Axes) -> np.ndarray:
+    """Where points of a checkpoint lie along another's axes (`together`): (n, dims)."""
+    if moving is reference:
+        return axes(moving.vectors)
+    # The same points in the same order are paired by their rows: the labels of tokens repeat.
+    a, b = (slice(None), slice(None)) if moving.labels == reference.labels else shared(moving, reference)
+    mine, theirs = moving.vectors[a], reference.vectors[b]
+    middle, end = (each.mean(axis=0, dtype=np.float64) for each in (mine, theirs))
+    down = nearest_turn(covariance(mine, middle, theirs, end)) @ axes.axes.T  # (d, dims)
+    return Axes(middle, down.T, axes.explained)(moving.vectors) + ((end - axes.mean) @ axes.axes.T).astype(np.float32)
 
 
 @dataclass(frozen=True)

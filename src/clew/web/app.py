@@ -17,16 +17,18 @@ from starlette.exceptions import HTTPException
 
 from clew import __version__
 from clew.errors import ClewError
+from clew.inspect.points import MOST
 from clew.page.single_file import LOOK
 from clew.web import attention, compare, points, predict, saved, walks
 from clew.web.folder import Runs, samples, series
 from clew.web.guard import Guard
-from clew.web.lines import Lines
+from clew.web.lines import Streamed
 from clew.web.room import Busy, NoRoom, Room
 
 EVERY = 1.0  # seconds between two looks at the folder
 STREAMS = 64  # open pages that are told of changes
 TEXT = 20_000  # characters of a text, at most
+SLOW = 5_000  # points for t-SNE and UMAP, unless more are asked for
 KINDS = {
     ".js": "text/javascript",
     ".css": "text/css",
@@ -70,6 +72,10 @@ class Two(BaseModel):
     other: str = Field(max_length=500)
 
 
+class Moved(Two):
+    step: int | None = Field(None, ge=0)  # of a checkpoint of the first; without one, its end
+
+
 class Project(BaseModel):
     model_config = ConfigDict(extra="forbid")
     run: str = Field(max_length=500)
@@ -77,6 +83,7 @@ class Project(BaseModel):
     layer: int | None = Field(None, ge=0)  # of tokens and texts: 0 for embeddings, the last by default
     method: str = Field("pca", max_length=20)
     dims: int = Field(3, ge=2, le=3)
+    most: int = Field(SLOW, ge=4, le=MOST)  # points of methods that take their time
     seed: int = Field(0, ge=0, le=2**31)
     perplexity: float = Field(30.0, ge=1, le=1000)  # of t-SNE
     neighbours: int = Field(15, ge=2, le=1000)  # of UMAP, as is what follows
@@ -237,8 +244,7 @@ def add_models(app: FastAPI, room: Room) -> None:
     @app.post("/api/write")
     def written(asked: Write) -> Any:
         how = asked.model_dump(exclude={"run", "text", "length"})
-        lines = Lines(predict.write(room, asked.run, asked.text, how, asked.length))
-        return StreamingResponse(iter(lines), media_type="application/x-ndjson")
+        return Streamed(predict.write(room, asked.run, asked.text, how, asked.length))
 
     @app.get("/api/examples")
     def examples(run: str) -> Any:
@@ -296,12 +302,16 @@ def add_points(app: FastAPI, room: Room, clouds: points.Clouds) -> None:
 
     @app.post("/api/points")
     def projected(asked: Project) -> Any:
-        how = {"layer": asked.layer, **asked.settings()}
-        return points.project(room, clouds, asked.run, asked.source, asked.method, asked.dims, **how)
+        how = asked.model_dump(include={"source", "method", "dims", "layer", "most"}) | asked.settings()
+        return Streamed(points.project(room, clouds, asked.run, **how))
 
     @app.get("/api/points/{name}/coordinates")
     def coordinates(name: str) -> Response:
         return Response(clouds.coordinates(name), media_type="application/octet-stream")
+
+    @app.get("/api/points/{name}/trust")
+    def trust(name: str) -> Any:
+        return clouds.trust(name)
 
     @app.get("/api/points/{name}/frames")
     def frames(name: str) -> Any:
@@ -309,7 +319,7 @@ def add_points(app: FastAPI, room: Room, clouds: points.Clouds) -> None:
 
     @app.get("/api/points/{name}/frames/{number}")
     def frame(name: str, number: int) -> Response:
-        return Response(clouds.frame(name, number), media_type="application/octet-stream")
+        return Response(points.frame(room, clouds, name, number), media_type="application/octet-stream")
 
     @app.get("/api/points/{name}/neighbours")
     def neighbours(name: str, row: int) -> Any:
@@ -320,5 +330,5 @@ def add_points(app: FastAPI, room: Room, clouds: points.Clouds) -> None:
         return Response(clouds.export(name, form), media_type="application/octet-stream")
 
     @app.post("/api/movers")
-    def moved(asked: Two) -> Any:
-        return points.moved(room, asked.one, asked.other)
+    def moved(asked: Moved) -> Any:
+        return points.moved(room, **dict(asked))

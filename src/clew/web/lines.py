@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import Any
+from typing import Any, TypeVar
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from clew.errors import ClewError
 
 DONE = object()
+T = TypeVar("T")
 
 
 class Lines:
     """The items of an iterator, made in a thread of their own, as lines of JSON.
 
-    What goes wrong before the first is raised here; after it, it is the last line. Once nobody reads (`close`), no more
-    are made.
+    What goes wrong before the first is raised here; after it, it is the last line. Once `closed`, no more are made.
     """
 
     def __init__(self, items: Iterator[Any]) -> None:
@@ -42,12 +45,60 @@ class Lines:
 
     def __iter__(self) -> Iterator[str]:
         item = self.first
+        while item is not DONE:
+            yield json.dumps(told(item) if isinstance(item, Exception) else item) + "\n"
+            item = self.made.get()
+
+
+class Streamed(StreamingResponse):
+    """Such lines as an answer."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self.lines = Lines(items)
+        super().__init__(iter(self.lines), media_type="application/x-ndjson")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            while item is not DONE:
-                yield json.dumps(told(item) if isinstance(item, Exception) else item) + "\n"
-                item = self.made.get()
+            await super().__call__(scope, receive, send)
         finally:
-            self.closed.set()
+            self.lines.closed.set()
+
+
+class Stopped(Exception):
+    """Nobody waits for this any more."""
+
+
+def reported(work: Callable[[Callable[[float], None]], T]) -> Generator[dict[str, float], None, T]:
+    """The shares of some work that are done, as it tells them; then returns what it comes to, or raises what it raised.
+
+    Once closed, what the work tells next raises Stopped in it.
+    """
+    queue: SimpleQueue[Any] = SimpleQueue()
+    closed = Event()
+
+    def tell(share: float) -> None:
+        if closed.is_set():
+            raise Stopped
+        queue.put({"done": share})
+
+    def run() -> None:
+        try:
+            queue.put((work(tell), None))
+        except Exception as error:
+            queue.put((None, error))
+
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        while isinstance(item := queue.get(), dict):
+            yield item
+    finally:
+        closed.set()
+        thread.join()
+    found, error = item
+    if error is not None:
+        raise error
+    return found
 
 
 def told(error: Exception) -> dict[str, str]:

@@ -121,8 +121,9 @@ class Looked:
         source, layer = source or offered["sources"][0], chosen.get("layer")
         asked = {"run": self.name, "source": source, "layer": layer, "method": "pca", "dims": 3, "seed": 0}
         made = points.project(self.room, self.clouds, self.name, source, "pca", 3, layer)
-        found = record.add(made, "points", **asked)
-        record.add(self.clouds.coordinates(found["id"]), f"points/{found['id']}/coordinates")
+        [found] = record.add([*made], "points", **asked)
+        for part, answer in (("coordinates", self.clouds.coordinates), ("trust", self.clouds.trust)):
+            record.add(answer(found["id"]), f"points/{found['id']}/{part}")
         return self.view("project", record, height, source=source, **chosen)
 
     def compare(self, text: str = "", *, height: int = 900) -> View:

@@ -7,8 +7,8 @@ import secrets
 import tempfile
 import zipfile
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ from clew.config import build
 from clew.errors import DataError, RecipeError
 from clew.inspect.export import to_parquet, to_tensorflow
 from clew.inspect.points import MOST, Points, points, sources
-from clew.inspect.projector import Projection, movers, pca, together, tsne, umap
+from clew.inspect.projector import PROJECT, Projection, movers, pca, turned
 from clew.inspect.states import depths
 from clew.runs import Run
 from clew.tasks.classify import Classify
 from clew.web.folder import thin
-from clew.web.room import Opened, Room
+from clew.web.lines import reported
+from clew.web.room import Opened, Room, Turns
 
 KEPT = 2  # sets of points
-SLOW = 5_000  # points for t-SNE and UMAP, at most
 TEXTS = 2_000  # texts whose tokens or whole states are shown, at most
 NEIGHBOURS = 12
 FRAMES = 12  # checkpoints in one picture, at most
@@ -35,14 +35,17 @@ FREQUENT = 20_000  # words, the first of a vocabulary, among which movers are lo
 
 @dataclass
 class Cloud:
-    """A set of points with their picture, where they came from, and their places at checkpoints, once asked for."""
+    """A picture of points, where they came from, and their places at checkpoints by step, once asked for."""
 
     run: str
     source: str
     layer: int | None
-    points: Points
     projection: Projection
-    frames: list[np.ndarray]
+    frames: dict[int, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def points(self) -> Points:
+        return self.projection.points
 
 
 class Clouds:
@@ -50,6 +53,7 @@ class Clouds:
 
     def __init__(self) -> None:
         self.found: OrderedDict[str, Cloud] = OrderedDict()
+        self.turns = Turns("the projector")
 
     def keep(self, cloud: Cloud) -> str:
         name = secrets.token_hex(8)
@@ -69,12 +73,9 @@ class Clouds:
         """(points, dims) float32, little end first."""
         return self.get(name).projection.coordinates.astype("<f4").tobytes()
 
-    def frame(self, name: str, number: int) -> bytes:
-        """The same at a checkpoint. Raises DataError for one that was not asked for."""
-        frames = self.get(name).frames
-        if not 0 <= number < len(frames):
-            raise DataError(f"there are {len(frames)} checkpoints here", where=f"checkpoint {number}")
-        return frames[number].astype("<f4").tobytes()
+    def trust(self, name: str) -> float:
+        """How far neighbours in the picture are neighbours in the original space."""
+        return self.get(name).projection.trust
 
     def neighbours(self, name: str, row: int) -> list[dict[str, Any]]:
         """The nearest points of one, by cosine in the original space."""
@@ -111,23 +112,26 @@ def offered(room: Room, name: str) -> dict[str, list[str]]:
 
 def project(
     room: Room, clouds: Clouds, name: str, source: str, method: str, dims: int, layer: int | None = None,
-    **settings: Any,
-) -> Any:  # fmt: skip
-    """Points with their coordinates kept under `id`; layer: by its number, 0 for embeddings, the last by default.
+    most: int = MOST, **settings: Any,
+) -> Iterator[Any]:  # fmt: skip
+    """The shares that are done, of methods which take their time; then points, their coordinates kept under `id`.
 
-    Raises RecipeError for a method, a source or a layer that is not there.
+    layer: by its number, 0 for embeddings, the last by default. most: points for such methods. Raises RecipeError for a
+    method, a source or a layer that is not there, or settings that do not fit.
     """
-    methods = {"pca": pca, "tsne": tsne, "umap": umap}
-    if method not in methods:
-        raise RecipeError(f'there is no method "{method}"', fix=f"there are: {', '.join(methods)}")
+    if method not in PROJECT:
+        raise RecipeError(f'there is no method "{method}"', fix=f"there are: {', '.join(PROJECT)}")
     with room.use(name) as opened:
-        some = points_of(opened, source, layer, MOST if method == "pca" else SLOW)
-    projection = methods[method](some, dims, **settings)
-    return {
-        "id": clouds.keep(Cloud(name, source, layer, some, projection, [])), "labels": some.labels, "note": some.note,
+        some = points_of(opened, source, layer, MOST if method == "pca" else most)
+    if method == "pca":
+        projection = pca(some, dims)
+    else:
+        with clouds.turns.take():
+            projection = yield from reported(lambda tell: PROJECT[method](some, dims, progress=tell, **settings))
+    yield {
+        "id": clouds.keep(Cloud(name, source, layer, projection)), "labels": some.labels, "note": some.note,
         "columns": {key: [*values] for key, values in some.columns.items()}, "width": some.vectors.shape[1],
         "dims": dims, "method": method, "settings": projection.settings, "explained": projection.explained,
-        "trust": projection.trust,
     }  # fmt: skip
 
 
@@ -142,25 +146,36 @@ def points_of(opened: Opened, source: str, layer: int | None, most: int) -> Poin
     return replace(some, columns={**some.columns, **columns}) if source == "texts" else some
 
 
-def frames(room: Room, clouds: Clouds, name: str) -> list[str]:
-    """Where points stood at each checkpoint that the run keeps, and at its end: names of the frames, in order.
+def frames(room: Room, clouds: Clouds, name: str) -> list[int | None]:
+    """The steps at which `frame` shows points, oldest first; None is the run's end.
 
-    Each is turned to the end by Procrustes and seen along the end's principal axes. Raises DataError where no
-    checkpoints are kept, or the picture is not PCA's.
+    Raises DataError where no checkpoints are kept, or the picture is not PCA's.
     """
     cloud = clouds.get(name)
-    if cloud.projection.method != "pca":
+    if cloud.projection.axes is None:
         raise DataError("checkpoints share one picture along principal axes", fix="choose PCA")
-    kept = room.runs.open(cloud.run).steps()
-    steps = thin(kept, FRAMES)
+    steps = thin(room.runs.open(cloud.run).steps(), FRAMES)
     if not steps:
         raise DataError("this run keeps no checkpoints", where=cloud.run, fix="train with train.keep=10 or so")
-    found = []
-    for step in steps:
+    return [*steps, None]
+
+
+def frame(room: Room, clouds: Clouds, name: str, number: int) -> bytes:
+    """Where points stood at one of `frames`, turned to the end by Procrustes and seen along the end's principal axes.
+
+    (points, dims) float32. Raises DataError for a number that is not among them.
+    """
+    cloud, steps = clouds.get(name), frames(room, clouds, name)
+    if not 0 <= number < len(steps):
+        raise DataError(f"there are {len(steps)} checkpoints here", where=f"checkpoint {number}")
+    step, axes = steps[number], cloud.projection.axes
+    if step is None or axes is None:
+        return clouds.coordinates(name)
+    if step not in cloud.frames:
         with room.use(cloud.run, step) as opened:
-            found.append(points_of(opened, cloud.source, cloud.layer, len(cloud.points)))
-    cloud.frames = together([*found, cloud.points], cloud.projection.coordinates.shape[1])
-    return [*(f"step {step}" for step in steps), "its end"]
+            then = points_of(opened, cloud.source, cloud.layer, len(cloud.points))
+        cloud.frames[step] = turned(then, cloud.points, axes)
+    return cloud.frames[step].astype("<f4").tobytes()
 
 
 def texts_of(run: Run) -> tuple[list[str], dict[str, list[str]]]:
@@ -182,11 +197,11 @@ def texts_of(run: Run) -> tuple[list[str], dict[str, list[str]]]:
     return [found[n] for n in kept], {"label": [labels[n] for n in kept]} if labels else {}
 
 
-def moved(room: Room, one: str, other: str) -> list[dict[str, Any]]:
-    """The words that moved most from one run to the other."""
+def moved(room: Room, one: str, other: str, step: int | None = None) -> list[dict[str, Any]]:
+    """The words that moved most from one run, as it was at a step or at its end, to the other's end."""
     found = []
-    for name in (one, other):
-        with room.use(name) as opened:
+    for name, at in ((one, step), (other, None)):
+        with room.use(name, at) as opened:
             if "words" not in sources(opened.model):
                 raise DataError("movers are found between word vectors", where=name, fix="choose two runs of words")
             found.append(points(opened.model, opened.tokenizers, "words", most=2**31))

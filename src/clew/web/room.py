@@ -38,12 +38,33 @@ class Opened:
     model: Any
 
 
+class Turns:
+    """One request at a time; the others wait, so many and no longer."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.lock, self.queue = what, Lock(), Semaphore(WAITING)
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """A turn, for as long as the block lasts. Raises Busy."""
+        if not self.queue.acquire(blocking=False):
+            raise Busy(f"{WAITING} requests are waiting already", fix="ask again in a moment")
+        try:
+            if not self.lock.acquire(timeout=SECONDS):
+                raise Busy(f"{self.what} is busy with other requests", fix="ask again in a moment")
+            try:
+                yield
+            finally:
+                self.lock.release()
+        finally:
+            self.queue.release()
+
+
 class Room:
-    """One model at a time, used by one request at a time; the others wait, so many and no longer."""
+    """One model at a time, used by one request at a time."""
 
     def __init__(self, runs: Runs) -> None:
-        self.runs = runs
-        self.lock, self.queue = Lock(), Semaphore(WAITING)
+        self.runs, self.turns = runs, Turns("the model")
         self.key: tuple[Any, ...] = ()
         self.opened: Opened | None = None
 
@@ -53,11 +74,7 @@ class Room:
 
         Raises Busy, NoRoom, RunError where the run is gone, unfinished or damaged, and whatever the block raises.
         """
-        if not self.queue.acquire(blocking=False):
-            raise Busy(f"{WAITING} requests are waiting already", fix="ask again in a moment")
-        try:
-            if not self.lock.acquire(timeout=SECONDS):
-                raise Busy("the model is busy with other requests", fix="ask again in a moment")
+        with self.turns.take():
             try:
                 yield self.load(name, step)
             except (MemoryError, torch.OutOfMemoryError) as error:
@@ -68,10 +85,6 @@ class Room:
                     raise
                 self.leave()
                 raise NoRoom("this does not fit in memory", where=name, fix="ask with a shorter text") from error
-            finally:
-                self.lock.release()
-        finally:
-            self.queue.release()
 
     def load(self, name: str, step: int | None) -> Opened:
         """The model in memory where it is that run's, as it stands in the folder; else it makes room for it."""

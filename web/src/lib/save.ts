@@ -42,7 +42,7 @@ export async function pngOf(svg: string): Promise<Blob | null> {
   return new Promise((done) => canvas.toBlob(done));
 }
 
-const escaped = (text: string): string => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
+export const escaped = (text: string): string => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 
 /** A matrix as an SVG file: a square for each weight that can be seen, the tokens beside and above, gold links framed. */
 export function matrixSvg(values: Float32Array, rows: string[], columns: string[], signed: boolean, gold: Set<string>, colours: { more: string; less: string; ink: string; paper: string }): string {

@@ -73,7 +73,7 @@ export const holds = (path: string, asked: Record<string, unknown>): boolean => 
 
 /** The names of what was found (`id` in an answer) that belong to answers which are kept. */
 export const found = (path: string): string[] =>
-  [...told].filter(([name, each]) => each.slot && name.startsWith(`${path} `)).map(([, each]) => String((each.json as { id?: unknown }).id));
+  [...told].filter(([name, each]) => each.slot && name.startsWith(`${path} `)).map(([, each]) => String(([each.json].flat().at(-1) as { id?: unknown }).id));
 
 /** All answers that the page stands on, as a file keeps them. One head of attention is left out, all of them are packed;
  *  and what was handed on as a file. */
