@@ -97,13 +97,12 @@ def encode(job: Job) -> None:
     config = config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
     model = with_head("pretrain", config, job.vocab_size, 0, 0)
     fill(model, load_file(job.folder / "model.safetensors"), str(job.folder))
-    encoder = model.encoder.eval() if job.precision == "bf16" else EncoderEngine(model.encoder, job.precision)
+    encoder = model.encoder.eval() if job.precision == "fp32" else EncoderEngine(model.encoder, job.precision)
 
     @torch.inference_mode()
     def vectors(lines: Ids) -> np.ndarray:
         batch = Texts(lines, [0] * len(lines)).batch(range(len(lines)), pad_id=0)
-        with torch.autocast("cpu", torch.bfloat16, enabled=job.precision == "bf16"):
-            return encoder(batch).mean.float().numpy()
+        return encoder(batch).mean.numpy()
 
     measure_encoding(job, in_batches(vectors, job.batch), "clew")
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 
 from clew.data.batches import TextBatch, Texts
-from clew.decode.encoder import EncoderEngine
+from clew.decode.encoder import EncoderEngine, reader
+from clew.errors import RecipeError
 from clew.models.bert import Bert, BertConfig
+from clew.models.heads import with_head
+from clew.models.text_classifier import TextClassifierConfig
 
 
 @pytest.fixture
@@ -33,6 +38,36 @@ def test_fp32_is_the_model(model: Bert, batch: TextBatch) -> None:
     torch.testing.assert_close(found.first, expected.first, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.mean, expected.mean, atol=1e-5, rtol=1e-5)
     assert not found.hidden.requires_grad
+
+
+def test_of_some_places(model: Bert, batch: TextBatch) -> None:
+    at = torch.tensor([0, 3, 12, 25])  # among the places of the padded batch
+    found, expected = EncoderEngine(model)(batch, at).hidden, model.eval()(batch, at).hidden
+    assert found.shape == (4, 64)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("head", ["classify", "tag", "choose", "answer"])
+def test_a_model_reads_under_its_head(batch: TextBatch, head: str, precision: Literal["bf16", "int8"]) -> None:
+    torch.manual_seed(0)
+    model = with_head(head, BertConfig(d_model=64, d_ff=128, n_heads=2, n_layers=3, max_length=16), 50, 2, 0)
+    batch.at = torch.tensor([0, 3, 12, 25])
+    with torch.no_grad():
+        found, expected = reader(model, precision)(batch), model(batch)
+    for name, value in vars(expected).items():
+        seen = value.isfinite()
+        near, far = getattr(found, name)[seen], value[seen]
+        assert near.dtype == torch.float32 and not torch.equal(near, far)
+        assert torch.cosine_similarity(near.flatten(), far.flatten(), dim=0) > 0.99
+    assert reader(model, "fp32") is model
+    assert isinstance(model.encoder, Bert)  # it is left as it is
+
+
+def test_what_has_no_such_engine_says_so() -> None:
+    model = with_head("classify", TextClassifierConfig(encoder="mean", d_embedding=8, d_model=8), 50, 2, 0)
+    with pytest.raises(RecipeError, match="in fp32 alone"):
+        reader(model, "int8")
 
 
 def test_int8_is_near_the_model(model: Bert, batch: TextBatch) -> None:

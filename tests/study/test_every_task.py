@@ -196,4 +196,7 @@ def test_two_are_compared(
     assert view["quality"] in capsys.readouterr().out
     predict(run, example, n_best=1, as_json=True)
     assert "text" in json.loads(capsys.readouterr().out)
+    if 'kind = "bert"' in RECIPES[task]:
+        predict(run, example, n_best=1, precision="int8", as_json=True)
+        assert "text" in json.loads(capsys.readouterr().out)
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000

@@ -17,6 +17,7 @@ from clew.data.documents import Documents, pieces
 from clew.data.masking import Masking
 from clew.data.pretraining import Frame, PretrainingLoader
 from clew.data.text import Text
+from clew.decode.encoder import reader
 from clew.errors import DataError, RecipeError
 from clew.metrics.bootstrap import Score, ratio, score
 from clew.metrics.perplexity import perplexity
@@ -110,7 +111,7 @@ class Pretrain(OnRunningText):
         spells it. Of a text of more than `task.max_length` tokens those around its masks are read. Raises DataError for
         a text without [MASK], or whose masks stand too far apart to be read together.
         """
-        stream = iter(texts)
+        stream, model = iter(texts), reader(model, decode.precision)
         while chunk := list(islice(stream, decode.batch_size)):
             yield from self.fill(model, tokenizers, chunk)
 
@@ -188,7 +189,7 @@ class Pretrain(OnRunningText):
     ) -> dict[str, Score]:
         """Perplexity of hidden tokens, and the shares of hidden tokens and of next sentences that were guessed."""
         loader = self.loader(rows, tokenizers, decode.batch_size * self.config.max_length, seed=0)
-        found = self.measure(model, loader, limit)
+        found = self.measure(reader(model, decode.precision), loader, limit)
         out = {
             "accuracy": share(found["right"], found["hidden"], "hidden tokens"),
             "perplexity": perplexity(found["nll"], found["hidden"], per="hidden token"),

@@ -14,6 +14,7 @@ import torch
 from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
 from clew.data.batches import TextLoader, Texts
 from clew.data.rows import Rows
+from clew.decode.encoder import reader
 from clew.errors import DataError, RecipeError
 from clew.models.heads import with_head
 from clew.tasks.examples import SHOWN, Example, Prediction, by_length
@@ -154,12 +155,9 @@ class Reading(ABC):
         """The answer to each line with its probability, in order; other answers by falling probability besides.
 
         Any number of lines, 64 batches in memory at a time; how many were shortened is counted. Raises RecipeError for
-        a lower precision than fp32.
+        a precision in which this model does not read (`reader`).
         """
-        if decode.precision != "fp32":
-            raise RecipeError(
-                f"this task predicts in fp32, not in {decode.precision}", where="decode.precision", fix="leave it out"
-            )
+        model = reader(model, decode.precision)
         stream, self.n_shortened, self.n_read = iter(texts), 0, 0
         while chunk := list(islice(stream, CHUNK * decode.batch_size)):
             encoded = self.encode(chunk, tokenizers)
