@@ -11,10 +11,10 @@ from clew.cli.compare import compare
 from clew.cli.evaluate import evaluate
 from clew.cli.predict import predict
 from clew.config import KINDS
+from clew.metrics.shown import METRICS
 from clew.page.single_file import STATIC
 from clew.recipe_file import load_recipe
 from clew.runs.training import train
-from clew.study.metrics import METRICS
 
 SGD = 'train.optimizer = { kind = "sgd", lr = 0.05 }\n'
 ADAM = 'train.optimizer = { kind = "adamw", lr = 0.001 }\n'

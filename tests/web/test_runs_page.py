@@ -33,6 +33,10 @@ def test_the_list_says_of_each_run_what_its_folder_says(page: Any, runs: Path) -
     assert lstm["quality"] == "bleu" and lstm["splits"]["test"]["bleu"] == results["splits"]["test"]["bleu"]
     assert lstm["best"] == results["best"]["best"] and lstm["step"] == 4
     assert lstm["data"] == found["transformer"]["data"] != found["bert"]["data"]
+    gpt = found["gpt"]  # judged by a figure of which less is better
+    validated = [row["valid"]["perplexity_per_byte"] for row in Run(runs / "gpt").metrics() if "valid" in row]
+    assert gpt["quality_label"] == "Perplexity per byte" and gpt["best"] == min(validated)
+    assert gpt["quality"] in gpt["splits"]["valid"]
     assert lstm["command"].startswith("clew train ") and lstm["problem"] == ""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from clew import __version__
 from clew.errors import RunError
-from clew.study.metrics import METRICS, about
+from clew.metrics.shown import METRICS, about
 from clew.study.plan import Plan, Variant, describe
 from clew.study.statistics import of_scores, over_seeds
 

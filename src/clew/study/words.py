@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from clew.study.metrics import about
+from clew.metrics.shown import about
 from clew.study.statistics import welch
 from clew.study.view import View
 

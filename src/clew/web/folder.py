@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 from clew.errors import ClewError, RunError
+from clew.metrics.shown import about
 from clew.runs import Run
 
 AGE = 0.5
@@ -148,11 +149,13 @@ def summary(name: str, run: Run) -> Summary:
             "data_kind": recipe.data.kind,
         }  # fmt: skip
         task = run.task
-        quality = str(task.quality)
-        out |= {"quality": quality, "counted": task.counted}
+        quality = str(getattr(task, "compared", task.quality))
+        shown = about(quality)
+        out |= {"quality": quality, "quality_label": shown["label"], "counted": task.counted}
         values = [(row["step"], finite(row["valid"].get(quality))) for row in logged if "valid" in row]
         known = [(value, step) for step, value in values if value is not None]
-        out["best"], out["best_step"] = max(known, default=(None, None))
+        best = max if shown["higher_is_better"] else min
+        out["best"], out["best_step"] = best(known, default=(None, None))
         out["last"] = known[-1][0] if known else None
         out["spark"] = [value for value, _ in thin(known, SPARK)]
     except (ClewError, OSError, ValueError, KeyError) as error:

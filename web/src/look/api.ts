@@ -100,6 +100,7 @@ export type Run = {
   data?: string;
   data_kind?: string;
   quality?: string;
+  quality_label?: string;
   counted?: string;
   best?: number | null;
   best_step?: number | null;
