@@ -85,6 +85,27 @@ def test_the_list_and_the_curves_move_while_a_run_does(
     tab.close()
 
 
+def test_a_reward_is_drawn_over_its_divergence(
+    browser: Any, serve: Callable[[Path], str], small_runs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(small_runs / "gpt", tmp_path / "runs" / "gpt")
+    rows = [
+        {"step": n + 1, "tokens": n + 1, "epoch": 0, "cpu_seconds": n + 1, "wall_seconds": n + 1, "loss": 0.1,
+         "reward": reward, "kl": kl} for n, (reward, kl) in enumerate([(0.1, 0.0), (0.4, 3.0), (0.3, 2.0)])
+    ]  # fmt: skip
+    (tmp_path / "runs" / "gpt" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tab = Tab(browser, serve(tmp_path / "runs"))
+    tab.page.goto(tab.base + "#/curves?run=gpt&y=train+reward")
+    tab.page.get_by_role("radio", name="KL").check(force=True)
+    plot = tab.page.get_by_role("slider", name="train reward, over KL")
+    plot.focus()
+    for key, said in (("Home", "KL 0: gpt 0.1"), ("ArrowRight", "KL 2: gpt 0.3"), ("End", "KL 3: gpt 0.4")):
+        tab.page.keyboard.press(key)
+        assert plot.get_attribute("aria-valuetext") == said
+    assert "x=kl" in tab.page.url
+    tab.close()
+
+
 def test_curves_are_read_by_keyboard_and_samples_by_a_brush(tab: Tab) -> None:
     page = tab.open("curves")
     plot = page.get_by_role("slider", name="train loss")

@@ -16,6 +16,7 @@ function inverse(rate: Interval | null): Interval | null {
 export function costs(data: CompareView): Cost[] {
   const target = targetOf(data);
   const all: Cost[] = [
+    { value: "kl", label: "KL", axis: "KL from the reference, nats per text", of: (model) => model.results.kl ?? null, time: false, say: compact },
     { value: "training", label: "Training", axis: "CPU time of one training", of: (model) => model.cpu_seconds, time: true, say: duration },
     { value: "to_quality", label: `Time to ${target}`, axis: `CPU time until ${target}`, of: (model) => exactly(model.cpu_seconds_to_quality), time: true, say: duration },
     { value: "decoding", label: "Decoding", axis: "CPU time per translated sentence", of: (model) => inverse(model.decode_sentences_per_cpu_second), time: true, say: duration },
