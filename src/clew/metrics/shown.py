@@ -39,7 +39,7 @@ METRICS: dict[str, Shown] = {
     "f1": rising("F1", "of answers: words shared with the right one; of labels: of the positive one; 0-100"),
     "f1_best_threshold": rising("F1, best threshold", "F1 with the bar for no answer where it suits best, 0-100"),
     "span_f1": rising("F1 of spans", "spans found with their borders and label, 0-100"),
-    "accuracy": rising("Accuracy", "given the right label, answer or token", unit="%"),
+    "accuracy": rising("Accuracy", "that are right: labels, answers, tokens, the better of two", unit="%"),
     "macro_f1": rising("Macro-F1", "mean over the labels of the F1 of each, 0-100"),
     "matthews": rising("Matthews", "correlation of labels with the right ones, × 100; 0 is chance"),
     "pearson": rising("Pearson", "correlation with the right numbers, × 100"),

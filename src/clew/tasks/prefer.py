@@ -47,7 +47,7 @@ class Prefer(Write):
 
     Config: Any = PreferConfig
     config: Any
-    quality = compared = "accuracy"
+    quality = "accuracy"
     items = "pair"
     counted = "pairs"
     lend: Callable[[str], Lent]
@@ -56,6 +56,10 @@ class Prefer(Write):
     def __init__(self, config: PreferConfig) -> None:
         super().__init__(WriteConfig(max_length=config.max_length, document="line"))
         self.config: Any = config
+
+    @property
+    def compared(self) -> str:  # type: ignore[override]
+        return "accuracy" if self.config.asked is None else "reward"
 
     def tokenizers(self, rows: Any, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizer:
         """The vocabulary of what the model starts from. Raises RecipeError where it starts from nothing."""
