@@ -15,6 +15,7 @@ from clew.errors import RecipeError
 from clew.models.bert import initialise
 from clew.models.classifier import ClassifierOutput
 from clew.nn.dropout import Dropout
+from clew.nn.linear import Linear
 
 Encoder = Any
 """An nn.Module from a TextBatch to an EncoderOutput, with its `config` and `embeddings.token`."""
@@ -36,7 +37,7 @@ class MaskedLMHead(nn.Module):
 
     def __init__(self, config: Any, vocab_size: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.d_model, config.d_model)
+        self.dense = Linear(config.d_model, config.d_model)
         self.norm = nn.LayerNorm(config.d_model, config.norm_eps)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 

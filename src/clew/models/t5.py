@@ -17,6 +17,7 @@ from clew.models.translator import Memory, TranslatorOutput, check_sharing
 from clew.nn.attention import KeyValues
 from clew.nn.dropout import Dropout, dropout
 from clew.nn.embedding import Embedding
+from clew.nn.linear import Linear
 from clew.nn.taps import Tap
 
 V1_1: dict[str, Any] = {"activation": "gated_gelu", "share_output": False}
@@ -112,10 +113,10 @@ class T5Attention(nn.Module):
         super().__init__()
         self.n_heads, self.dropout = config.n_heads, config.dropout
         inner = config.n_heads * config.d_kv
-        self.query = nn.Linear(config.d_model, inner, bias=False)
-        self.key = nn.Linear(config.d_model, inner, bias=False)
-        self.value = nn.Linear(config.d_model, inner, bias=False)
-        self.output = nn.Linear(inner, config.d_model, bias=False)
+        self.query = Linear(config.d_model, inner, bias=False)
+        self.key = Linear(config.d_model, inner, bias=False)
+        self.value = Linear(config.d_model, inner, bias=False)
+        self.output = Linear(inner, config.d_model, bias=False)
         self.weights = Tap()
 
     def split(self, x: Tensor) -> Tensor:
@@ -148,9 +149,9 @@ class T5FeedForward(nn.Module):
 
     def __init__(self, config: T5Config) -> None:
         super().__init__()
-        self.inner = nn.Linear(config.d_model, config.d_ff, bias=False)
-        self.gate = nn.Linear(config.d_model, config.d_ff, bias=False) if config.activation == "gated_gelu" else None
-        self.outer = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.inner = Linear(config.d_model, config.d_ff, bias=False)
+        self.gate = Linear(config.d_model, config.d_ff, bias=False) if config.activation == "gated_gelu" else None
+        self.outer = Linear(config.d_ff, config.d_model, bias=False)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -229,7 +230,7 @@ class T5(nn.Module):
         self.embedding = Embedding(target_size, config.d_model)
         self.encoder = T5Stack(config, config.n_encoder_layers, decoder=False)
         self.decoder = T5Stack(config, config.n_decoder_layers, decoder=True)
-        self.output = None if config.share_output else nn.Linear(config.d_model, target_size, bias=False)
+        self.output = None if config.share_output else Linear(config.d_model, target_size, bias=False)
         self.scale = config.d_model**-0.5 if config.share_output else 1.0
         self.register_buffer("output_bias", torch.zeros(target_size), persistent=False)
         self.initialise()
