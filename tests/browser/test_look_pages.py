@@ -53,6 +53,17 @@ def test_every_page_fits_a_phone(browser: Any, address: str, name: str) -> None:
     tab.close()
 
 
+def test_a_page_that_is_left_asks_for_nothing_more(tab: Tab) -> None:
+    """Not even where the next page is of other runs: the address is no concern of it."""
+    page = tab.open("bert")
+    asked = list[str]()
+    page.on("request", lambda request: asked.append(request.url.removeprefix(tab.base)))
+    page.goto(tab.base + "#/runs?run=transformer")
+    page.locator("tbody tr").first.wait_for()
+    page.wait_for_timeout(300)
+    assert [each for each in asked if each.startswith(("api/examples", "api/attention"))] == []
+
+
 def test_runs_are_filtered_ticked_and_copied(tab: Tab) -> None:
     page = tab.open("runs")
     assert page.locator("tbody tr").count() == 6

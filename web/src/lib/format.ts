@@ -13,6 +13,12 @@ export const fixed = (value: number | null | undefined, digits: number): string 
     ? NONE
     : value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replace("-", "−");
 
+/** A value with its interval, all of them to the same digits. */
+export function withInterval(value: number, low: number | null, high: number | null): [string, string] {
+  const digits = decimals([value, low ?? 0, high ?? 0]);
+  return [fixed(value, digits), low == null ? "" : ` [${fixed(low, digits)}, ${fixed(high, digits)}]`];
+}
+
 /** 1.2k, 3.4M: four characters at most before the suffix. */
 export function compact(value: number | null | undefined): string {
   if (value == null) return NONE;
