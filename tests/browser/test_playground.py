@@ -96,6 +96,21 @@ def test_an_answer_is_marked_where_it_stands(tab: Tab) -> None:
     assert page.locator("mark").inner_text() == page.locator("button.show").nth(2).inner_text()
 
 
+def test_a_saved_page_shows_the_answer_in_its_passage(tab: Tab, browser: Any, tmp_path: Path) -> None:
+    page = play(tab, "answers", text="how many cats ?\tthere are two cats here")
+    page.locator("mark").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save this page as one file").click()
+    download.value.save_as(tmp_path / "saved.html")
+    alone = browser.new_page()
+    alone.goto((tmp_path / "saved.html").as_uri())
+    alone.locator("mark").wait_for()
+    assert alone.locator("mark").inner_text() == page.locator("mark").inner_text()
+    assert "how many cats ? · there are" in alone.locator("header").inner_text()
+    assert not alone.locator("textarea").first.is_visible() and alone.locator(".problem").count() == 0
+    alone.close()
+
+
 def test_tags_stand_under_their_words_with_a_table_behind(tab: Tab) -> None:
     page = play(tab, "tags", "names", text="in New York two sleep")
     page.locator(".line").nth(1).wait_for()
