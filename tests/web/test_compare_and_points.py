@@ -25,6 +25,7 @@ def test_two_runs_are_compared_on_the_same_examples(page: Any, runs: Path) -> No
     assert keys["model.kind"] == ("seq2seq", "transformer") and "train.batch_tokens" not in keys
     one, other = Run(runs / "lstm"), Run(runs / "transformer")
     figures = {(each["split"], each["name"]): each for each in found["metrics"]}
+    assert figures["test", "bleu"]["label"] == "BLEU"
     assert figures["test", "chrf"]["other"] == other.results()["splits"]["test"]["chrf"]
     references = [each["reference"] for each in sorted(found["examples"], key=lambda each: each["source"])]
     assert len(references) == 8 == sum(found["counts"].values())

@@ -14,6 +14,7 @@ from clew.inspect.cka import cka_map
 from clew.inspect.reading import read_together
 from clew.metrics import Score, bleu, chrf, paired_bootstrap
 from clew.metrics.classification import accuracy
+from clew.metrics.shown import about
 from clew.runs import Run
 from clew.web.room import Room
 
@@ -51,10 +52,16 @@ def metrics(one: Run, other: Run) -> list[dict[str, Any]]:
         return []
     splits = [run.results()["splits"] for run in (one, other)]
     return [
-        {"split": split, "name": name, "one": figure, "other": splits[1][split][name]}
+        {"split": split, "name": name, "label": named(name), "one": figure, "other": splits[1][split][name]}
         for split, figures in splits[0].items() if split in splits[1]
         for name, figure in figures.items() if isinstance(figure, dict) and isinstance(splits[1][split].get(name), dict)
     ]  # fmt: skip
+
+
+def named(figure: str) -> str:
+    """A figure's name for people: that of the metric, and the set or part that it is of."""
+    metric, _, part = figure.partition(":")
+    return ", ".join(filter(None, (about(metric)["label"], part)))
 
 
 def outputs(one: Run, other: Run) -> dict[str, Any]:
