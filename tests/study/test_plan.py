@@ -100,6 +100,7 @@ def test_unreadable_budgets_are_errors(text: str) -> None:
 
 def test_budgets_in_words() -> None:
     assert describe(BudgetConfig(tokens=5_000_000)) == "5,000,000 tokens"
+    assert describe(BudgetConfig(cpu_minutes=1 / 3)) == "20 CPU-seconds"
     assert describe(BudgetConfig(cpu_minutes=1.5, steps=10)) == "10 steps or 1.5 CPU-minutes (whichever ends first)"
 
 
