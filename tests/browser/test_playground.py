@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -18,15 +18,8 @@ TASKS = {
 
 
 @pytest.fixture(scope="module")
-def place(serve: Callable[[Path], str], reading_runs: Path) -> str:
+def address(serve: Callable[[Path], str], reading_runs: Path) -> str:
     return serve(reading_runs)
-
-
-@pytest.fixture
-def tab(browser: Any, place: str) -> Iterator[Any]:
-    tab = Tab(browser, place)
-    yield tab
-    tab.close()
 
 
 def play(tab: Tab, *runs: str, page: str = "play", **chosen: str) -> Any:
@@ -148,8 +141,8 @@ def test_attention_and_the_walk_take_the_same_fields(tab: Tab, name: str) -> Non
 
 @pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 390)])
 @pytest.mark.parametrize("name", TASKS)
-def test_axe_finds_nothing_and_a_phone_has_room(browser: Any, place: str, name: str, scheme: str, width: int) -> None:
-    tab = Tab(browser, place, color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=AXE.is_file())
+def test_axe_finds_nothing_and_a_phone_has_room(browser: Any, address: str, name: str, scheme: str, width: int) -> None:
+    tab = Tab(browser, address, color_scheme=scheme, viewport={"width": width, "height": 800}, bypass_csp=AXE.is_file())
     page = play(tab, name)
     page.wait_for_function("() => [...document.querySelectorAll('textarea')].every((field) => field.value)")
     run(page)

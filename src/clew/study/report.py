@@ -16,6 +16,7 @@ from clew.study.compare import reason
 from clew.study.plan import Plan
 from clew.study.view import Finished, View, build_view, main_split
 from clew.study.words import markdown, ranked, summarise
+from clew.tasks.examples import compared
 
 DIGITS = 3  # of attention weights, which are shown as shades
 PAIRED = {"bleu": bleu, "chrf": chrf}  # metrics that two sets of outputs can be compared by, sentence by sentence
@@ -38,7 +39,7 @@ def write_report(folder: Path, *, target: float | None = None) -> View:
     read = {id: [Finished(seed, run.results(), run.metrics()) for seed, run in of.items()] for id, of in runs.items()}
     recipe = plan.variants[0].recipe
     task = build("task", recipe.task)
-    view = build_view(plan, read, failed, getattr(task, "compared", task.quality), target) | {
+    view = build_view(plan, read, failed, compared(task), target) | {
         "items": task.items,
         "counted": task.counted,
         "open_ended": getattr(task, "open_ended", False),

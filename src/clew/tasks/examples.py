@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -40,6 +41,11 @@ class Prediction:
     shown: str = ""  # the answer as people read it, where that is more than its text
     places: list[tuple[int, int] | None] = field(default_factory=list)
     tagged: list[tuple[str, str, float]] = field(default_factory=list)
+
+
+def compared(task: Any) -> str:
+    """The figure that trainings of a task are compared by: its quality, or another of those measured at the end."""
+    return str(getattr(task, "compared", task.quality))
 
 
 def by_length(texts: Sequence[str], quantiles: Sequence[float]) -> list[int]:

@@ -16,6 +16,7 @@ from typing import Any
 from clew.errors import ClewError, RunError
 from clew.metrics.shown import about
 from clew.runs import Run
+from clew.tasks.examples import compared
 
 AGE = 0.5
 DEPTH = 4  # folders below the one that is looked at
@@ -149,7 +150,7 @@ def summary(name: str, run: Run) -> Summary:
             "data_kind": recipe.data.kind,
         }  # fmt: skip
         task = run.task
-        quality = str(getattr(task, "compared", task.quality))
+        quality = compared(task)
         shown = about(quality)
         out |= {"quality": quality, "quality_label": shown["label"], "counted": task.counted}
         values = [(row["step"], finite(row["valid"].get(quality))) for row in logged if "valid" in row]
