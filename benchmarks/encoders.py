@@ -28,7 +28,7 @@ from clew.hub.bert import config_to_hf, state_to_hf
 from clew.models.bert import BertConfig
 from clew.models.heads import with_head
 from clew.tensor_file import save_file
-from clew.text.framing import frame
+from clew.text.template import encode_pairs
 from clew.text.tokenizer import Tokenizer
 
 TOKENS, EXAMPLES, SENTENCES = "tokens_per_cpu_second", "examples_per_cpu_second", "sentences_per_cpu_second"
@@ -122,12 +122,12 @@ def write_lines(
     path: Path, tokenizer: Tokenizer, texts: list[str], second: list[str] | None = None, labels: list[int] | None = None
 ) -> float:
     """Write the lines of a job, shuffled; gives their mean number of tokens."""
-    framed = frame(tokenizer, texts, second, 128)
-    columns = (framed.ids, framed.first, labels or [0] * len(texts), texts)
+    with_special_tokens = encode_pairs(tokenizer, texts, second, 128)
+    columns = (with_special_tokens.ids, with_special_tokens.first, labels or [0] * len(texts), texts)
     rows = [dict(zip(("input_ids", "first", "label", "text"), row, strict=True)) for row in zip(*columns, strict=True)]
     random.Random(1).shuffle(rows)  # any first n of them are a fair sample
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return sum(map(len, framed.ids)) / len(rows)
+    return sum(map(len, with_special_tokens.ids)) / len(rows)
 
 
 def write_model(folder: Path, config: BertConfig, tokenizer: Tokenizer, path: Path) -> None:

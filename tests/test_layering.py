@@ -13,7 +13,8 @@ HOME = Path(clew.__file__).parent
 
 # The rule, once. A room is a folder or a file directly under src/clew; the number is its floor.
 FLOORS = {
-    "config": 0, "errors": 0, "recipe_file": 0, "recipe_reference": 0, "presets": 0, "__init__": 0,
+    "config": 0, "errors": 0, "inputs": 0, "batches": 0, "contracts": 0,
+    "recipe_file": 0, "recipe_reference": 0, "presets": 0, "__init__": 0,
     "tensor_file": 0,
     "nn": 1, "kernels": 1, "text": 1,
     "models": 2, "data": 2,

@@ -7,8 +7,9 @@ import torch
 from common import Ids, Job, Meter, chunks, measure_decoding, pad, read_job, unsupported
 from torch import nn
 
+from clew.batches import PairBatch
 from clew.config import BudgetConfig
-from clew.data.batches import PairBatch, PairLoader, Pairs
+from clew.data.batches import PairLoader, Pairs
 from clew.decode.engine import engine
 from clew.decode.search import Limits, search
 from clew.models.seq2seq import Seq2Seq, Seq2SeqConfig

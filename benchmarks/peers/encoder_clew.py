@@ -14,8 +14,9 @@ from common import Meter
 from encoder_common import Ids, Job, in_batches, measure_encoding, read_job
 from safetensors.torch import load_file
 
+from clew.batches import TextBatch
 from clew.config import BudgetConfig
-from clew.data.batches import TextBatch, TextLoader, Texts
+from clew.data.batches import TextLoader, Texts
 from clew.data.masking import Masking
 from clew.decode.encoder import EncoderEngine
 from clew.hub.bert import config_from_hf, fill

@@ -9,10 +9,11 @@ import json
 import sys
 from pathlib import Path
 
+from clew.tasks.steering import Reward, RewardSource, decoded, prompts, roll_out
+
 from clew.config import SampleConfig, build
 from clew.runs import Run
 from clew.runs.folder import lend
-from clew.tasks.steering import Reward, RewardSource, decoded, prompts, roll_out
 
 PROMPT, WRITTEN, PAIRS, HELD_OUT = 8, 24, 1500, 500
 

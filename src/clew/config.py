@@ -28,10 +28,10 @@ KINDS: dict[str, dict[str, str]] = {
         "denoise": "clew.tasks.denoise:Denoise",
         "text_to_text": "clew.tasks.text_to_text:TextToText",
         "pretrain": "clew.tasks.pretrain:Pretrain",
-        "write": "clew.tasks.write:Write",
-        "judge": "clew.tasks.judge:Judge",
-        "prefer": "clew.tasks.prefer:Prefer",
-        "steer": "clew.tasks.steer:Steer",
+        "language_model": "clew.tasks.language_model:LanguageModeling",
+        "reward_model": "clew.tasks.reward_model:RewardModeling",
+        "preference": "clew.tasks.preference:Preference",
+        "ppo": "clew.tasks.ppo:PPOTask",
         "ask": "clew.tasks.ask:Ask",
     },
     "data": {
@@ -95,6 +95,11 @@ KINDS: dict[str, dict[str, str]] = {
 }
 
 
+# What kinds were called before, so that older recipes and run folders open.
+FORMER_KINDS: dict[str, dict[str, str]] = {
+    "task": {"write": "language_model", "judge": "reward_model", "prefer": "preference", "steer": "ppo"},
+}
+
 _NUMBERS = {int, float, type(None)}
 
 
@@ -122,14 +127,25 @@ class Choice(Config):
     kind: str
 
 
+def today(section: str, kind: str) -> str:
+    """Return what a kind is called today."""
+    return FORMER_KINDS.get(section, {}).get(kind, kind)
+
+
+def load_class(target: str) -> Any:
+    """Return the class that "module:Class" names."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
 def resolve(section: str, kind: str) -> Any:
     """Return the class that `kind` stands for in `section` of a recipe.
 
     Raises RecipeError where the kind is unknown (with the nearest known one) or cannot be imported.
     """
+    kind = today(section, kind)
     target = KINDS[section].get(kind, kind)
-    module, _, name = target.partition(":")
-    if not name:
+    if ":" not in target:
         near = difflib.get_close_matches(kind, KINDS[section], n=1)
         hint = f'did you mean "{near[0]}"? ' if near else ""
         known = ", ".join(KINDS[section])
@@ -139,7 +155,7 @@ def resolve(section: str, kind: str) -> Any:
             fix=f'{hint}known: {known}, or "package.module:Class"',
         )
     try:
-        return getattr(importlib.import_module(module), name)
+        return load_class(target)
     except (ImportError, AttributeError) as error:
         raise RecipeError(f'cannot load {section} kind "{kind}": {error}', where=f"{section}.kind") from error
 
@@ -157,7 +173,8 @@ def choice_of(section: str) -> Any:
             return value
         if not isinstance(value, dict) or "kind" not in value:
             raise RecipeError(f"[{section}] needs a kind", where=section, fix=f"known: {', '.join(KINDS[section])}")
-        return resolve(section, value["kind"]).Config.model_validate(value)
+        kind = today(section, value["kind"])
+        return resolve(section, kind).Config.model_validate({**value, "kind": kind})
 
     return Annotated[SerializeAsAny[Choice], BeforeValidator(validate)]
 

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clew.data.batches import PairBatch, PairLoader, Pairs, pad
+from clew.batches import PairBatch
+from clew.data.batches import PairLoader, Pairs, pad
 
 IDS = {"pad_id": 0, "bos_id": 1, "eos_id": 2}
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from clew.data.corpus import CorpusBatch, CorpusLoader, keep_probability, noise, windows
+from clew.batches import CorpusBatch
+from clew.data.corpus import CorpusLoader, keep_probability, noise, windows
 from clew.data.text import RunningText, RunningTextConfig
 from clew.errors import DataError, RecipeError
 

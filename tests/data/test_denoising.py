@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from clew.data.batches import PairBatch
+from clew.batches import PairBatch
 from clew.data.denoising import Corruption, DenoisingLoader, parts
 from clew.data.documents import Documents
 

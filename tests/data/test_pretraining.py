@@ -13,7 +13,7 @@ import torch
 from clew.config import TokenizerConfig
 from clew.data.documents import Documents, pieces
 from clew.data.masking import Masking
-from clew.data.pretraining import Frame, PretrainingLoader, fit, plan
+from clew.data.pretraining import PretrainingLoader, Template, fit, plan
 from clew.errors import DataError
 from clew.text.tokenizer import Tokenizer
 
@@ -46,7 +46,7 @@ def synthetic(n_documents: int = 40, seed: int = 0) -> Documents:
 def loader(documents: Documents, **settings: object) -> PretrainingLoader:
     masking = Masking(0.15, 4, np.arange(10, 100))
     options = {"batch_tokens": 320, "seed": 3} | settings
-    return PretrainingLoader(documents, Frame(2, 3, 0, 64), masking, **options)  # type: ignore[arg-type]
+    return PretrainingLoader(documents, Template(2, 3, 0, 64), masking, **options)  # type: ignore[arg-type]
 
 
 def test_documents_and_sentences_as_they_stand(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_explained(tmp_path: Path) -> None:
 def test_every_sentence_comes_up_and_pairs_are_what_they_say() -> None:
     documents = synthetic()
     document_of = np.repeat(np.arange(len(documents)), np.diff(documents.sentences[documents.documents]))
-    spans = plan(documents, range(len(documents)), Frame(2, 3, 0, 64), True, np.random.default_rng(1))
+    spans = plan(documents, range(len(documents)), Template(2, 3, 0, 64), True, np.random.default_rng(1))
     seen = np.zeros(len(documents.ids), dtype=bool)
     for a, a_end, b, b_end, follows in spans:
         assert 0 < a_end - a + b_end - b <= 61 and b < b_end
@@ -117,14 +117,14 @@ def test_every_sentence_comes_up_and_pairs_are_what_they_say() -> None:
 
 def test_without_pairs_the_whole_text_is_read() -> None:
     documents = synthetic()
-    spans = plan(documents, range(len(documents)), Frame(2, 3, 0, 64), False, np.random.default_rng(1))
+    spans = plan(documents, range(len(documents)), Template(2, 3, 0, 64), False, np.random.default_rng(1))
     assert all(b == b_end == follows == 0 and 0 < a_end - a <= 62 for a, a_end, b, b_end, follows in spans)
     assert sorted(i for a, end, *_ in spans for i in range(a, end)) == [*range(len(documents.ids))]  # once
 
 
 def test_a_sentence_longer_than_an_example_is_read_to_its_end() -> None:
     documents = Documents(np.arange(1000), np.array([0, 3, 1000]), np.array([0, 1, 2]))
-    spans = plan(documents, range(2), Frame(2, 3, 0, 64), False, np.random.default_rng(1))
+    spans = plan(documents, range(2), Template(2, 3, 0, 64), False, np.random.default_rng(1))
     assert {i for a, end, *_ in spans for i in range(a, end)} == {*range(1000)}
     assert all(0 < end - a <= 62 for a, end, *_ in spans)
 
@@ -133,7 +133,7 @@ def test_a_sentence_longer_than_an_example_is_read_to_its_end() -> None:
 def test_a_document_alone_in_its_shard_meets_those_of_others(n_sentences: int) -> None:
     starts = np.arange(0, 10 * (n_sentences + 3), 10)
     documents = Documents(np.arange(starts[-1]), starts, np.array([0, n_sentences, n_sentences + 2]))
-    spans = plan(documents, range(1), Frame(2, 3, 0, 64), True, np.random.default_rng(1))
+    spans = plan(documents, range(1), Template(2, 3, 0, 64), True, np.random.default_rng(1))
     ends = 10 * n_sentences
     assert spans and all((b < ends) == bool(follows) for *_, b, _, follows in spans)
 

@@ -7,7 +7,8 @@ from typing import Literal
 import pytest
 import torch
 
-from clew.data.batches import TextBatch, Texts
+from clew.batches import TextBatch
+from clew.data.batches import Texts
 from clew.decode.encoder import EncoderEngine, reader
 from clew.errors import RecipeError
 from clew.models.bert import Bert, BertConfig

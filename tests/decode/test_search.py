@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, Pairs
+from clew.batches import PairBatch
+from clew.data.batches import Pairs
 from clew.decode.search import Hypothesis, Limits, all_at_once, beam_search, greedy, search, top
 from clew.models.encoder_translator import EncoderTranslator, EncoderTranslatorConfig
 from clew.models.seq2seq import Seq2Seq, Seq2SeqConfig

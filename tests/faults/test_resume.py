@@ -25,7 +25,7 @@ from clew.config import Recipe
 from clew.errors import CheckpointError, NonFiniteLoss, RecipeError, RunError
 from clew.recipe_file import dump_recipe
 from clew.runs import Run
-from clew.runs.training import Moment, train
+from clew.runs.training import Event, train
 from clew.train import checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def small(kind: str = "seq2seq", **train_settings: Any) -> Recipe:
     return Recipe.model_validate(values)
 
 
-def steps(recipe: Recipe, folder: Path, until: int = STEPS, **options: Any) -> list[Moment]:
+def steps(recipe: Recipe, folder: Path, until: int = STEPS, **options: Any) -> list[Event]:
     """Train up to a step and die there, like a killed process: nothing more is written. By default: to the end."""
     moments = []
     training = train(recipe, folder, **options)

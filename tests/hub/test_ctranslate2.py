@@ -10,8 +10,8 @@ from clew.errors import RecipeError
 from clew.hub.ctranslate2 import export
 from clew.models.encoder_translator import EncoderTranslator, EncoderTranslatorConfig
 from clew.models.transformer import Transformer, TransformerConfig
-from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_pair import TokenizerPair
 
 ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
 
@@ -20,7 +20,7 @@ ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the package ctran
 def tokenizers(request):
     kind = getattr(request, "param", "word")
     tokenizer = Tokenizer.train([f"word{i}" for i in range(60)], TokenizerConfig(kind=kind, vocab_size=64))
-    return Tokenizers(tokenizer, tokenizer)
+    return TokenizerPair(tokenizer, tokenizer)
 
 
 @pytest.mark.parametrize("tokenizers", ["word", "wordpiece"], indirect=True)  # they differ in the special tokens

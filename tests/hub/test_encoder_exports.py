@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from clew.batches import TextBatch
 from clew.config import TokenizerConfig
-from clew.data.batches import TextBatch, Texts
+from clew.data.batches import Texts
 from clew.errors import RecipeError
 from clew.hub import onnx, sentence_transformers
 from clew.hub.onnx import Graph, PaddedEncoder

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, Pairs
+from clew.batches import PairBatch
+from clew.data.batches import Pairs
 from clew.errors import ClewError
 from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
 from clew.nn.taps import Tap

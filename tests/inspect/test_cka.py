@@ -17,9 +17,9 @@ from clew.models.bert import Bert, BertConfig
 from clew.models.heads import with_head
 from clew.models.seq2seq import Seq2Seq
 from clew.models.transformer import Transformer
-from clew.text.labelled import Labelled
-from clew.text.pair import Tokenizers
+from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_pair import TokenizerPair
 
 IDS = {"pad_id": 0, "bos_id": 1, "eos_id": 2}
 
@@ -137,9 +137,9 @@ def test_texts_as_each_model_reads_them() -> None:
     pieces = Tokenizer.train(lines, TokenizerConfig(kind="wordpiece", vocab_size=50), mask=True)
     words = Tokenizer.train(lines, TokenizerConfig(kind="word"))
     config = BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=16)
-    one = far(with_head("classify", config, len(pieces), 2, 0)), Labelled(pieces, ["no", "yes"])
+    one = far(with_head("classify", config, len(pieces), 2, 0)), LabelledTokenizer(pieces, ["no", "yes"])
     other = far(Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2), len(words), len(words)))
-    found = cka_of_texts(one, (other, Tokenizers(words, words)), lines)
+    found = cka_of_texts(one, (other, TokenizerPair(words, words)), lines)
     assert found.examples == 40 and (len(found.rows), len(found.columns)) == (2, 3)
     own = torch.tensor(cka_of_texts(one, one, lines).values)
     torch.testing.assert_close(own.diagonal(), torch.ones(2))

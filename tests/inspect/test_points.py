@@ -18,9 +18,9 @@ from clew.models.seq2seq import Seq2Seq
 from clew.models.text_classifier import TextClassifier
 from clew.models.transformer import Transformer
 from clew.models.word2vec import Word2Vec
-from clew.text.labelled import Labelled
-from clew.text.pair import Tokenizers
+from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_pair import TokenizerPair
 from clew.text.words import WordVocabulary
 
 TEXTS = ["the cat sat on the mat", "a dog ran", "he likes cats in the park"]
@@ -46,7 +46,7 @@ def test_words_and_their_counts() -> None:
 
 
 def test_texts_are_the_vectors_of_sentences() -> None:
-    model, tokenizers = bert().eval(), Labelled(PIECES, ["no", "yes"])
+    model, tokenizers = bert().eval(), LabelledTokenizer(PIECES, ["no", "yes"])
     assert sources(model) == ["encoder.embeddings.token", "tokens", "texts"]
     found = points(model, tokenizers, "texts", TEXTS)
     batch = next(iter(read_together(model, tokenizers, TEXTS))).batch
@@ -55,7 +55,7 @@ def test_texts_are_the_vectors_of_sentences() -> None:
 
 
 def test_tokens_know_where_they_stand() -> None:
-    model, tokenizers = bert().train(), Labelled(PIECES, ["no", "yes"])
+    model, tokenizers = bert().train(), LabelledTokenizer(PIECES, ["no", "yes"])
     found = points(model, tokenizers, "tokens", TEXTS * 20)
     assert model.training
     assert found.labels[0] == "[CLS]" and found.columns["text"][-1] == 59 and found.columns["place"][0] == 0
@@ -74,7 +74,7 @@ def test_a_translators_sources(kind: str) -> None:
         Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2, share_embeddings=False), len(WORDS), len(PIECES))
         if kind == "transformer" else Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), len(WORDS), len(PIECES))
     )  # fmt: skip
-    tokenizers = Tokenizers(WORDS, PIECES)
+    tokenizers = TokenizerPair(WORDS, PIECES)
     assert sources(model) == ["source_embedding", "target_embedding", "tokens", "texts"]
     assert points(model, tokenizers, "target_embedding").labels == PIECES.tokens(range(len(PIECES)))
     found = points(model, tokenizers, "tokens", TEXTS)
@@ -85,18 +85,18 @@ def test_a_translators_sources(kind: str) -> None:
 
 def test_a_classifier_of_words() -> None:
     model = TextClassifier(TextClassifier.Config(encoder="recurrent", d_embedding=6, d_model=5), len(WORDS), 2)
-    found = points(model, Labelled(WORDS, ["no", "yes"]), "texts", TEXTS)
+    found = points(model, LabelledTokenizer(WORDS, ["no", "yes"]), "texts", TEXTS)
     assert found.vectors.shape == (3, 10)
 
 
 def test_long_texts_are_cut_and_that_is_said() -> None:
-    found = points(bert(8), Labelled(PIECES, ["no", "yes"]), "tokens", ["the cat", " ".join(TEXTS)])
+    found = points(bert(8), LabelledTokenizer(PIECES, ["no", "yes"]), "tokens", ["the cat", " ".join(TEXTS)])
     assert found.note == "1 of 2 texts were cut to the model's positions" and found.labels[-1] == "[SEP]"
     assert max(found.columns["place"]) == 7
 
 
 def test_what_is_not_there() -> None:
-    tokenizers = Labelled(PIECES, ["no", "yes"])
+    tokenizers = LabelledTokenizer(PIECES, ["no", "yes"])
     with pytest.raises(RecipeError, match=r"there are: encoder\.embeddings\.token, tokens, texts"):
         points(bert(), tokenizers, "words")
     with pytest.raises(RecipeError, match="no layer"):

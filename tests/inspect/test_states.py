@@ -24,16 +24,16 @@ from clew.models.t5 import T5
 from clew.models.text_classifier import TextClassifier
 from clew.models.transformer import Transformer
 from clew.models.word2vec import Word2Vec
-from clew.text.labelled import Labelled
-from clew.text.pair import Tokenizers
+from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_pair import TokenizerPair
 from clew.text.words import WordVocabulary
 
 TEXTS = ["the cat sat on the mat", "a dog ran", "he likes cats in the park"]
 WORDS = Tokenizer.train(TEXTS, TokenizerConfig(kind="word"))
 PIECES = Tokenizer.train(TEXTS, TokenizerConfig(kind="wordpiece", vocab_size=60), mask=True)
 LETTERS = Tokenizer.train(TEXTS, TokenizerConfig(kind="characters"))
-BOTH = Tokenizers(WORDS, WORDS)
+BOTH = TokenizerPair(WORDS, WORDS)
 SMALL: dict[str, Any] = {"d_model": 8, "n_heads": 2, "n_layers": 2, "max_length": 32}
 T5_SMALL: dict[str, Any] = {"d_model": 8, "d_kv": 4, "d_ff": 12, "n_heads": 2, "n_encoder_layers": 2}
 
@@ -44,7 +44,7 @@ def family(kind: str) -> tuple[Any, Any, str, int]:
     n = len(WORDS)
     if kind == "bert":
         model = with_head("classify", BertConfig(d_ff=12, **SMALL), len(PIECES), 2, PIECES.pad_id)
-        return model, Labelled(PIECES, ["no", "yes"]), "encoder.layers.{}", 2
+        return model, LabelledTokenizer(PIECES, ["no", "yes"]), "encoder.layers.{}", 2
     if kind == "gpt2":
         return GPT2(GPT2.Config(**SMALL), len(LETTERS)), LETTERS, "layers.{}", 2
     if kind == "llama":
@@ -59,7 +59,7 @@ def family(kind: str) -> tuple[Any, Any, str, int]:
     if kind == "seq2seq":
         return Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8, n_layers=2), n, n), BOTH, "encoder.l{}", 2
     model = TextClassifier(TextClassifier.Config(encoder="recurrent", d_embedding=6, d_model=5), n, 2)
-    return model, Labelled(WORDS, ["no", "yes"]), "layer.l{}", 1
+    return model, LabelledTokenizer(WORDS, ["no", "yes"]), "layer.l{}", 1
 
 
 FAMILIES = ["bert", "gpt2", "llama", "lstm", "transformer", "t5", "seq2seq", "text_classifier"]

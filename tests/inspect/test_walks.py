@@ -25,9 +25,9 @@ from clew.models.t5 import T5
 from clew.models.text_classifier import TextClassifier
 from clew.models.transformer import Transformer
 from clew.models.word2vec import Word2Vec
-from clew.text.labelled import Labelled
-from clew.text.pair import Tokenizers
+from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_pair import TokenizerPair
 from clew.text.words import WordVocabulary
 
 TEXTS = ["the cat sat on the mat", "a dog ran in the park", "he likes cats"]
@@ -64,20 +64,20 @@ def close(walks: dict[str, Any]) -> None:
 
 
 def test_a_transformer() -> None:
-    walks = all_of(transformer(), Tokenizers(WORDS, WORDS), "translate", text="the cat sat", target="a dog")
+    walks = all_of(transformer(), TokenizerPair(WORDS, WORDS), "translate", text="the cat sat", target="a dog")
     close(walks)
     assert walks["attention encoder"].tokens == ["▁the", "▁cat", "▁sat", "</s>"]
     assert walks["attention decoder"].tokens == walks["attention cross"].tokens == ["<s>", "▁a", "▁dog"]
 
 
 def test_its_own_translation() -> None:
-    walk = take(transformer(), Tokenizers(WORDS, WORDS), "the cat", kind="attention", place="cross")
+    walk = take(transformer(), TokenizerPair(WORDS, WORDS), "the cat", kind="attention", place="cross")
     assert walk.tokens[0] == "<s>" and len(walk.tokens) > 1
 
 
 def test_an_encoder_translator_has_slots() -> None:
     model = EncoderTranslator(EncoderTranslator.Config(d_model=8, d_ff=12, n_heads=2), len(WORDS), len(WORDS))
-    walks = all_of(model, Tokenizers(WORDS, WORDS), "translate", text="the cat", target="a dog ran in")
+    walks = all_of(model, TokenizerPair(WORDS, WORDS), "translate", text="the cat", target="a dog ran in")
     close(walks)
     assert walks["attention encoder"].tokens == ["▁the", "▁cat", "</s>", "(slot)", "(slot)", "[CLS]"]
 
@@ -86,7 +86,7 @@ def test_an_encoder_translator_has_slots() -> None:
 def test_bert_under_its_heads(head: str) -> None:
     config = BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=32)
     model = with_head(head, config, len(PIECES), 2, PIECES.pad_id)
-    tokenizers = PIECES if head == "pretrain" else Labelled(PIECES, ["no", "yes"])
+    tokenizers = PIECES if head == "pretrain" else LabelledTokenizer(PIECES, ["no", "yes"])
     walks = all_of(model, tokenizers, head, text="the [MASK] sat\ta dog")
     close(walks)
     tokens = walks["attention encoder"].tokens
@@ -101,7 +101,7 @@ def test_t5(activation: str) -> None:
     model = T5(T5.Config.model_validate({**sizes, "activation": activation}), len(WORDS), len(WORDS))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
-    tokenizers = Tokenizers(WORDS, WORDS)
+    tokenizers = TokenizerPair(WORDS, WORDS)
     walks = all_of(model, tokenizers, "text_to_text", text="the cat sat", target="a dog", layer=1, head=1)
     close(walks)
     assert {place for _, _, place in (name.partition(" ") for name in walks)} == {"encoder", "decoder", "cross"}
@@ -148,12 +148,12 @@ def test_a_model_that_writes_under_a_head() -> None:
     config = GPT2Config(d_model=8, n_heads=2, n_layers=2, max_length=16, dropout=0.0)
     torch.manual_seed(0)
     model = with_head("classify", config, len(tokenizer), 1, tokenizer.pad_id).eval()
-    close(all_of(model, Labelled(tokenizer, ["reward"]), "judge", "reward", text="the cat", at=3))
+    close(all_of(model, LabelledTokenizer(tokenizer, ["reward"]), "judge", "reward", text="the cat", at=3))
 
 
 def test_a_recurrent_translator() -> None:
     model = Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), len(WORDS), len(WORDS))
-    walks = all_of(model, Tokenizers(WORDS, WORDS), "translate", text="the cat", target="a dog ran", at=2)
+    walks = all_of(model, TokenizerPair(WORDS, WORDS), "translate", text="the cat", target="a dog ran", at=2)
     close(walks)
     assert set(walks) == {"alignment", "recurrent encoder", "recurrent decoder"}
     assert walks["recurrent decoder"].title.startswith("An LSTM step at “▁dog”")
@@ -191,7 +191,7 @@ def test_other_word_vectors() -> None:
 def test_a_classifier_that_attends() -> None:
     settings: dict[str, Any] = {"encoder": "attention", "d_embedding": 6, "d_model": 5}
     model = TextClassifier(TextClassifier.Config(**settings), len(WORDS), 2)
-    walks = all_of(model, Labelled(WORDS, ["no", "yes"]), "classify", text="the cat sat", at=1)
+    walks = all_of(model, LabelledTokenizer(WORDS, ["no", "yes"]), "classify", text="the cat sat", at=1)
     close(walks)
     assert set(walks) == {"pooling", "recurrent encoder.layer"}
     assert "no" in walks["pooling"].steps[5].note or "yes" in walks["pooling"].steps[5].note
@@ -199,6 +199,6 @@ def test_a_classifier_that_attends() -> None:
 
 def test_what_cannot_be_walked() -> None:
     with pytest.raises(RecipeError, match="no walk"):
-        take(transformer(), Tokenizers(WORDS, WORDS), "the cat", kind="dance")
+        take(transformer(), TokenizerPair(WORDS, WORDS), "the cat", kind="dance")
     with pytest.raises(DataError, match="no token"):
-        take(transformer(), Tokenizers(WORDS, WORDS), " ", kind="attention", place="encoder")
+        take(transformer(), TokenizerPair(WORDS, WORDS), " ", kind="attention", place="encoder")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from clew.data.cooccurrence import CooccurrenceBatch
+from clew.batches import CooccurrenceBatch
 from clew.kernels.glove import sums, tables, train_slice
 from clew.models.glove import GloVe, GloVeConfig
 from clew.models.word2vec import aligned

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clew.data.batches import TextBatch, Texts
+from clew.batches import TextBatch
+from clew.data.batches import Texts
 from clew.inspect.taps import capture
 from clew.models.bert import Bert, BertConfig
 from clew.models.heads import with_head

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor
 
-from clew.data.batches import PairBatch, Pairs
+from clew.batches import PairBatch
+from clew.data.batches import Pairs
 from clew.errors import RecipeError
 from clew.inspect.taps import capture
 from clew.models.seq2seq import Seq2Seq, Seq2SeqConfig

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from clew.data.batches import TextBatch, TextLoader, Texts
+from clew.batches import TextBatch
+from clew.data.batches import TextLoader, Texts
 from clew.inspect.taps import capture
 from clew.models.text_classifier import TextClassifier, TextClassifierConfig
 from clew.nn.convolution import MaxOverTime

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
+from clew.batches import PairBatch
 from clew.config import BudgetConfig, build, resolve
-from clew.data.batches import PairBatch, PairLoader, Pairs
+from clew.data.batches import PairLoader, Pairs
 from clew.decode.search import Limits, search
 from clew.errors import DataError, RecipeError
 from clew.inspect.attention import attention_maps

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from clew.data.batches import TextBatch, TextLoader, Texts
+from clew.batches import TextBatch
+from clew.data.batches import TextLoader, Texts
 from clew.errors import RecipeError
 from clew.objectives.classification import Classification, ClassificationConfig, balanced
 

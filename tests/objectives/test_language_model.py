@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from clew.data.batches import Block
+from clew.batches import Block
 from clew.models.gpt2 import GPT2, GPT2Config
 from clew.objectives.language_model import LanguageModel, LanguageModelConfig
 

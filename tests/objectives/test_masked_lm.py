@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from clew.data.batches import TextBatch
+from clew.batches import TextBatch
 from clew.data.documents import Documents
 from clew.data.masking import Masking
-from clew.data.pretraining import Frame, PretrainingLoader
+from clew.data.pretraining import PretrainingLoader, Template
 from clew.models.bert import Bert, BertConfig
 from clew.models.heads import Pretraining
 from clew.objectives.masked_lm import MaskedLM, MaskedLMConfig
@@ -34,7 +34,7 @@ def of_kinds(n_sentences: int = 3000) -> Documents:
 
 def loader(documents: Documents) -> PretrainingLoader:
     return PretrainingLoader(
-        documents, Frame(2, 3, 0, 32), Masking(0.15, 4, np.arange(10, SIZE)), batch_tokens=320, seed=3
+        documents, Template(2, 3, 0, 32), Masking(0.15, 4, np.arange(10, SIZE)), batch_tokens=320, seed=3
     )
 
 

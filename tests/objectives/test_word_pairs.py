@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from clew.data.corpus import CorpusBatch
+from clew.batches import CorpusBatch
 from clew.errors import RecipeError
 from clew.kernels.hierarchical import tree
 from clew.models.word2vec import Word2Vec, Word2VecConfig

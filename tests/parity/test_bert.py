@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import TextBatch, Texts
+from clew.batches import TextBatch
+from clew.data.batches import Texts
 from clew.hub.bert import architecture, config_from_hf, config_to_hf, fill, state_to_hf
 from clew.hub.names import from_hf
 from clew.inspect.taps import capture

@@ -157,7 +157,7 @@ def test_a_folder_becomes_a_run_that_transformers_loads(
     tokenizer.save(tmp_path / "theirs" / "tokenizer.json")
     out = CliRunner().invoke(cli.app, ["import", str(tmp_path / "theirs"), "--out", str(tmp_path / "run")])
     assert out.exit_code == 0, out.output
-    assert f"a {kind} for the task write" in out.output
+    assert f"a {kind} for the task language_model" in out.output
     back = auto.from_pretrained(tmp_path / "run").eval()
     reader = transformers.AutoTokenizer.from_pretrained(tmp_path / "run")
     ids = reader(text)["input_ids"]

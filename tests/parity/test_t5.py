@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, Pairs
+from clew.batches import PairBatch
+from clew.data.batches import Pairs
 from clew.decode.search import Limits, search
 from clew.errors import RunError
 from clew.hub.t5 import LEFT_OVER, config_from_hf, config_to_hf, fill, state_to_hf

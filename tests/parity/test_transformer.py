@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, Pairs
+from clew.batches import PairBatch
+from clew.data.batches import Pairs
 from clew.models.transformer import Transformer, TransformerConfig
 
 V, D = 17, 8

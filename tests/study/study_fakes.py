@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import torch
 
 from clew.config import Choice, Recipe
+from clew.contracts import Example, Prediction
 from clew.data.rows import ReadReport, Rows
 from clew.errors import NonFiniteLoss
 from clew.runs.folder import Run
-from clew.tasks.examples import Example, Prediction
 from clew.tasks.translate import Translate, TranslateConfig
 
 STEPS = 8
@@ -49,7 +49,7 @@ class FakeTask:
         target: str = "fr"
         alignment: str = "alignment"
 
-    quality, items, counted = "bleu", "sentence", "target tokens"
+    quality, example_name, unit = "bleu", "sentence", "target tokens"
 
     def __init__(self, config: Any) -> None:
         self.config = config

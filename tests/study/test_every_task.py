@@ -50,7 +50,7 @@ model = { kind = "gpt2", d_model = 16, n_heads = 2, n_layers = 1, max_length = 6
 """
 STARTED = """
 tokenizer = { kind = "characters" }
-model = { kind = "gpt2", start = "HOME/write", dropout = 0.0 }
+model = { kind = "gpt2", start = "HOME/language_model", dropout = 0.0 }
 """
 T5 = """
 tokenizer = { kind = "bpe", vocab_size = 320 }
@@ -100,8 +100,8 @@ objective.kind = "span"
 task = {{ kind = "pretrain", max_length = 32 }}
 objective.kind = "masked_lm"
 {TEXT}{BERT}""",
-    "write": f"""
-task = {{ kind = "write", max_length = 32 }}
+    "language_model": f"""
+task = {{ kind = "language_model", max_length = 32 }}
 objective.kind = "language_model"
 {TEXT}{GPT}""",
     "denoise": f"""
@@ -115,20 +115,20 @@ data.parts.said = {{ data = MINE, input = "said: {{text}}", target = "{{label}}"
 data.parts.same = {{ data = MINE, input = "same: {{text}}", target = "{{text}}" }}
 objective.kind = "translation"
 {T5}""".replace("MINE", f"{{ {', '.join(ROWS.replace('data.', '').strip().splitlines())} }}"),
-    "judge": f"""
-task = {{ kind = "judge" }}
+    "reward_model": f"""
+task = {{ kind = "reward_model" }}
 objective.kind = "reward"
 tokenizer = {{ kind = "word" }}
 model = {{ kind = "text_classifier", encoder = "convolution", d_embedding = 8, d_model = 8, widths = [1] }}
 {PAIRS}""",
-    "prefer": f"""
-task.kind = "prefer"
+    "preference": f"""
+task.kind = "preference"
 task.max_length = 64
 task.asked = {{ text = "HOME/text.txt", prompt = 4, written = 4, reward = {{ run = "HOME/classify", label = "yes" }} }}
 objective.kind = "dpo"
 {PAIRS}{STARTED}""",
-    "steer": f"""
-task.kind = "steer"
+    "ppo": f"""
+task.kind = "ppo"
 task.document = "line"
 task.max_length = 32
 task.prompt = 4
@@ -177,7 +177,7 @@ def test_two_are_compared(
     if not (STATIC / "clew.js").is_file():
         pytest.skip("the browser page has not been built (python web/build.py)")
     monkeypatch.setenv("CLEW_CACHE", str(home / "cache"))
-    for needed in ("write", "classify") if task in ("prefer", "steer") else ():
+    for needed in ("language_model", "classify") if task in ("preference", "ppo") else ():
         if not (home / needed).exists():
             for _ in train(load_recipe(recipe(home, needed), [])[0], home / needed):
                 pass

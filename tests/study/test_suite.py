@@ -15,13 +15,13 @@ from typer.testing import CliRunner, Result
 
 from clew import cli
 from clew.config import build
+from clew.contracts import Prediction
 from clew.errors import RecipeError
 from clew.hub.transformers_folder import Checkpoint
 from clew.recipe_file import load_recipe
 from clew.runs import Run
 from clew.runs.training import open_training
 from clew.study.suite import SUITES, load_suite
-from clew.tasks.examples import Prediction
 
 WORDS = ["good", "fine", "bad", "poor", "film", "book", "song", "play"]
 SMALL = ["task.max_length=16", "train.budget.epochs=2", "train.batch_tokens=64", "train.schedule.warmup=2"]

@@ -113,7 +113,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "rows.tsv").write_text("text\tlabel\n" + "good\t1\nbad\t0\n" * 4)
     (tmp_path / "gpt.toml").write_text(f"""
 name = "tiny"
-task = {{ kind = "write", max_length = 16 }}
+task = {{ kind = "language_model", max_length = 16 }}
 data = {{ kind = "text", train = ["{tmp_path}/text.txt"] }}
 tokenizer = {{ kind = "characters" }}
 model = {{ kind = "gpt2", d_model = 32, n_heads = 2, n_layers = 2, max_length = 32, dropout = 0.0 }}

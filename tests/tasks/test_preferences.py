@@ -1,4 +1,4 @@
-"""A tiny language model steered by a reward: by PPO, whose roll-outs feed fit(), and by pairs; a model of rewards."""
+"""A tiny language model taught by a reward: by PPO, whose roll-outs feed fit(), and by pairs; a model of rewards."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from clew import cli
+from clew.batches import RollOut
 from clew.data.preferences import Answers, Pair, PairColumns, pairs, shared
 from clew.data.rows import ReadReport, Rows
 from clew.errors import DataError, RecipeError
-from clew.objectives.ppo import PPO, PPOConfig, RollOut
+from clew.objectives.ppo import PPO, PPOConfig
 from clew.recipe_file import load_recipe
 from clew.runs import Run
 from clew.runs.training import open_training, train
-from clew.tasks.steer import RollOuts, SteerConfig
+from clew.tasks.ppo import PPOTaskConfig, RollOuts
 
 GOOD, BAD = ["lovely", "great", "fine"], ["dull", "awful", "weak"]
 TRAIN = """
@@ -63,7 +64,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "write.toml").write_text(f"""
 name = "base"
-task = {{ kind = "write", max_length = 32, document = "line" }}
+task = {{ kind = "language_model", max_length = 32, document = "line" }}
 data = {{ kind = "text", train = ["{folder}/text.txt"] }}
 tokenizer = {{ kind = "gpt2", vocab_size = 300 }}
 objective = {{ kind = "language_model" }}
@@ -97,7 +98,7 @@ tokenizer = {{ kind = "gpt2" }}
 model = {{ kind = "gpt2", start = "{home}/write", dropout = 0.0 }}
 objective = {{ kind = "ppo", epochs = 2, batch_size = 32, target_kl = 3.0 }}
 [task]
-kind = "steer"
+kind = "ppo"
 document = "line"
 max_length = 32
 prompt = 4
@@ -188,7 +189,7 @@ dropout = 0.0
 kind = "{kind}"
 beta = {beta}
 [task]
-kind = "prefer"
+kind = "preference"
 prompt = "prompt"
 max_length = 32
 [task.asked]
@@ -213,7 +214,7 @@ def test_a_reward_model(home: Path, tmp_path: Path) -> None:
     drawn(tmp_path / "others.jsonl", 2, 40)
     (tmp_path / "judge.toml").write_text(f"""
 name = "judge"
-task = {{ kind = "judge", prompt = "prompt", max_length = 32 }}
+task = {{ kind = "reward_model", prompt = "prompt", max_length = 32 }}
 model = {{ kind = "text_classifier", encoder = "convolution", d_embedding = 16, d_model = 16, widths = [1] }}
 objective = {{ kind = "reward" }}
 [data]
@@ -234,10 +235,10 @@ budget = {{ steps = 60 }}
     (better,) = clew("predict", tmp_path / "run", "-", text="the film was awful\tthe film was great\n").stdout.split()
     assert better == "second"
     recipe, _ = load_recipe(tmp_path / "judge.toml", [])
-    assert recipe.task.kind == "judge"
+    assert recipe.task.kind == "reward_model"
     (tmp_path / "steer.toml").write_text(steer(home).replace(f'{home}/classify", label = "1"', f'{tmp_path}/run"'))
     recipe, _ = load_recipe(tmp_path / "steer.toml", ["train.budget.steps=1"])  # it rewards as a classifier does
-    for moment in train(recipe, tmp_path / "steered"):
+    for moment in train(recipe, tmp_path / "measure_policy"):
         assert np.isfinite(moment.step.parts["reward"])
 
 
@@ -246,7 +247,7 @@ def test_a_reward_model_that_starts_from_one_that_writes(home: Path, tmp_path: P
     drawn(tmp_path / "others.jsonl", 2, 40)
     (tmp_path / "judge.toml").write_text(f"""
 name = "judge"
-task = {{ kind = "judge", prompt = "prompt", max_length = 32 }}
+task = {{ kind = "reward_model", prompt = "prompt", max_length = 32 }}
 model = {{ kind = "gpt2", start = "{home}/write", dropout = 0.0 }}
 objective = {{ kind = "reward" }}
 tokenizer = {{ kind = "gpt2" }}
@@ -270,7 +271,7 @@ budget = {{ steps = 30 }}
     assert float(said[0]) > float(said[1])
     (tmp_path / "steer.toml").write_text(steer(home).replace(f'{home}/classify", label = "1"', f'{tmp_path}/run"'))
     recipe, _ = load_recipe(tmp_path / "steer.toml", ["train.budget.steps=1"])
-    for moment in train(recipe, tmp_path / "steered"):
+    for moment in train(recipe, tmp_path / "measure_policy"):
         assert np.isfinite(moment.step.parts["reward"])
 
 
@@ -304,7 +305,7 @@ def test_answers_are_what_follows_the_prompt() -> None:
 
 
 def course_of(rewards: list[float], kls: list[float]) -> None:
-    config = SteerConfig(reward={"run": "x"})
+    config = PPOTaskConfig(reward={"run": "x"})
     made = RollOuts(config, np.zeros((4, 8)), None, None, None, 1)  # type: ignore[arg-type]
     made.ppo = PPO(PPOConfig(target_kl=2.0))
     nothing = torch.zeros(1, 1)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from clew.batches import PairBatch
 from clew.config import DecodeConfig, TokenizerConfig, TrainConfig
-from clew.data.batches import PairBatch
 from clew.data.grammar import Grammar
 from clew.data.rows import ReadReport, Rows
 from clew.decode.search import Hypothesis
@@ -20,8 +20,8 @@ from clew.metrics import aer, parse_links
 from clew.models.translator import Memory, TranslatorOutput
 from clew.nn.taps import Tap
 from clew.tasks.translate import Translate, TranslateConfig
-from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_pair import TokenizerPair
 
 WORDS = [f"w{chr(97 + i)}{chr(97 + j)}" for i in range(4) for j in range(5)]
 SURE = 6.0  # logit of the right token; the others have 0
@@ -60,7 +60,7 @@ class UpperCase(nn.Module):
 
     parallel = False
 
-    def __init__(self, tokenizers: Tokenizers, heads: int = 1) -> None:
+    def __init__(self, tokenizers: TokenizerPair, heads: int = 1) -> None:
         super().__init__()
         self.config = None
         self.target_attention = "look.weights" if heads else ""
@@ -97,13 +97,13 @@ class UpperCase(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def tokenizers() -> Tokenizers:
+def tokenizers() -> TokenizerPair:
     config = TokenizerConfig(kind="word", vocab_size=64, joint=False)
-    return Tokenizers(Tokenizer.train(WORDS, config), Tokenizer.train([w.upper() for w in WORDS], config))
+    return TokenizerPair(Tokenizer.train(WORDS, config), Tokenizer.train([w.upper() for w in WORDS], config))
 
 
 @pytest.fixture(scope="module")
-def model(tokenizers: Tokenizers) -> UpperCase:
+def model(tokenizers: TokenizerPair) -> UpperCase:
     return UpperCase(tokenizers)
 
 
@@ -132,7 +132,7 @@ def right(words: int, size: int) -> float:
 
 @pytest.mark.parametrize("beam", [1, 4])
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_one_answer_a_text_in_order(model: UpperCase, tokenizers: Tokenizers, beam: int, batch_size: int) -> None:
+def test_one_answer_a_text_in_order(model: UpperCase, tokenizers: TokenizerPair, beam: int, batch_size: int) -> None:
     texts = sentences(50)
     texts[3] = texts[20] = texts[-1] = ""
     texts[7], texts[8] = "   ", "\t\u2003"
@@ -141,11 +141,11 @@ def test_one_answer_a_text_in_order(model: UpperCase, tokenizers: Tokenizers, be
     assert found[3].score == 0 and found[3].alternatives == []
 
 
-def test_no_texts_no_answers(model: UpperCase, tokenizers: Tokenizers) -> None:
+def test_no_texts_no_answers(model: UpperCase, tokenizers: TokenizerPair) -> None:
     assert list(TASK.predict(model, tokenizers, [], DecodeConfig())) == []
 
 
-def test_texts_are_drawn_as_they_are_needed(model: UpperCase, tokenizers: Tokenizers) -> None:
+def test_texts_are_drawn_as_they_are_needed(model: UpperCase, tokenizers: TokenizerPair) -> None:
     drawn = 0
 
     def texts() -> Iterator[str]:
@@ -163,7 +163,7 @@ def test_texts_are_drawn_as_they_are_needed(model: UpperCase, tokenizers: Tokeni
     assert first == [text.upper() for text in sentences(128)]
 
 
-def test_hypotheses_come_best_first_with_their_scores(model: UpperCase, tokenizers: Tokenizers) -> None:
+def test_hypotheses_come_best_first_with_their_scores(model: UpperCase, tokenizers: TokenizerPair) -> None:
     size = len(tokenizers.target)
     for penalty in (0.0, 1.0):
         decode = DecodeConfig(beam=4, length_penalty=penalty)
@@ -173,7 +173,7 @@ def test_hypotheses_come_best_first_with_their_scores(model: UpperCase, tokenize
         assert len(scores) == 4 and scores == sorted(scores, reverse=True)
 
 
-def test_attention_comes_with_its_labels(tokenizers: Tokenizers) -> None:
+def test_attention_comes_with_its_labels(tokenizers: TokenizerPair) -> None:
     texts = ["waa wbc", "", "wab"]
     with_heads = UpperCase(tokenizers, heads=2)
     first, empty, last = TASK.predict(with_heads, tokenizers, texts, DecodeConfig(), attention=True)
@@ -189,13 +189,13 @@ def test_attention_comes_with_its_labels(tokenizers: Tokenizers) -> None:
     assert last.attention[0][1].shape == (2, 2)
 
 
-def test_a_model_that_does_not_attend_has_no_maps(tokenizers: Tokenizers) -> None:
+def test_a_model_that_does_not_attend_has_no_maps(tokenizers: TokenizerPair) -> None:
     blind = UpperCase(tokenizers, heads=0)
     (found,) = TASK.predict(blind, tokenizers, ["waa"], DecodeConfig(), attention=True)
     assert found.target_tokens == ["▁WAA", "</s>"] and found.attention == [] and found.salient == []
 
 
-def test_what_was_never_seen_is_left_out(model: UpperCase, tokenizers: Tokenizers) -> None:
+def test_what_was_never_seen_is_left_out(model: UpperCase, tokenizers: TokenizerPair) -> None:
     texts = ["waa 猫 wbc", "\U0001f40b\x00", "<s> waa </s>"]
     found = [prediction.text for prediction in TASK.predict(model, tokenizers, texts, DecodeConfig(beam=1))]
     assert found[0] == "WAA WBC"
@@ -203,7 +203,7 @@ def test_what_was_never_seen_is_left_out(model: UpperCase, tokenizers: Tokenizer
     assert "WAA" in found[2]
 
 
-def test_an_over_long_text_is_cut_and_shifts_nothing(model: UpperCase, tokenizers: Tokenizers) -> None:
+def test_an_over_long_text_is_cut_and_shifts_nothing(model: UpperCase, tokenizers: TokenizerPair) -> None:
     texts = ["waa", "wab " * 3000, "wac"]
     for beam in (1, 3):
         found = TASK.predict(model, tokenizers, texts, DecodeConfig(beam=beam, max_length=50))
@@ -214,14 +214,14 @@ def test_an_answer_is_one_line(model: UpperCase) -> None:
     """Every byte is a token of a byte-level vocabulary, line ends among them."""
     by_byte = Tokenizer.train(["a b"], TokenizerConfig(kind="byte_bpe", vocab_size=260))
     ids = [by_byte.inner.token_to_id(piece) for piece in ("a", "Ċ", "č", "b")]
-    found = TASK.prediction(model, Tokenizers(by_byte, by_byte), [], [Hypothesis(ids, -1.0)], attention=False)
+    found = TASK.prediction(model, TokenizerPair(by_byte, by_byte), [], [Hypothesis(ids, -1.0)], attention=False)
     assert found.text == "a b"
 
 
 # evaluate
 
 
-def test_every_metric_of_a_perfect_model(model: UpperCase, tokenizers: Tokenizers) -> None:
+def test_every_metric_of_a_perfect_model(model: UpperCase, tokenizers: TokenizerPair) -> None:
     texts = sentences(100)
     links = [" ".join(f"{i}-{i}" for i in range(len(text.split()))) for text in texts]
     found = TASK.evaluate(model, tokenizers, rows(texts, links=links), DecodeConfig(beam=2))
@@ -234,7 +234,7 @@ def test_every_metric_of_a_perfect_model(model: UpperCase, tokenizers: Tokenizer
     assert found["decode_sentences_per_cpu_second"] > 0
 
 
-def test_perplexity_by_hand(model: UpperCase, tokenizers: Tokenizers) -> None:
+def test_perplexity_by_hand(model: UpperCase, tokenizers: TokenizerPair) -> None:
     """One target of two words has a wrong one, whose logit is 0 instead of SURE."""
     sources, targets = ["waa wab", "wac", "wad wae waf"], ["WAA WBB", "WAC", "WAD WAE WAF"]
     nll = -sum(right(len(text.split()), len(tokenizers.target)) for text in sources) + SURE
@@ -249,7 +249,7 @@ def test_perplexity_by_hand(model: UpperCase, tokenizers: Tokenizers) -> None:
     assert validated["perplexity"] == pytest.approx(math.exp(nll / 9), rel=1e-5)
 
 
-def test_perplexity_per_word_counts_words_and_not_tokens(tokenizers: Tokenizers) -> None:
+def test_perplexity_per_word_counts_words_and_not_tokens(tokenizers: TokenizerPair) -> None:
     """ "WAA,WAB" is one word of three tokens: an unknown mark stands between two known ones."""
     found = TASK.evaluate(
         UpperCase(tokenizers), tokenizers, rows(["waa,wab", "waa"], ["WAA,WAB", "WAA"]), DecodeConfig(beam=1)
@@ -258,7 +258,7 @@ def test_perplexity_per_word_counts_words_and_not_tokens(tokenizers: Tokenizers)
     assert math.log(found["perplexity_per_word"]["value"]) * (2 + 2) == pytest.approx(tokens)
 
 
-def test_the_map_is_chosen_on_validation_rows(tokenizers: Tokenizers) -> None:
+def test_the_map_is_chosen_on_validation_rows(tokenizers: TokenizerPair) -> None:
     """Two heads, one for each of two ways of aligning, and their mean, which aligns as the first:
     what suits the validation rows is used for the test.
     """
@@ -275,7 +275,7 @@ def test_the_map_is_chosen_on_validation_rows(tokenizers: Tokenizers) -> None:
 
 
 @pytest.mark.parametrize(("heads", "links"), [(0, ["0-0", "0-0"]), (1, None)])
-def test_no_alignment_without_gold_or_attention(tokenizers: Tokenizers, heads: int, links: list[str] | None) -> None:
+def test_no_alignment_without_gold_or_attention(tokenizers: TokenizerPair, heads: int, links: list[str] | None) -> None:
     found = TASK.evaluate(UpperCase(tokenizers, heads), tokenizers, rows(["waa", "wab"], links=links), DecodeConfig())
     assert "aer" not in found
 
@@ -283,7 +283,7 @@ def test_no_alignment_without_gold_or_attention(tokenizers: Tokenizers, heads: i
 class Oracle(UpperCase):
     """Looks where the gold alignment says, each target word at its first source word; the others at </s>."""
 
-    def __init__(self, tokenizers: Tokenizers, data: Rows) -> None:
+    def __init__(self, tokenizers: TokenizerPair, data: Rows) -> None:
         super().__init__(tokenizers)
         self.tokenizers, self.data = tokenizers, data
         self.first = [self.read(links) for links in data["alignment"]]
@@ -308,7 +308,7 @@ def test_alignment_error_on_the_embedded_corpus() -> None:
     """Sub-words are merged to the words of the gold alignment: an attention that follows it is scored as it should."""
     data = Grammar(Grammar.Config(size=300, valid=20, test=60)).split("test")
     config = TokenizerConfig(kind="bpe", vocab_size=150)
-    tokenizers = Tokenizers(Tokenizer.train(data["en"], config), Tokenizer.train(data["fr"], config))
+    tokenizers = TokenizerPair(Tokenizer.train(data["en"], config), Tokenizer.train(data["fr"], config))
     oracle = Oracle(tokenizers, data)
     found = TASK.evaluate(oracle, tokenizers, data, DecodeConfig(beam=1, max_length=2))["aer"]
     followed = [{(s, t) for t, s in links.items()} for links in oracle.first]
@@ -321,7 +321,7 @@ def test_alignment_error_on_the_embedded_corpus() -> None:
 # validate, and which examples
 
 
-def test_validation_spreads_its_outputs_over_the_rows(model: UpperCase, tokenizers: Tokenizers) -> None:
+def test_validation_spreads_its_outputs_over_the_rows(model: UpperCase, tokenizers: TokenizerPair) -> None:
     data = rows(sentences(100))
     found = TASK.validate(model, tokenizers, data, DecodeConfig(), 10)
     assert found["bleu"] == pytest.approx(100)
@@ -330,13 +330,13 @@ def test_validation_spreads_its_outputs_over_the_rows(model: UpperCase, tokenize
     assert len(TASK.validate(model, tokenizers, rows(["waa"]), DecodeConfig(), 10)["samples"]) == 1
 
 
-def test_a_missing_column_is_told_with_those_there(tokenizers: Tokenizers) -> None:
+def test_a_missing_column_is_told_with_those_there(tokenizers: TokenizerPair) -> None:
     task = Translate(TranslateConfig(source="en", target="de"))
     with pytest.raises(DataError, match='no column "de" in rows of a test') as caught:
         task.batches(rows(["waa"]), tokenizers, TrainConfig(), 1)
     assert caught.value.fix == "columns there: en, fr"
 
 
-def test_pairs_that_are_all_too_long_are_told(tokenizers: Tokenizers) -> None:
+def test_pairs_that_are_all_too_long_are_told(tokenizers: TokenizerPair) -> None:
     with pytest.raises(DataError, match=r"all 9 pairs are longer than 1 tokens.*\n.*train\.max_length"):
         TASK.batches(rows(sentences(9)), tokenizers, TrainConfig(max_length=1), 1)

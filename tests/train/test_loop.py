@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from clew.batches import PairBatch
 from clew.config import KINDS, BudgetConfig, resolve
-from clew.data.batches import PairBatch, PairLoader, Pairs
+from clew.data.batches import PairLoader, Pairs
 from clew.errors import NonFiniteLoss
 from clew.models.transformer import Transformer, TransformerConfig
 from clew.objectives.loss import Loss

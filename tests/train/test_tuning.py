@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from clew.batches import TextBatch
 from clew.config import KINDS, Recipe, build, resolve
-from clew.data.batches import TextBatch, Texts
+from clew.data.batches import Texts
 from clew.errors import RecipeError
 from clew.hub.bert import config_to_hf, state_to_hf
 from clew.models.bert import BertConfig

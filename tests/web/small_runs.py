@@ -58,7 +58,7 @@ objective = { kind = "masked_lm" }
 """
 GPT = """
 name = "gpt"
-task = { kind = "write", max_length = 32 }
+task = { kind = "language_model", max_length = 32 }
 data = { kind = "text", train = ["TEXT"] }
 tokenizer = { kind = "characters" }
 model = { kind = "gpt2", d_model = 16, n_heads = 2, n_layers = 2, max_length = 64, dropout = 0.0 }

@@ -10,7 +10,7 @@ import torch
 from clew.errors import RunError
 from clew.runs import Run
 from clew.web.folder import Runs
-from clew.web.room import Room
+from clew.web.model_cache import ModelCache
 
 
 def test_the_last_checkpoint_is_the_model_and_the_one_before_it_is_not(runs: Path) -> None:
@@ -22,11 +22,11 @@ def test_the_last_checkpoint_is_the_model_and_the_one_before_it_is_not(runs: Pat
 
 
 def test_a_room_knows_them_apart_and_what_is_not_kept_is_told(runs: Path) -> None:
-    room = Room(Runs(runs))
-    with room.use("lstm", 2) as opened:
+    cache = ModelCache(Runs(runs))
+    with cache.use("lstm", 2) as opened:
         early = opened.model
-    with room.use("lstm") as opened:
+    with cache.use("lstm") as opened:
         assert opened.model is not early
-    with pytest.raises(RunError, match="no checkpoint of step 3") as told, room.use("lstm", 3):
+    with pytest.raises(RunError, match="no checkpoint of step 3") as told, cache.use("lstm", 3):
         pass
     assert "2, 4" in told.value.fix

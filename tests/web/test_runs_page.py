@@ -15,7 +15,7 @@ import torch
 
 from clew.runs import Run
 from clew.web.folder import Runs, rows, samples, series, state, thin
-from clew.web.room import Room
+from clew.web.model_cache import ModelCache
 
 
 @pytest.fixture
@@ -123,19 +123,19 @@ def test_what_does_not_fit_in_memory_is_said_and_the_model_makes_room(
 
 
 def test_one_model_is_in_memory_and_a_changed_one_is_read_again(copied: Path) -> None:
-    room = Room(Runs(copied))
-    with room.use("lstm") as first:
+    cache = ModelCache(Runs(copied))
+    with cache.use("lstm") as first:
         model = first.model
-    with room.use("lstm") as again:
+    with cache.use("lstm") as again:
         assert again.model is model
-    with room.use("bert"):
+    with cache.use("bert"):
         pass
-    assert room.opened is not None and room.opened.run.path.name == "bert"
-    with room.use("lstm") as anew:
+    assert cache.opened is not None and cache.opened.run.path.name == "bert"
+    with cache.use("lstm") as anew:
         assert anew.model is not model
     file = copied / "lstm" / "model.safetensors"
     os.utime(file, (1, 1))
-    with room.use("lstm") as changed:
+    with cache.use("lstm") as changed:
         assert changed.model is not anew.model
 
 

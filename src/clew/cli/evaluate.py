@@ -92,7 +92,7 @@ def _ask(questions: Path, run: Path, overrides: list[str], split: str | None, as
 
     opened = Run.open(run)
     recipe, _ = load_recipe(questions, overrides)
-    if recipe.task.kind != "ask" or opened.recipe.task.kind != "write":
+    if recipe.task.kind != "ask" or opened.recipe.task.kind != "language_model":
         raise RecipeError(
             f"a run of the task {opened.recipe.task.kind} is asked by a recipe of the task {recipe.task.kind}",
             where="--ask", fix='a run of the task write, and a recipe of the task ask, are wanted',

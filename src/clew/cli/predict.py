@@ -78,7 +78,7 @@ def predict(
             for hypothesis, score in best:
                 typer.echo(f"{number}\t{score:.4f}\t{hypothesis}")
     if n := getattr(task, "n_shortened", 0):
-        typer.echo(f"{n:,} {task.items}{'s were' if n > 1 else ' was'} {task.shortened}", err=True)
+        typer.echo(f"{n:,} {task.example_name}{'s were' if n > 1 else ' was'} {task.shortened}", err=True)
 
 
 def drafted(run: Path, tokenizers: Any) -> Any:

@@ -17,7 +17,7 @@ from clew.errors import RecipeError
 
 if TYPE_CHECKING:
     from clew.config import Recipe
-    from clew.runs.training import Moment, Training
+    from clew.runs.training import Event, Training
 
 
 def train(
@@ -147,7 +147,7 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
             f"{split}: "
             + "  ".join(f"{name} {score(value)}" for name, value in figures.items() if isinstance(value, dict))
         )
-    typer.echo(f'run: {folder}\nnext: clew predict {folder} "a {Run.open(folder).task.items}"')
+    typer.echo(f'run: {folder}\nnext: clew predict {folder} "a {Run.open(folder).task.example_name}"')
 
 
 def score(figure: dict[str, Any]) -> str:
@@ -155,7 +155,7 @@ def score(figure: dict[str, Any]) -> str:
     return f"{figure['value']:.2f}{interval}"
 
 
-def describe(moment: Moment) -> str:
+def describe(moment: Event) -> str:
     """What the bar says: step, loss, speed, gradient norm."""
     step, progress = moment.step, moment.progress
     speed = progress.tokens / max(progress.wall_seconds, 1e-9)

@@ -11,30 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
-@dataclass
-class PairBatch:
-    """Source and target sentences, padded to the longest of the batch.
-
-    source: (batch, source) ids, ending in </s>; source_mask: (batch, source) bool, True = a real token.
-    target_in: (batch, target) ids, the target shifted right: <s> y_1 … y_n; target_out: y_1 … y_n </s>.
-    target_mask: (batch, target) bool. index: (batch,) row numbers in the data, so that a bad batch can be named.
-    """
-
-    source: Tensor
-    source_mask: Tensor
-    target_in: Tensor
-    target_out: Tensor
-    target_mask: Tensor
-    index: Tensor
-
-    def to(self, device: torch.device | str) -> PairBatch:
-        return PairBatch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
-
-    @property
-    def n_tokens(self) -> int:
-        """Real target tokens: what speed and the token budget count."""
-        return int(self.target_mask.sum())
+from clew.batches import PairBatch, TextBatch
 
 
 def pad(sequences: Sequence[Sequence[int]], pad_id: int) -> Tensor:
@@ -71,51 +48,6 @@ class Pairs:
             torch.arange(target_in.shape[1]) < lengths[:, None],
             torch.tensor(rows),
         )
-
-
-@dataclass
-class TextBatch:
-    """Texts and what is to be learned of each, padded to the longest of the batch.
-
-    text: (batch, time) ids; mask: (batch, time) bool, True = a real token; segment: (batch, time), 0, or 1 in the
-    second of two texts. label: (batch,) classes or scores; or (n,) classes of the tokens `at`; or (batch, 2) the first
-    and last token of an answer. at: (n,) places among the batch · time ones. follows: (batch,) 1 where the second text
-    goes on with the first (next-sentence prediction). index: (batch,) row numbers in the data, so that a bad batch can
-    be named. Where each choice of an example is a text of its own, they stand in neighbouring rows, label: (examples,).
-    """
-
-    text: Tensor
-    mask: Tensor
-    segment: Tensor
-    label: Tensor
-    index: Tensor
-    at: Tensor | None = None
-    follows: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> TextBatch:
-        given = {name: value for name in self.__dataclass_fields__ if (value := getattr(self, name)) is not None}
-        return TextBatch(**{name: value.to(device, non_blocking=True) for name, value in given.items()})
-
-
-@dataclass
-class Block:
-    """Running text, cut into rows of one length: what a language model learns from.
-
-    text: (batch, time) ids; target: (batch, time), the token that comes next. position: (batch, time) places of the
-    tokens in their documents, counted from where the row begins; None where no row holds the beginning of a second
-    document. counted: (batch, time) bool, False where the next token is not to be learned; None: all are.
-    index: (batch,) row numbers in the data, so that a bad batch can be named.
-    """
-
-    text: Tensor
-    target: Tensor
-    index: Tensor
-    position: Tensor | None = None
-    counted: Tensor | None = None
-
-    def to(self, device: torch.device | str) -> Block:
-        given = {name: value for name in self.__dataclass_fields__ if (value := getattr(self, name)) is not None}
-        return Block(**{name: value.to(device, non_blocking=True) for name, value in given.items()})
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from clew.data.batches import Block
+from clew.batches import Block
 from clew.data.documents import Documents
 from clew.errors import DataError
 

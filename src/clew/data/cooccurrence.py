@@ -8,30 +8,17 @@ of the rows: a word's own vector then remains in the cache while its entries pas
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from clew.batches import CooccurrenceBatch
 from clew.errors import DataError
 from clew.kernels.cooccurrence import add_rows, count_rows, mark_ends, places
 
 MB = 1_000_000
-
-
-@dataclass
-class CooccurrenceBatch:
-    """Entries of the matrix: rows, cols (n,) int32 word ids; counts (n,) float32, weighted by 1/distance."""
-
-    rows: Tensor
-    cols: Tensor
-    counts: Tensor
-
-    def to(self, device: torch.device | str) -> CooccurrenceBatch:
-        return CooccurrenceBatch(self.rows.to(device), self.cols.to(device), self.counts.to(device))
 
 
 class Cooccurrences(NamedTuple):

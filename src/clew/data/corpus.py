@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-
-@dataclass
-class CorpusBatch:
-    """A slice of the encoded text.
-
-    ids: (n,) int32 word ids; ends: (sentences,) int64, where each sentence ends in `ids`. seed: of what is drawn over
-    this slice in this epoch, so that a resumed run draws the same.
-    """
-
-    ids: Tensor
-    ends: Tensor
-    seed: int
-
-    def to(self, device: torch.device | str) -> CorpusBatch:
-        return CorpusBatch(self.ids.to(device), self.ends.to(device), self.seed)
+from clew.batches import CorpusBatch
 
 
 class CorpusLoader:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from clew.data.batches import Loader, PairBatch, Pairs
+from clew.batches import PairBatch
+from clew.data.batches import Loader, Pairs
 from clew.data.documents import Documents
 
 

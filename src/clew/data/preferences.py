@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from clew.batches import PreferenceBatch
 from clew.config import Choice
 from clew.data.batches import Loader, pad
 from clew.data.rows import Rows
@@ -70,23 +70,6 @@ def named(rows: Rows, name: str) -> list[str]:
 
 
 @dataclass
-class AnswerBatch:
-    """Answers after their prompts, padded on the right; the preferred answer of each pair before the other one.
-
-    text: (2 pairs, time) ids. written: (2 pairs, time - 1) bool, True where the *next* token is of the answer.
-    reference: (2 pairs,) log-probability of each answer under the reference. index: (pairs,) row numbers in the data.
-    """
-
-    text: Tensor
-    written: Tensor
-    reference: Tensor
-    index: Tensor
-
-    def to(self, device: torch.device | str) -> AnswerBatch:
-        return AnswerBatch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
-
-
-@dataclass
 class Answers:
     """Encoded answers, two neighbouring ones a pair: ids with their prompts, and how long these are."""
 
@@ -97,7 +80,7 @@ class Answers:
     def __len__(self) -> int:
         return len(self.text) // 2
 
-    def batch(self, rows: Sequence[int], pad_id: int) -> AnswerBatch:
+    def batch(self, rows: Sequence[int], pad_id: int) -> PreferenceBatch:
         """These pairs as one padded batch."""
         both = [2 * row + side for row in rows for side in (0, 1)]
         text = pad([self.text[i] for i in both], pad_id)
@@ -105,7 +88,7 @@ class Answers:
         begin = torch.tensor([self.prompt[i] for i in both])[:, None]
         end = torch.tensor([len(self.text[i]) for i in both])[:, None]
         reference = torch.zeros(len(both)) if self.reference is None else torch.tensor(self.reference[both]).float()
-        return AnswerBatch(text, (time >= begin) & (time < end), reference, torch.tensor(rows))
+        return PreferenceBatch(text, (time >= begin) & (time < end), reference, torch.tensor(rows))
 
 
 class AnswerLoader(Loader):
@@ -116,5 +99,5 @@ class AnswerLoader(Loader):
         lengths = np.array([len(ids) for ids in answers.text], dtype=np.int64).reshape(-1, 2)
         super().__init__(lengths, batch_tokens=max(1, batch_tokens // 2), max_length=max_length, seed=seed)
 
-    def batch(self, rows: list[int]) -> AnswerBatch:
+    def batch(self, rows: list[int]) -> PreferenceBatch:
         return self.answers.batch(rows, self.pad_id)

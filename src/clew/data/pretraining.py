@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from clew.data.batches import TextBatch
+from clew.batches import TextBatch
 from clew.data.documents import Documents
 from clew.data.masking import Masking
 
@@ -19,7 +19,7 @@ SHORT = 0.1  # of the examples are meant to be short, that the model knows short
 
 
 @dataclass(frozen=True)
-class Frame:
+class Template:
     """[CLS] A [SEP] or [CLS] A [SEP] B [SEP], at most max_length tokens in all."""
 
     cls_id: int
@@ -41,7 +41,7 @@ class PretrainingLoader:
     n_left_out = 0
 
     def __init__(
-        self, documents: Documents, frame: Frame, masking: Masking, *, batch_tokens: int, seed: int,
+        self, documents: Documents, frame: Template, masking: Masking, *, batch_tokens: int, seed: int,
         next_sentence: bool = True, duplicates: int | None = None,
     ) -> None:  # fmt: skip
         self.documents, self.frame, self.masking = documents, frame, masking
@@ -115,7 +115,7 @@ class PretrainingLoader:
 
 
 def plan(
-    documents: Documents, which: Sequence[int], frame: Frame, next_sentence: bool, rng: np.random.Generator
+    documents: Documents, which: Sequence[int], frame: Template, next_sentence: bool, rng: np.random.Generator
 ) -> list[tuple[int, int, int, int, int]]:
     """The examples of one epoch of some documents, as places in `ids`: A's start and end, B's, and 1 where B follows A.
 

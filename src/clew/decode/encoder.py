@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clew.data.batches import TextBatch
+from clew.batches import TextBatch
 from clew.decode.engine import Dense, int8, joined
 from clew.errors import RecipeError
 from clew.models.bert import Bert, BertLayer, EncoderOutput

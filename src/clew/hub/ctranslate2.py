@@ -14,12 +14,12 @@ from clew.models.transformer import DecoderLayer, EncoderLayer, Transformer
 from clew.nn.attention import MultiHeadAttention
 from clew.nn.feedforward import FeedForward
 from clew.nn.positions import sinusoids
-from clew.text.pair import Tokenizers
+from clew.text.tokenizer_pair import TokenizerPair
 
 POSITIONS = 1024  # rows of the position table that is written
 
 
-def export(model: nn.Module, tokenizers: Tokenizers, folder: Path, *, quantization: str | None = None) -> None:
+def export(model: nn.Module, tokenizers: TokenizerPair, folder: Path, *, quantization: str | None = None) -> None:
     """Write `model` to `folder` for `ctranslate2.Translator`; sources there are token lists ending in </s> ([SEP]).
 
     quantization: what CTranslate2 knows (int8, int16, float16, …), None for float32.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import TextBatch
+from clew.batches import TextBatch
 from clew.errors import MissingExtra, RecipeError
 from clew.hub.bert import is_bert
 from clew.models.bert import Bert, EncoderOutput

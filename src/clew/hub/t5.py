@@ -17,8 +17,8 @@ from clew.hub.names import listed
 from clew.hub.transformers_folder import check_tensors, write_tokenizer
 from clew.models.t5 import T5, T5Config
 from clew.nn.low_rank import merged_state
-from clew.text.pair import Tokenizers
 from clew.text.tokenizer_files import write
+from clew.text.tokenizer_pair import TokenizerPair
 
 # Ours → theirs, where one is just the other.
 SETTINGS = {
@@ -100,7 +100,7 @@ def state_to_hf(model: T5) -> dict[str, Tensor]:
     return renamed(merged_state(model), names(model.config))
 
 
-def describe(folder: Path, model: T5, tokenizers: Tokenizers, about: Mapping[str, Any]) -> dict[str, Any]:
+def describe(folder: Path, model: T5, tokenizers: TokenizerPair, about: Mapping[str, Any]) -> dict[str, Any]:
     """transformers' `config.json` of a model, with what clew says `about` it; what goes with it is written to `folder`:
     the tokenizer, which there ends each text with </s>, and what `generate` begins and ends with."""
     config = config_to_hf(model, tokenizers.ids)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch
+from clew.batches import PairBatch
 from clew.errors import ClewError
 from clew.inspect.taps import capture
 from clew.metrics.alignment import Alignment, Links, aer

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, TextBatch
+from clew.batches import PairBatch, TextBatch
 from clew.errors import ClewError
 from clew.inspect.taps import capture
 from clew.inspect.walks.places import read

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from clew.data.batches import TextBatch
+from clew.batches import TextBatch
 from clew.text.tokenizer import Tokenizer
 
 

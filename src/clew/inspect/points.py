@@ -15,7 +15,7 @@ from clew.errors import ClewError, RecipeError
 from clew.inspect.reading import read_together
 from clew.inspect.states import depths, layers, states_at
 from clew.nn.embedding import Embedding
-from clew.text.pair import Tokenizers
+from clew.text.tokenizer_pair import TokenizerPair
 
 MOST = 100_000  # points that are shown; of more, so many are drawn
 ROWS = 4096  # of the vectors at a time
@@ -117,7 +117,7 @@ def points(
         columns = {} if vectors.counts is None else {"count": vectors.counts.tolist()}
         return Points(vectors.words, vectors.matrix, columns).sample(most, seed)
     side = tokenizers
-    if isinstance(tokenizers, Tokenizers):
+    if isinstance(tokenizers, TokenizerPair):
         side = tokenizers.target if source.startswith("target") else tokenizers.source
     tokenizer = getattr(side, "tokenizer", side)
     matrix = model.get_submodule(source).weight.detach().float().cpu().numpy()

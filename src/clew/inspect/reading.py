@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 
-from clew.data.batches import PairBatch, Pairs, TextBatch, Texts
+from clew.batches import PairBatch, TextBatch
+from clew.data.batches import Pairs, Texts
 from clew.decode.search import Limits, search
 from clew.errors import DataError, RecipeError
 from clew.models.encoder_translator import EncoderTranslator
 from clew.models.gpt2 import GPT2
-from clew.text.framing import bare, framed
-from clew.text.pair import Tokenizers
+from clew.text.template import with_special_tokens, without_special_tokens
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_pair import TokenizerPair
 from clew.text.words import WordVocabulary
 
 MASK = "[MASK]"  # in a text, whatever the vocabulary calls it
@@ -39,7 +40,7 @@ def reading(model: Any, tokenizers: Any, text: str, target: str | None = None) -
     """
     if isinstance(tokenizers, WordVocabulary):
         raise RecipeError("word vectors read no text", where=type(model).__name__, fix="choose a run that reads texts")
-    if isinstance(tokenizers, Tokenizers):
+    if isinstance(tokenizers, TokenizerPair):
         return of_translator(model, tokenizers, text, target)
     seen = of_encoder(getattr(tokenizers, "tokenizer", tokenizers), text)
     return replace(seen, target_in=seen.source) if isinstance(getattr(model, "body", model), GPT2) else seen
@@ -52,7 +53,7 @@ def of_encoder(tokenizer: Tokenizer, text: str) -> Reading:
 
 
 def encoded(tokenizer: Tokenizer, text: str) -> tuple[list[int], int]:
-    """The ids of a text in its frame, and how many are of the first segment."""
+    """The ids of a text in its encode_pairs, and how many are of the first segment."""
     mark = tokenizer.specials.mask
     one = tokenizer.exact and not mark  # what writes reads a text as it stands, tabs and all
     parts = [text] if one else text.replace(MASK, mark or MASK).split("\t")[:2]
@@ -60,7 +61,7 @@ def encoded(tokenizer: Tokenizer, text: str) -> tuple[list[int], int]:
     if not any(ids):
         raise no_token(text)
     second = ids[1] if len(ids) > 1 else None
-    return (framed if mark else bare)(tokenizer, ids[0], second)
+    return (with_special_tokens if mark else without_special_tokens)(tokenizer, ids[0], second)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def read_together(model: Any, tokenizers: Any, texts: Sequence[str], size: int =
     longest = getattr(getattr(model, "config", None) or model.encoder.config, "max_length", None)
     for start in range(0, len(texts), size):
         some = texts[start : start + size]
-        if isinstance(tokenizers, Tokenizers):
+        if isinstance(tokenizers, TokenizerPair):
             tokenizer, firsts = tokenizers.source, []
             rows = [[*ids, tokenizer.eos_id] for ids in tokenizer.encode(some)]
             short = next((text for text, ids in zip(some, rows, strict=True) if len(ids) < 2), None)
@@ -89,11 +90,11 @@ def read_together(model: Any, tokenizers: Any, texts: Sequence[str], size: int =
         else:
             tokenizer = getattr(tokenizers, "tokenizer", tokenizers)
             rows, firsts = map(list, zip(*(encoded(tokenizer, text) for text in some), strict=True))
-        end = -1 if isinstance(tokenizers, Tokenizers) or tokenizer.specials.mask else None  # its frame has an end
+        end = -1 if isinstance(tokenizers, TokenizerPair) or tokenizer.specials.mask else None  # its frame has an end
         kept = [cut_to(ids, longest, end) for ids in rows]
         cut = sum(len(a) < len(b) for a, b in zip(kept, rows, strict=True))
         batch: PairBatch | TextBatch
-        if isinstance(tokenizers, Tokenizers):
+        if isinstance(tokenizers, TokenizerPair):
             pairs = Pairs([ids[:-1] for ids in kept], [[] for _ in kept])
             batch = pairs.batch(range(len(kept)), **tokenizers.ids)
         else:
@@ -112,7 +113,7 @@ def no_token(text: str) -> DataError:
     return DataError("there is no token in this text", where=text[:80] or "an empty line", fix="write some words")
 
 
-def of_translator(model: Any, tokenizers: Tokenizers, text: str, target: str | None) -> Reading:
+def of_translator(model: Any, tokenizers: TokenizerPair, text: str, target: str | None) -> Reading:
     source = tokenizers.source.encode([text])[0]
     if not source:
         raise no_token(text)
@@ -126,7 +127,7 @@ def of_translator(model: Any, tokenizers: Tokenizers, text: str, target: str | N
 
 
 @torch.no_grad()
-def greedy(model: Any, tokenizers: Tokenizers, source: list[int]) -> list[int]:
+def greedy(model: Any, tokenizers: TokenizerPair, source: list[int]) -> list[int]:
     """The model's own translation, without </s>."""
     ids = torch.tensor([[*source, tokenizers.ids["eos_id"]]])
     positions = getattr(model.config, "max_length", 128)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, TextBatch
+from clew.batches import PairBatch, TextBatch
 from clew.errors import DataError
 from clew.inspect.walk import Call, tracing
 from clew.inspect.walks.places import read

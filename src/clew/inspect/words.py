@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clew.data.corpus import CorpusBatch, keep_probability, noise, windows
+from clew.batches import CorpusBatch
+from clew.data.corpus import keep_probability, noise, windows
 from clew.text.words import WordVocabulary, encode
 
 

@@ -38,7 +38,7 @@ class Written:
 
 
 def written(model: Any, tokenizer: Tokenizer, text: str, decode: DecodeConfig) -> Iterator[Written]:
-    """Go on with a text as `Write.predict` does, token by token, with what stood behind each.
+    """Go on with a text as `LanguageModeling.predict` does, token by token, with what stood behind each.
 
     It ends with the document (the token that ends it is the last), with one of `decode.sample.stop`, or after
     `decode.max_length` tokens.

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from clew.batches import TextBatch
 from clew.config import Choice
-from clew.data.batches import TextBatch
 from clew.nn.attention import MultiHeadAttention, chosen, head_width
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from clew.data.batches import TextBatch
+from clew.batches import TextBatch
 
 
 @dataclass

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from clew.batches import PairBatch
 from clew.config import Choice
-from clew.data.batches import PairBatch
 from clew.models.transformer import EncoderLayer, TransformerConfig
 from clew.models.translator import TranslatorOutput
 from clew.nn.dropout import Dropout

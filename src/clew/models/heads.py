@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clew.batches import TextBatch
 from clew.config import Choice, resolve
-from clew.data.batches import TextBatch
 from clew.errors import RecipeError
 from clew.models.bert import initialise
 from clew.models.classifier import ClassifierOutput

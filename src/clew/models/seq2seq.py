@@ -9,8 +9,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from clew.batches import PairBatch
 from clew.config import Choice, Config
-from clew.data.batches import PairBatch
 from clew.models.translator import Memory, TranslatorOutput, check_sharing, one_table
 from clew.nn.additive import FusedAdditive
 from clew.nn.attention import Score, attend, make_score

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from clew.batches import PairBatch
 from clew.config import Choice
-from clew.data.batches import PairBatch
 from clew.models.transformer import TransformerCache
 from clew.models.translator import Memory, TranslatorOutput, check_sharing
 from clew.nn.attention import KeyValues

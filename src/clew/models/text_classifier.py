@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from clew.batches import TextBatch
 from clew.config import Choice
-from clew.data.batches import TextBatch
 from clew.models.classifier import ClassifierOutput
 from clew.nn.convolution import MaxOverTime
 from clew.nn.dropout import Dropout

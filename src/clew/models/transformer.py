@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from clew.batches import PairBatch
 from clew.config import Choice
-from clew.data.batches import PairBatch
 from clew.models.translator import Memory, TranslatorOutput, check_sharing, one_table
 from clew.nn.attention import KeyValues, MultiHeadAttention, head_width
 from clew.nn.dropout import Dropout

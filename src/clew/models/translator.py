@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from clew.data.batches import PairBatch
+from clew.batches import PairBatch
 from clew.errors import RecipeError
 from clew.nn.embedding import EmbeddingConfig
 

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from clew.batches import TextBatch
 from clew.config import Choice
-from clew.data.batches import TextBatch, TextLoader
+from clew.data.batches import TextLoader
 from clew.errors import RecipeError
 from clew.models.classifier import Classifier
 from clew.objectives.loss import Loss

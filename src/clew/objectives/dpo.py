@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from clew.batches import PreferenceBatch
 from clew.config import Choice
-from clew.data.preferences import AnswerBatch
 from clew.objectives.language_model import log_p_of
 from clew.objectives.loss import Loss
 
@@ -52,7 +52,7 @@ class DPO:
     def pairwise(self, chosen: Tensor, rejected: Tensor) -> Tensor:
         return dpo(chosen, rejected, self.config.beta)
 
-    def __call__(self, model: Any, batch: AnswerBatch) -> Loss:
+    def __call__(self, model: Any, batch: PreferenceBatch) -> Loss:
         h = (log_p_of(model, model(batch.text).hidden, batch.text) * batch.written).sum(
             dim=1
         ) - batch.reference  # (2 pairs,)

@@ -12,8 +12,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Adagrad, Optimizer
 
+from clew.batches import CooccurrenceBatch
 from clew.config import Choice, TrainConfig
-from clew.data.cooccurrence import CooccurrenceBatch, CooccurrenceLoader, count_to
+from clew.data.cooccurrence import CooccurrenceLoader, count_to
 from clew.data.corpus import CorpusLoader
 from clew.errors import RecipeError
 from clew.kernels.glove import sums, train_slice

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
+from clew.batches import Block
 from clew.config import Choice
-from clew.data.batches import Block
 from clew.nn.vocabulary import linear_cross_entropy
 from clew.objectives.loss import Loss
 

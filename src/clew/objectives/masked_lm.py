@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from clew.batches import TextBatch
 from clew.config import Choice
-from clew.data.batches import TextBatch
 from clew.data.corpus import CorpusLoader
 from clew.data.documents import Documents
 from clew.data.pretraining import PretrainingLoader

@@ -21,7 +21,7 @@ def negative_sampling(hidden: Tensor, positive: Tensor, negatives: Tensor, mask:
 
     hidden v_w (N, d), positive u_c (N, d), negatives u_n (N, k, d) -> (N,); mask (N, k) True = the negative counts.
     """
-    return surprise(torch.einsum("nd,nd->n", positive, hidden), scores_of(hidden, negatives), mask)
+    return loss_of_scores(torch.einsum("nd,nd->n", positive, hidden), scores_of(hidden, negatives), mask)
 
 
 def scores_of(hidden: Tensor, rows: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def scores_of(hidden: Tensor, rows: Tensor) -> Tensor:
     return torch.einsum("nkd,nd->nk", rows, hidden)
 
 
-def surprise(agree: Tensor, scores: Tensor, mask: Tensor | None = None) -> Tensor:
+def loss_of_scores(agree: Tensor, scores: Tensor, mask: Tensor | None = None) -> Tensor:
     """The same loss of scores: of the words that stood there (N,), and of their negatives (N, k)."""
     disagree = F.logsigmoid(-scores)
     return -F.logsigmoid(agree) - (disagree if mask is None else disagree * mask).sum(dim=1)

@@ -5,13 +5,13 @@ Everything is (batch, time): a token is an action, a text an episode. `mask` is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from clew.batches import RollOut
 from clew.config import Choice
 from clew.objectives.language_model import log_p_of
 from clew.objectives.loss import Loss
@@ -73,36 +73,6 @@ class AdaptiveBeta:
     def update(self, kl: float) -> None:
         error = min(max((kl - self.target) / self.target, -0.2), 0.2)
         self.beta *= 1 + 0.1 * error
-
-
-@dataclass
-class RollOut:
-    """Texts that the policy wrote, and what became of them. Everything but text, index, reward and kl is
-    (batch, time - 1), of the next tokens.
-
-    text: (batch, time) ids, padded on the right; written: bool, True where the next token was written by the policy.
-    log_p, value: of the policy that wrote them; advantage, returns: see `advantages`. index: (batch,) which of the
-    roll-out's texts. reward, kl: means over the texts of the whole roll-out, for the log.
-    """
-
-    text: Tensor
-    written: Tensor
-    log_p: Tensor
-    value: Tensor
-    advantage: Tensor
-    returns: Tensor
-    index: Tensor
-    reward: float = 0.0
-    kl: float = 0.0
-
-    TENSORS: ClassVar = ("text", "written", "log_p", "value", "advantage", "returns", "index")
-
-    def select(self, rows: Tensor) -> RollOut:
-        """Some of the texts."""
-        return replace(self, **{name: getattr(self, name)[rows] for name in self.TENSORS})
-
-    def to(self, device: torch.device | str) -> RollOut:
-        return replace(self, **{name: getattr(self, name).to(device) for name in self.TENSORS})
 
 
 class PPOConfig(Choice):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from clew.batches import TextBatch
 from clew.config import Choice
-from clew.data.batches import TextBatch
 from clew.models.classifier import Classifier
 from clew.objectives.loss import Loss
 

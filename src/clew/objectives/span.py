@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 
+from clew.batches import TextBatch
 from clew.config import Choice
-from clew.data.batches import TextBatch
 from clew.models.heads import SpanAnswering
 from clew.objectives.loss import Loss
 

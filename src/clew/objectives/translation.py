@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from clew.batches import PairBatch
 from clew.config import Choice
-from clew.data.batches import PairBatch
 from clew.models.translator import Translator
 from clew.nn.vocabulary import linear_cross_entropy
 from clew.objectives.loss import Loss

@@ -9,8 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from clew.batches import CorpusBatch
 from clew.config import Choice
-from clew.data.corpus import CorpusBatch, keep_probability, windows
+from clew.data.corpus import keep_probability, windows
 from clew.errors import RecipeError
 from clew.kernels.parts import Parts
 from clew.kernels.sampling import Draws, Settings, draws, in_threads, states

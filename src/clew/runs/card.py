@@ -17,7 +17,7 @@ def write_card(run: Run, results: dict[str, Any]) -> None:
         "",
         f"- model: {recipe.model.kind}, {results['parameters']:,} parameters (`config.json`, `model.safetensors`)",
         f"- data: {'; '.join(results['data'])}",
-        f"- training: {results['step']:,} steps, {results['tokens']:,} {run.task.counted}, "
+        f"- training: {results['step']:,} steps, {results['tokens']:,} {run.task.unit}, "
         f"{results['epoch']:.1f} epochs, "
         f"{results['cpu_seconds'] / 60:.1f} CPU-minutes on {results['hardware']}, seed {recipe.seed}",
         f"- weights kept: step {results['best']['best_step']:,}, the best on the validation split",

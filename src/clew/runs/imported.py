@@ -16,9 +16,9 @@ from clew.hub.names import BERT
 from clew.hub.transformers_folder import Checkpoint
 from clew.recipe_file import dump_recipe, load_recipe
 from clew.runs.folder import Run, writing
-from clew.text.labelled import Labelled
-from clew.text.pair import Tokenizers
+from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_pair import TokenizerPair
 
 # Architecture → the task that a run of it has, and its objective; columns are called so until an override says more.
 TASKS: dict[str, tuple[dict[str, Any], str]] = {
@@ -61,7 +61,7 @@ def import_checkpoint(name: str, folder: str | Path, overrides: Sequence[str] = 
     pretrains = recipe.task.kind == "pretrain"
     tokenizers: Any = found.tokenizer
     if not pretrains:
-        tokenizers = Labelled(tokenizers, labels.get(recipe.task.kind) or found.labels)
+        tokenizers = LabelledTokenizer(tokenizers, labels.get(recipe.task.kind) or found.labels)
     model = task.model(recipe.model, tokenizers)
     load(model, state, str(found.folder))
     with writing(run.path):
@@ -81,7 +81,7 @@ def import_whole(found: Checkpoint, kept: ModuleType, name: str, run: Run, overr
     })  # fmt: skip
     recipe = overridden(draft, overrides)
     task = build("task", recipe.task)
-    tokenizers: Any = Tokenizers(found.tokenizer, found.tokenizer) if kept is t5 else found.tokenizer
+    tokenizers: Any = TokenizerPair(found.tokenizer, found.tokenizer) if kept is t5 else found.tokenizer
     model = task.model(recipe.model, tokenizers)
     kept.fill(model, found.tensors, str(found.folder))
     with writing(run.path):
@@ -93,7 +93,8 @@ def import_whole(found: Checkpoint, kept: ModuleType, name: str, run: Run, overr
 def writes(max_length: int) -> dict[str, Any]:
     """What the recipe of a decoder says."""
     return {
-        "task": {"kind": "write", "max_length": min(1024, max_length)}, "objective": {"kind": "language_model"},
+        "task": {"kind": "language_model", "max_length": min(1024, max_length)},
+        "objective": {"kind": "language_model"},
         "decode": {"beam": 1, "sample": {"temperature": 0.8, "top_p": 0.95}},
     }  # fmt: skip
 

@@ -21,10 +21,10 @@ from clew.hub.whole import keeper
 from clew.models.vectors import WordVectors
 from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.runs.folder import Run
-from clew.text.labelled import Labelled
+from clew.text.labelled_tokenizer import LabelledTokenizer
 
 
-def sized(recipe: Recipe, run: Run | None = None) -> Recipe:
+def with_start_sizes(recipe: Recipe, run: Run | None = None) -> Recipe:
     """The recipe with the sizes of the encoder that it starts from, which are not the recipe's to choose.
 
     A run that has begun has them in its own recipe: what it started from may be gone.
@@ -84,7 +84,7 @@ class Start:
         if getattr(config, "start", "") and getattr(config, "keep_words", False):
             vectors, _ = self.read(config.start, self.recipe.objective.kind)
             return tokenizers.widened(vectors.words, vectors.counts)
-        if isinstance(tokenizers, Labelled):
+        if isinstance(tokenizers, LabelledTokenizer):
             for vectors in self.tables().values():
                 tokenizers = tokenizers.widened(vectors.words, self.recipe.tokenizer.vocab_size)
         return tokenizers

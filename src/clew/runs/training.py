@@ -20,7 +20,7 @@ from clew.errors import CheckpointError, RecipeError, RunError
 from clew.runs.card import write_card
 from clew.runs.events import Events
 from clew.runs.folder import Run, device_of, task_of, writing
-from clew.runs.start import Start, sized
+from clew.runs.start import Start, with_start_sizes
 from clew.train import checkpoint
 from clew.train.average import Average
 from clew.train.budget import Progress
@@ -33,7 +33,7 @@ Watch = Callable[[str, int, int], None]
 
 
 @dataclass
-class Moment:
+class Event:
     """One step of a run, and the validation that followed it, where one did."""
 
     step: Step
@@ -42,7 +42,7 @@ class Moment:
 
 
 @dataclass
-class Standing:
+class EarlyStopping:
     """What early stopping remembers; saved with every checkpoint."""
 
     best: float = -math.inf
@@ -50,7 +50,7 @@ class Standing:
     since_best: int = 0  # validations
 
 
-def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Iterator[Moment]:
+def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Iterator[Event]:
     """Train `recipe` into `folder`, yielding after every step; the folder is a finished run when the iterator ends.
 
     See `open_training`; a finished run yields nothing.
@@ -72,7 +72,7 @@ def open_training(
     `resume` is off, or cannot be written, CheckpointError where its recipe is another.
     """
     run = Run(folder)
-    recipe = sized(recipe, run)
+    recipe = with_start_sizes(recipe, run)
     if run.started:
         if not resume:
             raise RunError(
@@ -157,19 +157,21 @@ class Training:
         own = getattr(self.objective, "moves_weights", False)  # a compiled engine takes the steps, at the rate
         self.optimizer = optimizer.rate(self.model) if own else optimizer(self.model, self.tuning.factor)
         self.average = Average(self.model, settings.average) if settings.average else None
-        self.progress, self.standing = Progress(), Standing()
+        self.progress, self.standing = Progress(), EarlyStopping()
         if n := self.batches.n_left_out:
-            self.report.append(f"{n:,} training {self.task.items}s over {settings.max_length} tokens were left out")
+            self.report.append(
+                f"{n:,} training {self.task.example_name}s over {settings.max_length} tokens were left out"
+            )
         self.report += getattr(self.batches, "notes", [])
         with writing(run.path):  # last: a recipe that cannot be trained leaves no run behind
             run.start(recipe, self.tokenizers)
 
-    def go(self) -> Iterator[Moment]:
+    def go(self) -> Iterator[Event]:
         """Train to the end of the budget, yielding after every step. A run that had finished is unfinished again."""
         settings = self.recipe.train
         newest = checkpoint.latest(self.run.checkpoints)
         if newest is not None:
-            self.standing = Standing(**checkpoint.load(newest, **self.state()))
+            self.standing = EarlyStopping(**checkpoint.load(newest, **self.state()))
         with writing(self.run.path):
             self.run.unfinish()
             self.run.forget_after(self.progress.step)
@@ -195,7 +197,7 @@ class Training:
                 if validation or asked or (save_every and step.number % save_every == 0):
                     events.flush()
                     self.save()
-                yield Moment(step, self.progress, validation)
+                yield Event(step, self.progress, validation)
             if asked:
                 self.save()
                 raise KeyboardInterrupt
@@ -226,7 +228,7 @@ class Training:
             quality = figures[self.task.quality]
             waited = 0 if quality > self.standing.best else self.standing.since_best + 1
             if quality >= self.standing.best:  # while nothing is right yet (0 and 0), the newer weights
-                self.standing = Standing(quality, self.progress.step)
+                self.standing = EarlyStopping(quality, self.progress.step)
                 self.run.save_model(self.model)
             self.standing.since_best = waited
         return figures
@@ -253,7 +255,7 @@ class Training:
             events.add("train", figures, step.number)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside `Standing`."""
+        """What a checkpoint holds beside `EarlyStopping`."""
         return {
             "model": self.model, "optimizer": self.optimizer, "batches": self.batches,
             "progress": self.progress, "average": self.average,

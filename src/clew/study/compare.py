@@ -19,7 +19,7 @@ from clew.study.plan import Plan, Planned
 from clew.train.budget import Progress
 
 Train = Callable[..., Iterator[Any]]
-"""`train(recipe, folder, resume=True)`: yields a Moment per optimizer step; goes on, or ends at once if finished."""
+"""`train(recipe, folder, resume=True)`: yields an Event per optimizer step; goes on, or ends at once if finished."""
 
 POLL_SECONDS = 0.5
 COMMAND = [sys.executable, "-m", "clew", "train"]

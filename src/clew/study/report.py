@@ -40,8 +40,8 @@ def write_report(folder: Path, *, target: float | None = None) -> View:
     recipe = plan.variants[0].recipe
     task = build("task", recipe.task)
     view = build_view(plan, read, failed, compared(task), target) | {
-        "items": task.items,
-        "counted": task.counted,
+        "items": task.example_name,
+        "counted": task.unit,
         "open_ended": getattr(task, "open_ended", False),
     }
     data = build("data", recipe.data)

@@ -14,15 +14,15 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from clew.config import Choice
+from clew.contracts import Prediction
 from clew.data.batches import Texts
 from clew.data.rows import Rows
 from clew.errors import DataError
 from clew.metrics.answers import answered, best_threshold, squad
 from clew.metrics.bootstrap import Score
-from clew.tasks.examples import Prediction
-from clew.tasks.reading import Reading, tabbed
-from clew.text.framing import framed
-from clew.text.labelled import Labelled
+from clew.tasks.supervised import SupervisedTask, tabbed
+from clew.text.labelled_tokenizer import LabelledTokenizer
+from clew.text.template import with_special_tokens
 
 CANDIDATES = 20  # first and last tokens that spans are made of, per window
 
@@ -56,7 +56,7 @@ class Windows(Texts):
     offsets: list[tuple[int, list[tuple[int, int]]]] = field(default_factory=list)
 
 
-class Answer(Reading):
+class Answer(SupervisedTask):
     """Read a question and a context, find the first and the last token of the answer (Devlin et al. 2019, §4.2, §4.3).
 
     A long context is read in overlapping windows; the best span of all windows counts, and the lowest score of [CLS].
@@ -64,8 +64,8 @@ class Answer(Reading):
 
     Config = AnswerConfig
     head = "answer"
-    items = "question"
-    counted = "windows"
+    example_name = "question"
+    unit = "windows"
     quality = "f1"
 
     @property
@@ -97,7 +97,7 @@ class Answer(Reading):
     def labels(self, rows: Rows) -> list[str]:
         return ["first", "last"]
 
-    def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Windows:
+    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Windows:
         """The windows of each line. Raises DataError for a line without a tab."""
         tokenizer, config = tokenizers.tokenizer, self.config
         asked, read = self.halves(lines, "a question and a text")
@@ -109,7 +109,7 @@ class Answer(Reading):
             room = config.max_length - len(question) - 3
             out.cut += len(ids) > room
             for begin in range(0, max(1, len(ids) - room + config.stride), config.stride):
-                row, first = framed(tokenizer, question, ids[begin : begin + room])
+                row, first = with_special_tokens(tokenizer, question, ids[begin : begin + room])
                 out.text.append(row)
                 out.first.append(first)
                 out.offsets.append((first, offsets[begin : begin + room]))
@@ -117,7 +117,7 @@ class Answer(Reading):
                 out.part_of.append(number)
         return out
 
-    def labelled(self, rows: Rows, tokenizers: Labelled) -> Windows:
+    def labelled(self, rows: Rows, tokenizers: LabelledTokenizer) -> Windows:
         """The first gold answer's place in each window; [CLS] where the window does not hold it whole.
 
         Raises DataError where an answer does not stand in its context.
@@ -135,7 +135,7 @@ class Answer(Reading):
         return list(zip(out.start.float().cpu(), out.end.float().cpu(), strict=True))
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
     ) -> list[Prediction]:
         """The best answer, "" where there is none; alternatives: the next, by probability among all those named."""
         assert isinstance(texts, Windows)

@@ -8,16 +8,16 @@ from typing import Any
 from pydantic import Field
 
 from clew.config import Choice
+from clew.contracts import Prediction
 from clew.data.batches import Texts
 from clew.data.rows import Rows
 from clew.errors import DataError
 from clew.metrics.bootstrap import Score
 from clew.metrics.classification import accuracy
 from clew.tasks.classify import choice, negative_log_likelihood
-from clew.tasks.examples import Prediction
-from clew.tasks.reading import Reading, named, tabbed
-from clew.text.framing import frame
-from clew.text.labelled import Labelled
+from clew.tasks.supervised import SupervisedTask, named, tabbed
+from clew.text.labelled_tokenizer import LabelledTokenizer
+from clew.text.template import encode_pairs
 
 
 class ChooseConfig(Choice):
@@ -30,13 +30,13 @@ class ChooseConfig(Choice):
     max_length: int = Field(128, ge=4)  # tokens of the text with one choice; the longer of them loses its end
 
 
-class Choose(Reading):
+class Choose(SupervisedTask):
     """Read column `text` with each of the choices, as pairs, and choose one (Devlin et al. 2019, §4.4)."""
 
     Config = ChooseConfig
     head = "choose"
-    items = "question"
-    counted = "questions"
+    example_name = "question"
+    unit = "questions"
     quality = "accuracy"
 
     @property
@@ -62,7 +62,7 @@ class Choose(Reading):
     def labels(self, rows: Rows) -> list[str]:
         return [*self.config.choices]
 
-    def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Texts:
+    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Texts:
         """A pair for each choice. Raises DataError for a line with fewer or more choices."""
         n = len(self.config.choices)
         first, second = [], []
@@ -75,11 +75,11 @@ class Choose(Reading):
                 )  # fmt: skip
             first += [text] * n
             second += choices
-        found = frame(tokenizers.tokenizer, first, second, self.config.max_length)
+        found = encode_pairs(tokenizers.tokenizer, first, second, self.config.max_length)
         return Texts(found.ids, [0] * len(lines), found.first, choices=n, cut=len({i // n for i in found.cut}))
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
     ) -> list[Prediction]:
         """The name of the best choice; shown: its text."""
         found = []

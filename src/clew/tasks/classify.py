@@ -10,15 +10,15 @@ import torch
 from pydantic import Field
 
 from clew.config import Choice
+from clew.contracts import Prediction
 from clew.data.batches import Texts
 from clew.data.rows import Rows
 from clew.metrics.bootstrap import Score
 from clew.metrics.classification import accuracy, binary_f1, macro_f1
 from clew.metrics.correlation import matthews
-from clew.tasks.examples import Prediction
-from clew.tasks.reading import Reading, tabbed
-from clew.text.framing import frame
-from clew.text.labelled import Labelled
+from clew.tasks.supervised import SupervisedTask, tabbed
+from clew.text.labelled_tokenizer import LabelledTokenizer
+from clew.text.template import encode_pairs
 
 METRICS: dict[str, Callable[..., Score]] = {"accuracy": accuracy, "macro_f1": macro_f1, "matthews": matthews}
 
@@ -42,12 +42,12 @@ class ClassifyConfig(PairConfig):
     positive: str = "1"  # the label whose F1 `f1` is
 
 
-class PairReading(Reading):
+class PairTask(SupervisedTask):
     """A task whose examples are texts, or pairs of them with a tab in between."""
 
     head = "classify"
-    items = "text"
-    counted = "texts"
+    example_name = "text"
+    unit = "texts"
 
     @property
     def quality(self) -> str:
@@ -63,16 +63,16 @@ class PairReading(Reading):
             return texts
         return tabbed(texts, self.column(rows, "pair"))
 
-    def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Texts:
+    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Texts:
         """Frame each text or pair. Raises DataError for a line without its second text."""
         first, second = list(lines), None
         if self.config.pair:
             first, second = self.halves(lines, "two texts")
-        found = frame(tokenizers.tokenizer, first, second, self.config.max_length)
+        found = encode_pairs(tokenizers.tokenizer, first, second, self.config.max_length)
         return Texts(found.ids, [0] * len(found.ids), found.first, cut=len(found.cut))
 
 
-class Classify(PairReading):
+class Classify(PairTask):
     """Read column `text` (and `pair`), choose among the labels that column `label` has in the training rows."""
 
     Config = ClassifyConfig
@@ -81,10 +81,10 @@ class Classify(PairReading):
         return self.column(rows, "label")
 
     def labels(self, rows: Rows) -> list[str]:
-        return Labelled.classes(self.references(rows), rows.report.source)
+        return LabelledTokenizer.classes(self.references(rows), rows.report.source)
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
     ) -> list[Prediction]:
         return [choice(tokenizers.labels, logits.softmax(dim=0)) for logits in outputs]
 

@@ -13,18 +13,19 @@ import torch
 from pydantic import Field
 
 from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
+from clew.contracts import Example, Prediction
 from clew.data.denoising import Corruption, DenoisingLoader
 from clew.data.documents import Documents, Ends, pieces
 from clew.data.text import Text
 from clew.decode.search import Watch
 from clew.metrics.bootstrap import Score, score, share
 from clew.metrics.perplexity import perplexity
-from clew.tasks.examples import SHOWN, Example, Prediction
-from clew.tasks.running import OnRunningText
+from clew.tasks.examples import SHOWN
+from clew.tasks.running_text import RunningTextTask
 from clew.tasks.translate import Translate, TranslateConfig
-from clew.text.pair import Tokenizers
 from clew.text.sentinels import encode_gaps, filled, gaps, sentinel_ids, with_sentinels
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_pair import TokenizerPair
 
 GAP = "<extra_id_0>"
 PART = 2000  # windows of the training text that are measured where there is no other text
@@ -41,13 +42,13 @@ class DenoiseConfig(Choice):
     sentinels: int = Field(100, ge=1)  # of the vocabulary: the most spans that a window has
 
 
-class Denoise(OnRunningText):
+class Denoise(RunningTextTask):
     """Cut spans out of running text, and have a translator write them (Raffel et al. 2020, §3.1.4)."""
 
     Config = DenoiseConfig
     quality = "accuracy"
-    items = "text with gaps"
-    counted = "target tokens"
+    example_name = "text with gaps"
+    unit = "target tokens"
 
     def __init__(self, config: DenoiseConfig) -> None:
         self.config = config
@@ -55,7 +56,7 @@ class Denoise(OnRunningText):
 
     # Which examples.
 
-    def tokenizers(self, rows: Text, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizers:
+    def tokenizers(self, rows: Text, config: TokenizerConfig, given: Tokenizer | None = None) -> TokenizerPair:
         """A vocabulary trained on the sentences of the text, or the one given, and the sentinels."""
         stream = (
             piece
@@ -64,20 +65,20 @@ class Denoise(OnRunningText):
         )
         found = given or Tokenizer.train(islice(stream, config.max_examples), config)
         both = with_sentinels(found, self.config.sentinels)
-        return Tokenizers(both, both)
+        return TokenizerPair(both, both)
 
-    def save_tokenizers(self, tokenizers: Tokenizers, folder: Path) -> None:
+    def save_tokenizers(self, tokenizers: TokenizerPair, folder: Path) -> None:
         tokenizers.save(folder)
 
-    def load_tokenizers(self, folder: Path) -> Tokenizers:
+    def load_tokenizers(self, folder: Path) -> TokenizerPair:
         """That which a run folder holds."""
-        return Tokenizers.load(folder)
+        return TokenizerPair.load(folder)
 
-    def describe(self, tokenizers: Tokenizers) -> dict[str, int]:
+    def describe(self, tokenizers: TokenizerPair) -> dict[str, int]:
         """What `config.json` says of the vocabulary."""
         return self.translate.describe(tokenizers)
 
-    def loader(self, rows: Text, tokenizers: Tokenizers, batch_tokens: int, seed: int) -> DenoisingLoader:
+    def loader(self, rows: Text, tokenizers: TokenizerPair, batch_tokens: int, seed: int) -> DenoisingLoader:
         tokenizer, progress = tokenizers.source, self.watched("encoding text")
         documents = Documents.encode(rows.paths, tokenizer, ends=self.config.document, progress=progress)
         known = tuple(sentinel_ids(tokenizer)[: self.config.sentinels])
@@ -86,11 +87,11 @@ class Denoise(OnRunningText):
             documents, corruption, self.config.max_length, batch_tokens=batch_tokens, seed=seed, **tokenizers.ids
         )
 
-    def batches(self, rows: Text, tokenizers: Tokenizers, train: TrainConfig, seed: int) -> DenoisingLoader:
+    def batches(self, rows: Text, tokenizers: TokenizerPair, train: TrainConfig, seed: int) -> DenoisingLoader:
         """Training batches, without end."""
         return self.loader(rows, tokenizers, train.batch_tokens, seed)
 
-    def model(self, config: Choice, tokenizers: Tokenizers) -> Any:
+    def model(self, config: Choice, tokenizers: TokenizerPair) -> Any:
         return build("model", config, len(tokenizers.source), len(tokenizers.target), tokenizers.target.pad_id)
 
     # How to predict.
@@ -98,7 +99,7 @@ class Denoise(OnRunningText):
     def predict(
         self,
         model: Any,
-        tokenizers: Tokenizers,
+        tokenizers: TokenizerPair,
         texts: Iterable[str],
         decode: DecodeConfig,
         *,
@@ -135,7 +136,7 @@ class Denoise(OnRunningText):
 
     @torch.no_grad()
     def figures(
-        self, model: Any, tokenizers: Tokenizers, rows: Text, decode: DecodeConfig, limit: int | None
+        self, model: Any, tokenizers: TokenizerPair, rows: Text, decode: DecodeConfig, limit: int | None
     ) -> dict[str, Score]:
         """Perplexity of the target's tokens, and the share of them that are the likeliest, the others being given.
 
@@ -161,7 +162,7 @@ class Denoise(OnRunningText):
         }
 
     def validate(
-        self, model: Any, tokenizers: Tokenizers, rows: Text, decode: DecodeConfig, n_examples: int
+        self, model: Any, tokenizers: TokenizerPair, rows: Text, decode: DecodeConfig, n_examples: int
     ) -> dict[str, Any]:
         """Loss, perplexity and accuracy on n windows; samples."""
         figures = {k: v.value for k, v in self.figures(model, tokenizers, rows, decode, n_examples).items()}
@@ -175,7 +176,7 @@ class Denoise(OnRunningText):
         return {"loss": float(np.log(figures["perplexity"])), **figures, "samples": samples}
 
     def evaluate(
-        self, model: Any, tokenizers: Tokenizers, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
+        self, model: Any, tokenizers: TokenizerPair, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
         """The same on the whole text, with 95% intervals over its batches; on a part of it, if it was trained on."""
         found = self.figures(model, tokenizers, rows, decode, PART if rows.borrowed else None)

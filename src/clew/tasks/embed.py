@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
+from clew.contracts import Example, Prediction
 from clew.data.catalogue import find, locate
 from clew.data.corpus import CorpusLoader
 from clew.data.readers import existing
@@ -22,7 +23,6 @@ from clew.metrics.bootstrap import mean_of
 from clew.metrics.nearness import nearness
 from clew.metrics.words import Noun, Pair, analogy_score, clustering_purity, read_set, similarity_score
 from clew.models.vectors import WordVectors
-from clew.tasks.examples import Example, Prediction
 from clew.text.words import Progress, WordVocabulary, encode, encode_to
 
 VALIDATION_BLOCKS = 4  # of the validation text are looked at, each about 40,000 words
@@ -42,8 +42,8 @@ class Embed:
     """Learn a vector for each word of a text."""
 
     Config = EmbedConfig
-    items = "word"
-    counted = "words"
+    example_name = "word"
+    unit = "words"
     watch: Callable[[str, int, int], None] | None = (
         None  # told what is being read, how far it has come, and of how much
     )

@@ -11,20 +11,22 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from clew.batches import TextBatch
 from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
-from clew.data.batches import TextBatch, Texts
+from clew.contracts import Example, Prediction
+from clew.data.batches import Texts
 from clew.data.documents import Documents, pieces
 from clew.data.masking import Masking
-from clew.data.pretraining import Frame, PretrainingLoader
+from clew.data.pretraining import PretrainingLoader, Template
 from clew.data.text import Text
 from clew.decode.encoder import reader
 from clew.errors import DataError, RecipeError
 from clew.metrics.bootstrap import Score, ratio, score
 from clew.metrics.perplexity import perplexity
 from clew.models.heads import Pretraining, with_head
-from clew.tasks.examples import SHOWN, Example, Prediction
-from clew.tasks.reading import check_positions
-from clew.tasks.running import OnRunningText
+from clew.tasks.examples import SHOWN
+from clew.tasks.running_text import RunningTextTask
+from clew.tasks.supervised import check_positions
 from clew.text.tokenizer import Tokenizer
 
 MASK = "[MASK]"  # in texts to fill, whatever the vocabulary calls it
@@ -46,13 +48,13 @@ class PretrainConfig(Choice):
     duplicates: int = Field(10, ge=1)  # of each text, under static masks
 
 
-class Pretrain(OnRunningText):
+class Pretrain(RunningTextTask):
     """Hide 15% of the tokens of a text, and have the model guess them (Devlin et al. 2019)."""
 
     Config = PretrainConfig
     quality = "accuracy"
-    items = "[MASK] text"
-    counted = "hidden tokens"
+    example_name = "[MASK] text"
+    unit = "hidden tokens"
 
     def __init__(self, config: PretrainConfig) -> None:
         self.config = config
@@ -84,7 +86,7 @@ class Pretrain(OnRunningText):
                 "the text is one document, and half of all second texts come from another", where=rows.report,
                 fix='part documents by blank lines, set task.document="line", or task.next_sentence=false',
             )  # fmt: skip
-        frame = Frame(tokenizers.bos_id, tokenizers.eos_id, tokenizers.pad_id, self.config.max_length)
+        frame = Template(tokenizers.bos_id, tokenizers.eos_id, tokenizers.pad_id, self.config.max_length)
         return PretrainingLoader(
             documents, frame, masking, batch_tokens=batch_tokens, seed=seed,
             next_sentence=self.config.next_sentence,

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from clew.contracts import Prediction
 from clew.data.batches import Texts
 from clew.data.rows import Rows
 from clew.errors import DataError
 from clew.metrics.bootstrap import Score
 from clew.metrics.correlation import pearson, spearman
-from clew.tasks.classify import PairConfig, PairReading
-from clew.tasks.examples import Prediction
-from clew.text.labelled import Labelled
+from clew.tasks.classify import PairConfig, PairTask
+from clew.text.labelled_tokenizer import LabelledTokenizer
 
 METRICS: dict[str, Callable[..., Score]] = {"pearson": pearson, "spearman": spearman}
 
@@ -28,7 +28,7 @@ class RegressConfig(PairConfig):
     metrics: tuple[Literal["pearson", "spearman"], ...] = Field(("pearson", "spearman"), min_length=1)
 
 
-class Regress(PairReading):
+class Regress(PairTask):
     """Read column `text` (and `pair`), say the number of column `score`."""
 
     Config = RegressConfig
@@ -56,13 +56,13 @@ class Regress(PairReading):
         self.inputs(rows)
         self.numbers(rows)
 
-    def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
+    def labelled(self, rows: Rows, tokenizers: LabelledTokenizer) -> Texts:
         texts = self.encode(self.inputs(rows), tokenizers)
         texts.label = self.numbers(rows)
         return texts
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
     ) -> list[Prediction]:
         return [Prediction(f"{float(score):.4g}", float(score)) for score in outputs]
 

@@ -10,15 +10,15 @@ import torch
 from pydantic import Field
 
 from clew.config import Choice
+from clew.contracts import Prediction
 from clew.data.batches import Texts
 from clew.data.rows import Rows
 from clew.errors import ClewError, DataError
 from clew.metrics.bootstrap import Score
 from clew.metrics.spans import span_f1, spans, tag_accuracy
-from clew.tasks.examples import Prediction
-from clew.tasks.reading import Reading
-from clew.text.framing import framed
-from clew.text.labelled import Labelled
+from clew.tasks.supervised import SupervisedTask
+from clew.text.labelled_tokenizer import LabelledTokenizer
+from clew.text.template import with_special_tokens
 
 
 class TagConfig(Choice):
@@ -31,7 +31,7 @@ class TagConfig(Choice):
     max_length: int = Field(256, ge=4)  # tokens; longer sentences are read in parts
 
 
-class Tag(Reading):
+class Tag(SupervisedTask):
     """Tag the words of column `text` as column `tags` does.
 
     A word's tag is read off its first piece (Devlin et al. 2019, §5.3). A sentence of more than `max_length` tokens is
@@ -40,8 +40,8 @@ class Tag(Reading):
 
     Config = TagConfig
     head = "tag"
-    items = "sentence"
-    counted = "words"
+    example_name = "sentence"
+    unit = "words"
 
     @property
     def quality(self) -> str:
@@ -58,9 +58,11 @@ class Tag(Reading):
         return self.column(rows, "tags")
 
     def labels(self, rows: Rows) -> list[str]:
-        return Labelled.classes((tag for tags in self.references(rows) for tag in tags.split()), rows.report.source)
+        return LabelledTokenizer.classes(
+            (tag for tags in self.references(rows) for tag in tags.split()), rows.report.source
+        )
 
-    def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Texts:
+    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Texts:
         """Each part of a sentence is an example; `part_of` says of which line. A line without words has no part."""
         tokenizer, room = tokenizers.tokenizer, self.config.max_length - 2
         texts = Texts([], [], [], [], part_of=[])
@@ -71,7 +73,7 @@ class Tag(Reading):
             while begin < n_words:
                 end = max(begin + 1, bisect_right(starts, starts[begin] + room) - 1)  # as many words as fit, or one
                 texts.cut += begin == 0 and end < n_words
-                row, n = framed(tokenizer, ids[starts[begin] : starts[end]][:room], None)
+                row, n = with_special_tokens(tokenizer, ids[starts[begin] : starts[end]][:room], None)
                 texts.text.append(row)
                 texts.first.append(n)
                 texts.at.append([1 + starts[i] - starts[begin] for i in range(begin, end)])
@@ -95,7 +97,7 @@ class Tag(Reading):
                 except ClewError as error:
                     raise DataError(f"{error.what}: {words[:60]}", where=rows.report.source, fix=error.fix) from error
 
-    def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
+    def labelled(self, rows: Rows, tokenizers: LabelledTokenizer) -> Texts:
         texts = self.encode(self.inputs(rows), tokenizers)
         tags = [[tokenizers.index[tag] for tag in line.split()] for line in self.references(rows)]
         taken = [0] * len(tags)
@@ -111,7 +113,7 @@ class Tag(Reading):
         return out.logits.float().cpu().split([len(texts.at[i]) for i in rows])
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
     ) -> list[Prediction]:
         """Tags with spaces in between; score: the mean probability of the tags; shown: word/tag."""
         parts = iter(outputs)

@@ -17,8 +17,8 @@ from clew.metrics.bootstrap import Score, mean_of
 from clew.metrics.classification import accuracy, macro_f1
 from clew.metrics.correlation import pearson, spearman
 from clew.tasks.translate import Translate, TranslateConfig
-from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_pair import TokenizerPair
 
 NO_NUMBER = -1.0  # what an answer counts as that is no number, as in the published evaluation
 
@@ -49,7 +49,7 @@ class TextToText(Translate):
 
     Config = TextToTextConfig
     quality = "mean"  # of the parts' figures, each in percent
-    items = "text"
+    example_name = "text"
     config: TextToTextConfig
 
     def check(self, rows: Rows) -> None:
@@ -62,10 +62,10 @@ class TextToText(Translate):
                 where="task.metrics", fix="name a metric for each part of the data, and for no other",
             )  # fmt: skip
 
-    def tokenizers(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizers:
+    def tokenizers(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> TokenizerPair:
         """One vocabulary for both sides, trained on the texts or given."""
         if given is not None:
-            return Tokenizers(given, given)
+            return TokenizerPair(given, given)
         return super().tokenizers(rows, config.model_copy(update={"joint": True}))
 
     def by_part(self, rows: Rows) -> dict[str, list[int]]:
@@ -86,12 +86,14 @@ class TextToText(Translate):
         return found
 
     def answers(
-        self, model: Any, tokenizers: Tokenizers, rows: Rows, decode: DecodeConfig, parts: dict[str, list[int]]
+        self, model: Any, tokenizers: TokenizerPair, rows: Rows, decode: DecodeConfig, parts: dict[str, list[int]]
     ) -> list[str]:
         texts = [rows[self.config.source][i] for index in parts.values() for i in index]
         return [prediction.text for prediction in self.predict(model, tokenizers, texts, decode)]
 
-    def validate(self, model: Any, tokenizers: Tokenizers, rows: Rows, decode: DecodeConfig, n: int) -> dict[str, Any]:
+    def validate(
+        self, model: Any, tokenizers: TokenizerPair, rows: Rows, decode: DecodeConfig, n: int
+    ) -> dict[str, Any]:
         """Loss and perplexity on all rows; the figures of greedy answers on n rows of each part; samples."""
         likelihood = self.likelihood(model, tokenizers, self.pairs(rows, tokenizers))
         total, count = (sum(column) for column in zip(*likelihood, strict=True))
@@ -113,7 +115,7 @@ class TextToText(Translate):
         }  # fmt: skip
 
     def evaluate(
-        self, model: Any, tokenizers: Tokenizers, rows: Rows, decode: DecodeConfig, *, choose_on: Rows | None = None
+        self, model: Any, tokenizers: TokenizerPair, rows: Rows, decode: DecodeConfig, *, choose_on: Rows | None = None
     ) -> dict[str, Any]:
         """The figure of each part on all its rows, with 95% bootstrap intervals, perplexity and speed."""
         parts, begin = self.by_part(rows), process_time()

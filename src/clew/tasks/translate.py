@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from clew.batches import PairBatch
 from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
-from clew.data.batches import PairBatch, PairLoader, Pairs, pad
+from clew.contracts import Example, Prediction
+from clew.data.batches import PairLoader, Pairs, pad
 from clew.data.rows import Rows
 from clew.decode.engine import engine
 from clew.decode.search import Hypothesis, Limits, Watch, search
 from clew.errors import DataError, RecipeError
 from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
-from clew.tasks.examples import SHOWN, Example, Prediction, by_length
-from clew.text.pair import Tokenizers
+from clew.tasks.examples import SHOWN, by_length
 from clew.text.tokenizer import Tokenizer
+from clew.text.tokenizer_pair import TokenizerPair
 
 SHOWN_OTHER = (0.25, 0.75)  # quantiles of length of the sentences shown of each split but the first
 
@@ -44,8 +46,8 @@ class Translate:
 
     Config: type[TranslateConfig] = TranslateConfig
     quality = "bleu"  # the metric that early stopping and comparisons look at; higher is better
-    items = "sentence"  # what an example is, and what a budget in tokens counts: the words of reports
-    counted = "target tokens"
+    example_name = "sentence"  # what an example is, and what a budget in tokens counts: the words of reports
+    unit = "target tokens"
 
     def __init__(self, config: TranslateConfig) -> None:
         self.config = config
@@ -62,35 +64,35 @@ class Translate:
                 )
         return rows[self.config.source], rows[self.config.target]
 
-    def tokenizers(self, rows: Rows, config: TokenizerConfig) -> Tokenizers:
+    def tokenizers(self, rows: Rows, config: TokenizerConfig) -> TokenizerPair:
         """Train on the texts of these rows; one vocabulary where `config.joint`."""
         source, target = (texts[: config.max_examples] for texts in self.columns(rows))
         if config.joint:
             joint = Tokenizer.train(source + target, config)
-            return Tokenizers(joint, joint)
-        return Tokenizers(Tokenizer.train(source, config), Tokenizer.train(target, config))
+            return TokenizerPair(joint, joint)
+        return TokenizerPair(Tokenizer.train(source, config), Tokenizer.train(target, config))
 
-    def save_tokenizers(self, tokenizers: Tokenizers, folder: Path) -> None:
+    def save_tokenizers(self, tokenizers: TokenizerPair, folder: Path) -> None:
         tokenizers.save(folder)
 
-    def describe(self, tokenizers: Tokenizers) -> dict[str, int]:
+    def describe(self, tokenizers: TokenizerPair) -> dict[str, int]:
         """What `config.json` says of the vocabularies."""
         source, target = len(tokenizers.source), len(tokenizers.target)
         return {"source_vocab_size": source, "target_vocab_size": target, **tokenizers.ids}
 
-    def load_tokenizers(self, folder: Path) -> Tokenizers:
+    def load_tokenizers(self, folder: Path) -> TokenizerPair:
         """Those that a run folder holds."""
-        return Tokenizers.load(folder)
+        return TokenizerPair.load(folder)
 
-    def words(self, tokenizers: Tokenizers) -> dict[str, list[str]]:
+    def words(self, tokenizers: TokenizerPair) -> dict[str, list[str]]:
         """What the rows of a model's embeddings stand for."""
         return {"source_embedding": tokenizers.source.words, "target_embedding": tokenizers.target.words}
 
-    def pairs(self, rows: Rows, tokenizers: Tokenizers) -> Pairs:
+    def pairs(self, rows: Rows, tokenizers: TokenizerPair) -> Pairs:
         source, target = self.columns(rows)
         return Pairs(tokenizers.source.encode(source), tokenizers.target.encode(target))
 
-    def batches(self, rows: Rows, tokenizers: Tokenizers, train: TrainConfig, seed: int) -> PairLoader:
+    def batches(self, rows: Rows, tokenizers: TokenizerPair, train: TrainConfig, seed: int) -> PairLoader:
         """Training batches. Raises DataError where no pair is short enough to train on."""
         pairs = self.pairs(rows, tokenizers)
         loader = PairLoader(
@@ -102,7 +104,7 @@ class Translate:
             )
         return loader
 
-    def model(self, config: Choice, tokenizers: Tokenizers) -> Model:
+    def model(self, config: Choice, tokenizers: TokenizerPair) -> Model:
         if not tokenizers.joint and getattr(config, "share_embeddings", False):
             raise RecipeError(
                 "two vocabularies cannot share an embedding",
@@ -115,7 +117,7 @@ class Translate:
     def predict(
         self,
         model: Model,
-        tokenizers: Tokenizers,
+        tokenizers: TokenizerPair,
         texts: Iterable[str],
         decode: DecodeConfig,
         *,
@@ -142,7 +144,7 @@ class Translate:
     def search(
         self,
         engine: Any,
-        tokenizers: Tokenizers,
+        tokenizers: TokenizerPair,
         ids: list[list[int]],
         decode: DecodeConfig,
         device: torch.device,
@@ -158,7 +160,7 @@ class Translate:
         return search(engine, source, mask, limits, decode.beam, watch)
 
     def prediction(
-        self, model: Model, tokenizers: Tokenizers, source: list[int], hypotheses: list[Hypothesis], attention: bool
+        self, model: Model, tokenizers: TokenizerPair, source: list[int], hypotheses: list[Hypothesis], attention: bool
     ) -> Prediction:
         texts = tokenizers.target.decode([hypothesis.ids for hypothesis in hypotheses])
         # On one line: a byte-level vocabulary can spell a line end.
@@ -172,7 +174,7 @@ class Translate:
             out.salient = salient(out.attention[0][1]) if out.attention else []
         return out
 
-    def maps(self, model: Model, tokenizers: Tokenizers, pairs: Pairs) -> list[dict[str, Tensor]]:
+    def maps(self, model: Model, tokenizers: TokenizerPair, pairs: Pairs) -> list[dict[str, Tensor]]:
         """Attention of each pair, target given: name → (target tokens, source tokens), </s> included on both sides."""
         out = []
         for batch in sequential(pairs, tokenizers, 64):
@@ -199,7 +201,7 @@ class Translate:
     # Which metrics.
 
     @torch.no_grad()
-    def likelihood(self, model: Model, tokenizers: Tokenizers, pairs: Pairs) -> list[tuple[float, int]]:
+    def likelihood(self, model: Model, tokenizers: TokenizerPair, pairs: Pairs) -> list[tuple[float, int]]:
         """Negative log-likelihood (nats) of each given target, and its number of tokens, </s> included."""
         out: list[tuple[float, int]] = []
         model.eval()
@@ -213,7 +215,7 @@ class Translate:
         return out
 
     def validate(
-        self, model: Model, tokenizers: Tokenizers, rows: Rows, decode: DecodeConfig, n: int
+        self, model: Model, tokenizers: TokenizerPair, rows: Rows, decode: DecodeConfig, n: int
     ) -> dict[str, Any]:
         """Loss and perplexity on all rows; BLEU and chrF of greedy outputs on n of them, spread evenly; samples."""
         likelihood = self.likelihood(model, tokenizers, self.pairs(rows, tokenizers))
@@ -236,7 +238,7 @@ class Translate:
     def evaluate(
         self,
         model: Model,
-        tokenizers: Tokenizers,
+        tokenizers: TokenizerPair,
         rows: Rows,
         decode: DecodeConfig,
         *,
@@ -273,7 +275,7 @@ class Translate:
         return out
 
     def word_maps(
-        self, model: Model, tokenizers: Tokenizers, rows: Rows
+        self, model: Model, tokenizers: TokenizerPair, rows: Rows
     ) -> tuple[list[dict[str, Tensor]], list[Links], list[Links]]:
         """Attention between words, and the gold links, sure and possible."""
         source, target = self.columns(rows)
@@ -289,7 +291,7 @@ class Translate:
         return merged, [sure for sure, _ in links], [possible for _, possible in links]
 
 
-def sequential(pairs: Pairs, tokenizers: Tokenizers, size: int) -> Iterator[PairBatch]:
+def sequential(pairs: Pairs, tokenizers: TokenizerPair, size: int) -> Iterator[PairBatch]:
     """All pairs in order, `size` at a time."""
     for start in range(0, len(pairs), size):
         yield pairs.batch(range(start, min(start + size, len(pairs))), **tokenizers.ids)

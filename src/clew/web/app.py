@@ -23,7 +23,7 @@ from clew.web import attention, compare, points, predict, saved, walks
 from clew.web.folder import Runs, samples, series
 from clew.web.guard import Guard
 from clew.web.lines import Streamed
-from clew.web.room import Busy, NoRoom, Room
+from clew.web.model_cache import Busy, ModelCache, NoRoom
 
 EVERY = 1.0  # seconds between two looks at the folder
 STREAMS = 64  # open pages that are told of changes
@@ -118,9 +118,9 @@ def make_app(root: Path, token: str, hosts: list[str]) -> Guard:
     """The page over the runs of a folder, behind its guard."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     runs = Runs(root)
-    room = Room(runs)
-    app.state.runs, app.state.room, app.state.maps = runs, room, attention.Maps()
-    app.state.gold, app.state.streams = attention.Gold(room), 0
+    cache = ModelCache(runs)
+    app.state.runs, app.state.cache, app.state.maps = runs, cache, attention.Maps()
+    app.state.gold, app.state.streams = attention.Gold(cache), 0
     app.add_exception_handler(ClewError, explained)
     app.add_exception_handler(RequestValidationError, misread)
     app.add_exception_handler(HTTPException, refused)
@@ -128,10 +128,10 @@ def make_app(root: Path, token: str, hosts: list[str]) -> Guard:
     app.add_exception_handler(Exception, unforeseen)
     add_pages(app)
     add_runs(app, runs)
-    add_models(app, room)
-    add_walks(app, room)
-    add_compare(app, room)
-    add_points(app, room, points.Clouds())
+    add_models(app, cache)
+    add_walks(app, cache)
+    add_compare(app, cache)
+    add_points(app, cache, points.Clouds())
     return Guard(app, token, hosts)
 
 
@@ -234,25 +234,25 @@ async def told(app: FastAPI, runs: Runs, request: Request) -> AsyncIterator[str]
         app.state.streams -= 1
 
 
-def add_models(app: FastAPI, room: Room) -> None:
+def add_models(app: FastAPI, cache: ModelCache) -> None:
     maps, gold = app.state.maps, app.state.gold
 
     @app.post("/api/predict")
     def predicted(asked: Predict) -> Any:
-        return predict.predict(room, asked.run, asked.text, asked.n_best, asked.length)
+        return predict.predict(cache, asked.run, asked.text, asked.n_best, asked.length)
 
     @app.post("/api/write")
     def written(asked: Write) -> Any:
         how = asked.model_dump(exclude={"run", "text", "length"})
-        return Streamed(predict.write(room, asked.run, asked.text, how, asked.length))
+        return Streamed(predict.write(cache, asked.run, asked.text, how, asked.length))
 
     @app.get("/api/examples")
     def examples(run: str) -> Any:
-        return predict.examples(room.runs.open(run))
+        return predict.examples(cache.runs.open(run))
 
     @app.post("/api/attention")
     def look(asked: Look) -> Any:
-        return attention.look(room, maps, asked.run, asked.text, asked.target, asked.step)
+        return attention.look(cache, maps, asked.run, asked.text, asked.target, asked.step)
 
     @app.get("/api/attention/{name}/thumbnails")
     def thumbnails(name: str) -> Response:
@@ -271,39 +271,39 @@ def add_models(app: FastAPI, room: Room) -> None:
         return gold.measure(run)
 
 
-def add_walks(app: FastAPI, room: Room) -> None:
+def add_walks(app: FastAPI, cache: ModelCache) -> None:
     @app.get("/api/walks")
     def offered(run: str) -> Any:
-        return walks.offers(room, run)
+        return walks.offers(cache, run)
 
     @app.post("/api/walk")
     def walked(asked: Walk) -> Any:
-        return walks.walk(room, **{("name" if key == "run" else key): value for key, value in asked})
+        return walks.walk(cache, **{("name" if key == "run" else key): value for key, value in asked})
 
     @app.post("/api/unrolled")
     def unrolled(asked: Unroll) -> Any:
-        return walks.unrolled(room, **dict(asked))
+        return walks.unrolled(cache, **dict(asked))
 
 
-def add_compare(app: FastAPI, room: Room) -> None:
+def add_compare(app: FastAPI, cache: ModelCache) -> None:
     @app.get("/api/compare")
     def compared(one: str, other: str) -> Any:
-        return compare.compare(room.runs.open(one), room.runs.open(other))
+        return compare.compare(cache.runs.open(one), cache.runs.open(other))
 
     @app.post("/api/alike")
     def alike(asked: Two) -> Any:
-        return compare.alike(room, asked.one, asked.other)
+        return compare.alike(cache, asked.one, asked.other)
 
 
-def add_points(app: FastAPI, room: Room, clouds: points.Clouds) -> None:
+def add_points(app: FastAPI, cache: ModelCache, clouds: points.Clouds) -> None:
     @app.get("/api/points/sources")
     def sources(run: str) -> Any:
-        return points.offered(room, run)
+        return points.offered(cache, run)
 
     @app.post("/api/points")
     def projected(asked: Project) -> Any:
         how = asked.model_dump(include={"source", "method", "dims", "layer", "most"}) | asked.settings()
-        return Streamed(points.project(room, clouds, asked.run, **how))
+        return Streamed(points.project(cache, clouds, asked.run, **how))
 
     @app.get("/api/points/{name}/coordinates")
     def coordinates(name: str) -> Response:
@@ -315,11 +315,11 @@ def add_points(app: FastAPI, room: Room, clouds: points.Clouds) -> None:
 
     @app.get("/api/points/{name}/frames")
     def frames(name: str) -> Any:
-        return points.frames(room, clouds, name)
+        return points.frames(cache, clouds, name)
 
     @app.get("/api/points/{name}/frames/{number}")
     def frame(name: str, number: int) -> Response:
-        return Response(points.frame(room, clouds, name, number), media_type="application/octet-stream")
+        return Response(points.frame(cache, clouds, name, number), media_type="application/octet-stream")
 
     @app.get("/api/points/{name}/neighbours")
     def neighbours(name: str, row: int) -> Any:
@@ -331,4 +331,4 @@ def add_points(app: FastAPI, room: Room, clouds: points.Clouds) -> None:
 
     @app.post("/api/movers")
     def moved(asked: Moved) -> Any:
-        return points.moved(room, **dict(asked))
+        return points.moved(cache, **dict(asked))

@@ -11,16 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
+from clew.batches import TextBatch
 from clew.config import build
-from clew.data.batches import Pairs, TextBatch
+from clew.data.batches import Pairs
 from clew.errors import ClewError, DataError
 from clew.inspect.attention import align
 from clew.inspect.heads import Layer, attention_taps, distance, entropy, pair_layers, received, text_layers
 from clew.inspect.reading import greedy, reading
 from clew.metrics import Links, aer
-from clew.text.pair import Tokenizers
 from clew.text.sentinels import encode_gaps
-from clew.web.room import Opened, Room
+from clew.text.tokenizer_pair import TokenizerPair
+from clew.web.model_cache import LoadedRun, ModelCache
 
 KEPT = 512 << 20  # bytes of weights kept at once, of the newest texts
 TOKENS = 512  # at most, of either side
@@ -93,7 +94,7 @@ def small(weights: Tensor) -> bytes:
     return (pooled.clamp(0, 1).sqrt() * 255).round().to(torch.uint8).numpy().tobytes()
 
 
-def look(room: Room, maps: Maps, name: str, text: str, target: str, step: int | None = None) -> dict[str, Any]:
+def look(cache: ModelCache, maps: Maps, name: str, text: str, target: str, step: int | None = None) -> dict[str, Any]:
     """Read a text with a run's model: its tokens, its layers, what each head is like; `id` asks for the weights.
 
     target: what a translator is to have written; what it writes itself where this is empty. step: with the model as it
@@ -102,12 +103,12 @@ def look(room: Room, maps: Maps, name: str, text: str, target: str, step: int | 
     """
     if not text.strip():
         raise DataError("there is no text", fix="type one")
-    with room.use(name, step) as opened:
+    with cache.use(name, step) as opened:
         if not attention_taps(opened.model):
             kind = opened.run.recipe.model.kind
             raise ClewError(f"a {kind} model does not attend", where=name, fix="choose a run whose model does")
         about, layers = (
-            read_pair(opened, text, target) if isinstance(opened.tokenizers, Tokenizers) else read_text(opened, text)
+            read_pair(opened, text, target) if isinstance(opened.tokenizers, TokenizerPair) else read_text(opened, text)
         )
     longest = max(max(len(layer.rows), len(layer.columns)) for layer in layers)
     if longest > TOKENS:
@@ -115,7 +116,7 @@ def look(room: Room, maps: Maps, name: str, text: str, target: str, step: int | 
     return maps.keep({"run": name, **about}, layers)
 
 
-def read_pair(opened: Opened, text: str, target: str) -> Found:
+def read_pair(opened: LoadedRun, text: str, target: str) -> Found:
     """A translator: what it writes, or is made to write, and where it looks meanwhile."""
     tokenizers, model = opened.tokenizers, opened.model
     output = target.strip()
@@ -135,7 +136,7 @@ def read_pair(opened: Opened, text: str, target: str) -> Found:
     return {"source": text, "output": output}, pair_layers(model, batch, columns, rows)
 
 
-def read_text(opened: Opened, text: str) -> Found:
+def read_text(opened: LoadedRun, text: str) -> Found:
     """An encoder under whatever head, or a model that writes: what it says of the text, and where it looks in it."""
     if opened.run.recipe.task.kind == "pretrain" and "[MASK]" not in text:
         text = f"{text.rstrip()} [MASK]"  # it is asked for hidden tokens: one, at the end, asks for the next
@@ -147,12 +148,12 @@ def read_text(opened: Opened, text: str) -> Found:
     return {"source": text, "output": answer.shown or answer.text}, text_layers(opened.model, batch, seen.source)
 
 
-def one_reading(opened: Opened, text: str, answer: str) -> str:
+def one_reading(opened: LoadedRun, text: str, answer: str) -> str:
     """What the encoder reads at a time: of choices what is asked with the one chosen, of two to be judged the first."""
     kind, (first, *others) = opened.run.recipe.task.kind, text.split("\t")
     if kind == "choose":
         return f"{first}\t{others[opened.tokenizers.labels.index(answer)]}"
-    return first if kind == "judge" else text
+    return first if kind == "reward_model" else text
 
 
 def described(layer: Layer) -> dict[str, Any]:
@@ -172,8 +173,8 @@ def described(layer: Layer) -> dict[str, Any]:
 class Gold:
     """How well a run's attention aligns the words of its test sentences, at any threshold; worked out once a run."""
 
-    def __init__(self, room: Room) -> None:
-        self.room = room
+    def __init__(self, cache: ModelCache) -> None:
+        self.cache = cache
         self.known: dict[Any, dict[str, Any]] = {}
 
     def measure(self, name: str) -> dict[str, Any]:
@@ -181,13 +182,13 @@ class Gold:
 
         Raises DataError where there is no gold alignment to compare with.
         """
-        with self.room.use(name) as opened:
-            if self.room.key not in self.known:
-                self.known = {self.room.key: measure(opened)}
-            return self.known[self.room.key]
+        with self.cache.use(name) as opened:
+            if self.cache.key not in self.known:
+                self.known = {self.cache.key: measure(opened)}
+            return self.known[self.cache.key]
 
 
-def measure(opened: Opened) -> dict[str, Any]:
+def measure(opened: LoadedRun) -> dict[str, Any]:
     task, model, run = opened.task, opened.model, opened.run
     if not run.finished:
         raise DataError("the run has not chosen its map yet", where=str(run.path), fix=run.go_on)

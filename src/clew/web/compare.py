@@ -16,7 +16,7 @@ from clew.metrics import Score, bleu, chrf, paired_bootstrap
 from clew.metrics.classification import accuracy
 from clew.metrics.shown import about
 from clew.runs import Run
-from clew.web.room import Room
+from clew.web.model_cache import ModelCache
 
 SHOWN = 60  # examples in which the two differ most
 TEXTS = 64  # that layers are compared on
@@ -120,15 +120,15 @@ def paired(name: str, one: Score, other: Score) -> dict[str, Any]:
     return {"name": name, "one": one.value, "other": other.value, **asdict(paired_bootstrap(other, one))}
 
 
-def alike(room: Room, one: str, other: str) -> dict[str, Any]:
+def alike(cache: ModelCache, one: str, other: str) -> dict[str, Any]:
     """CKA of every layer of one run with every layer of the other, on the first's own texts."""
-    run = room.runs.open(one)
+    run = cache.runs.open(one)
     data = build("data", run.recipe.data)
     split = next((name for name in data.splits if name not in ("train", "valid")), "valid")
     texts = cka_texts(run, data, split)
-    with room.use(one) as first:
+    with cache.use(one) as first:
         model, tokenizers = first.model, first.tokenizers
-    with room.use(other) as second:  # the first stays in memory meanwhile: this page alone holds two
+    with cache.use(other) as second:  # the first stays in memory meanwhile: this page alone holds two
         batches = (
             (a.batch, b.batch)
             for a, b in zip(

@@ -152,7 +152,7 @@ def summary(name: str, run: Run) -> Summary:
         task = run.task
         quality = compared(task)
         shown = about(quality)
-        out |= {"quality": quality, "quality_label": shown["label"], "counted": task.counted}
+        out |= {"quality": quality, "quality_label": shown["label"], "counted": task.unit}
         values = [(row["step"], finite(row["valid"].get(quality))) for row in logged if "valid" in row]
         known = [(value, step) for step, value in values if value is not None]
         best = max if shown["higher_is_better"] else min

@@ -11,7 +11,7 @@ from clew.errors import ClewError
 from clew.runs import Run
 from clew.web import attention, compare, points, predict, walks
 from clew.web.folder import Runs, series, state, summary
-from clew.web.room import Room
+from clew.web.model_cache import ModelCache
 from clew.web.saved import Record
 
 
@@ -52,7 +52,7 @@ class Looked:
 
     def __init__(self, path: str | Path, *others: str | Path) -> None:
         self.runs = Given([Run.open(each) for each in (path, *others)])
-        self.room, self.maps, self.clouds = Room(self.runs), attention.Maps(), points.Clouds()
+        self.cache, self.maps, self.clouds = ModelCache(self.runs), attention.Maps(), points.Clouds()
         self.name, *self.others = self.runs.paths()
 
     def view(self, page: str, record: Record, height: int, **chosen: Any) -> View:
@@ -73,7 +73,7 @@ class Looked:
         return self.view("attention", record, height, text=text, target=target)
 
     def heads(self, record: Record, name: str, text: str, target: str) -> None:
-        found = attention.look(self.room, self.maps, name, text, target)
+        found = attention.look(self.cache, self.maps, name, text, target)
         record.add(found, "attention", run=name, text=text, target=target, step=None)
         record.add(self.maps.thumbnails(found["id"]), f"attention/{found['id']}/thumbnails")
         record.add(self.maps.packed(found["id"]), f"attention/{found['id']}/packed")
@@ -91,10 +91,10 @@ class Looked:
         for name, run in self.opened():
             offer = record.add(predict.examples(run), "examples", run=name)
             if offer["writes"]:
-                written = [*predict.write(self.room, name, text, offer["writes"], LENGTH)]
+                written = [*predict.write(self.cache, name, text, offer["writes"], LENGTH)]
                 record.add(written, "write", run=name, text=text, length=LENGTH, **shortest(offer["writes"]))
             else:
-                found = predict.predict(self.room, name, text, n_best)
+                found = predict.predict(self.cache, name, text, n_best)
                 record.add(found, "predict", run=name, text=text, n_best=n_best, length=None)
         return self.view("play", record, height, text=text, n=n_best)
 
@@ -103,12 +103,12 @@ class Looked:
         record = Record()
         offer = next(
             each
-            for each in record.add(walks.offers(self.room, self.name), "walks", run=self.name)
+            for each in record.add(walks.offers(self.cache, self.name), "walks", run=self.name)
             if kind in ("", each["kind"]) and place in ("", each["place"])
         )
         asked = {"target": "", "layer": 0, "head": 0, "at": 0} | chosen
         asked |= {"text": text, "kind": offer["kind"], "place": offer["place"]}
-        record.add(walks.walk(self.room, self.name, **asked), "walk", run=self.name, **asked)  # type: ignore[arg-type]
+        record.add(walks.walk(self.cache, self.name, **asked), "walk", run=self.name, **asked)  # type: ignore[arg-type]
         return self.view("walk", record, height, text=text, walk=f"{offer['kind']}:{offer['place']}", **chosen)
 
     def project(self, source: str = "", *, height: int = 900, **chosen: Any) -> View:
@@ -117,10 +117,10 @@ class Looked:
         chosen: as the page's address has it; `layer`, in which tokens or texts are looked at, 0 for embeddings.
         """
         record = Record()
-        offered = record.add(points.offered(self.room, self.name), "points/sources", run=self.name)
+        offered = record.add(points.offered(self.cache, self.name), "points/sources", run=self.name)
         source, layer = source or offered["sources"][0], chosen.get("layer")
         asked = {"run": self.name, "source": source, "layer": layer, "method": "pca", "dims": 3, "seed": 0}
-        made = points.project(self.room, self.clouds, self.name, source, "pca", 3, layer)
+        made = points.project(self.cache, self.clouds, self.name, source, "pca", 3, layer)
         [found] = record.add([*made], "points", **asked)
         for part, answer in (("coordinates", self.clouds.coordinates), ("trust", self.clouds.trust)):
             record.add(answer(found["id"]), f"points/{found['id']}/{part}")
@@ -132,7 +132,7 @@ class Looked:
         one, other = self.name, self.others[0]
         record.add(compare.compare(*(self.runs.open(name) for name in (one, other))), "compare", one=one, other=other)
         with suppress(ClewError):  # of models without layers there is no map
-            record.add(compare.alike(self.room, one, other), "alike", one=one, other=other)
+            record.add(compare.alike(self.cache, one, other), "alike", one=one, other=other)
         for name in (one, other) if text else ():
             self.heads(record, name, text, "")
         return self.view("compare", record, height, **({"text": text} if text else {}))

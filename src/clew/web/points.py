@@ -24,7 +24,7 @@ from clew.runs import Run
 from clew.tasks.classify import Classify
 from clew.web.folder import thin
 from clew.web.lines import reported
-from clew.web.room import Opened, Room, Turns
+from clew.web.model_cache import LoadedRun, ModelCache, RequestQueue
 
 KEPT = 2  # sets of points
 TEXTS = 2_000  # texts whose tokens or whole states are shown, at most
@@ -53,7 +53,7 @@ class Clouds:
 
     def __init__(self) -> None:
         self.found: OrderedDict[str, Cloud] = OrderedDict()
-        self.turns = Turns("the projector")
+        self.turns = RequestQueue("the projector")
 
     def keep(self, cloud: Cloud) -> str:
         name = secrets.token_hex(8)
@@ -104,14 +104,14 @@ class Clouds:
             return packed.getvalue()
 
 
-def offered(room: Room, name: str) -> dict[str, list[str]]:
+def offered(cache: ModelCache, name: str) -> dict[str, list[str]]:
     """Where points can be had from in a run's model, and the layers in which tokens and texts are found, from 0 on."""
-    with room.use(name) as opened:
+    with cache.use(name) as opened:
         return {"sources": sources(opened.model), "layers": depths(opened.model)}
 
 
 def project(
-    room: Room, clouds: Clouds, name: str, source: str, method: str, dims: int, layer: int | None = None,
+    cache: ModelCache, clouds: Clouds, name: str, source: str, method: str, dims: int, layer: int | None = None,
     most: int = MOST, **settings: Any,
 ) -> Iterator[Any]:  # fmt: skip
     """The shares that are done, of methods which take their time; then points, their coordinates kept under `id`.
@@ -121,7 +121,7 @@ def project(
     """
     if method not in PROJECT:
         raise RecipeError(f'there is no method "{method}"', fix=f"there are: {', '.join(PROJECT)}")
-    with room.use(name) as opened:
+    with cache.use(name) as opened:
         some = points_of(opened, source, layer, MOST if method == "pca" else most)
     if method == "pca":
         projection = pca(some, dims)
@@ -135,7 +135,7 @@ def project(
     }  # fmt: skip
 
 
-def points_of(opened: Opened, source: str, layer: int | None, most: int) -> Points:
+def points_of(opened: LoadedRun, source: str, layer: int | None, most: int) -> Points:
     """The points of a model; texts carry the labels that the data gives them."""
     texts, columns = texts_of(opened.run) if source in ("tokens", "texts") else ([], {})
     known = depths(opened.model) if texts else []
@@ -146,7 +146,7 @@ def points_of(opened: Opened, source: str, layer: int | None, most: int) -> Poin
     return replace(some, columns={**some.columns, **columns}) if source == "texts" else some
 
 
-def frames(room: Room, clouds: Clouds, name: str) -> list[int | None]:
+def frames(cache: ModelCache, clouds: Clouds, name: str) -> list[int | None]:
     """The steps at which `frame` shows points, oldest first; None is the run's end.
 
     Raises DataError where no checkpoints are kept, or the picture is not PCA's.
@@ -154,25 +154,25 @@ def frames(room: Room, clouds: Clouds, name: str) -> list[int | None]:
     cloud = clouds.get(name)
     if cloud.projection.axes is None:
         raise DataError("checkpoints share one picture along principal axes", fix="choose PCA")
-    steps = thin(room.runs.open(cloud.run).steps(), FRAMES)
+    steps = thin(cache.runs.open(cloud.run).steps(), FRAMES)
     if not steps:
         raise DataError("this run keeps no checkpoints", where=cloud.run, fix="train with train.keep=10 or so")
     return [*steps, None]
 
 
-def frame(room: Room, clouds: Clouds, name: str, number: int) -> bytes:
+def frame(cache: ModelCache, clouds: Clouds, name: str, number: int) -> bytes:
     """Where points stood at one of `frames`, turned to the end by Procrustes and seen along the end's principal axes.
 
     (points, dims) float32. Raises DataError for a number that is not among them.
     """
-    cloud, steps = clouds.get(name), frames(room, clouds, name)
+    cloud, steps = clouds.get(name), frames(cache, clouds, name)
     if not 0 <= number < len(steps):
         raise DataError(f"there are {len(steps)} checkpoints here", where=f"checkpoint {number}")
     step, axes = steps[number], cloud.projection.axes
     if step is None or axes is None:
         return clouds.coordinates(name)
     if step not in cloud.frames:
-        with room.use(cloud.run, step) as opened:
+        with cache.use(cloud.run, step) as opened:
             then = points_of(opened, cloud.source, cloud.layer, len(cloud.points))
         cloud.frames[step] = turned(then, cloud.points, axes)
     return cloud.frames[step].astype("<f4").tobytes()
@@ -197,11 +197,11 @@ def texts_of(run: Run) -> tuple[list[str], dict[str, list[str]]]:
     return [found[n] for n in kept], {"label": [labels[n] for n in kept]} if labels else {}
 
 
-def moved(room: Room, one: str, other: str, step: int | None = None) -> list[dict[str, Any]]:
+def moved(cache: ModelCache, one: str, other: str, step: int | None = None) -> list[dict[str, Any]]:
     """The words that moved most from one run, as it was at a step or at its end, to the other's end."""
     found = []
     for name, at in ((one, step), (other, None)):
-        with room.use(name, at) as opened:
+        with cache.use(name, at) as opened:
             if "words" not in sources(opened.model):
                 raise DataError("movers are found between word vectors", where=name, fix="choose two runs of words")
             found.append(points(opened.model, opened.tokenizers, "words", most=2**31))

@@ -12,9 +12,9 @@ from clew.decode.tree import BeamTree
 from clew.errors import ClewError, DataError
 from clew.inspect.writing import written
 from clew.runs import Run
-from clew.text.pair import Tokenizers
 from clew.text.tokenizer import Tokenizer
-from clew.web.room import Opened, Room
+from clew.text.tokenizer_pair import TokenizerPair
+from clew.web.model_cache import LoadedRun, ModelCache
 
 TIPS = {
     "embed": "A word for its neighbours; “king - man + woman” for an analogy; two words for how alike they are; "
@@ -25,21 +25,21 @@ TIPS = {
     "text_to_text": "A text that begins with what is asked, as those of the data do.",
     "answer": "A question, and the text that holds the answer.",
     "choose": "What is asked, and what there is to choose from.",
-    "judge": "A text for its reward, or two for which is the better.",
+    "reward_model": "A text for its reward, or two for which is the better.",
     "tag": "A sentence.",
 }
 SEARCHERS = {"translate", "text_to_text", "denoise"}  # whose answers a beam finds
 SECONDS = 120.0  # that one text may be written
 
 
-def predict(room: Room, name: str, text: str, n_best: int, length: int | None = None) -> dict[str, Any]:
+def predict(cache: ModelCache, name: str, text: str, n_best: int, length: int | None = None) -> dict[str, Any]:
     """The best answer and others, with the seconds that they took; of a beam search, everything that it kept.
 
     length: tokens that are written at most, instead of the recipe's. Raises DataError where there is no text.
     """
     if not text.strip():
         raise DataError("there is no text", fix="type one")
-    with room.use(name) as opened:
+    with cache.use(name) as opened:
         decode = opened.run.recipe.decode
         decode = decode.model_copy(update={"beam": max(decode.beam, n_best), "max_length": length or decode.max_length})
         tree, watched = None, {}
@@ -56,19 +56,19 @@ def predict(room: Room, name: str, text: str, n_best: int, length: int | None = 
     }  # fmt: skip
 
 
-def searches(opened: Opened, beam: int) -> bool:
+def searches(opened: LoadedRun, beam: int) -> bool:
     """Whether a beam finds the answer; what draws texts searches where several are asked for."""
     if writes(opened.run):
         return beam > 1
     return opened.run.recipe.task.kind in SEARCHERS and not opened.model.parallel
 
 
-def vocabulary(opened: Opened) -> Tokenizer:
+def vocabulary(opened: LoadedRun) -> Tokenizer:
     """The one that is written in."""
-    return opened.tokenizers.target if isinstance(opened.tokenizers, Tokenizers) else opened.tokenizers
+    return opened.tokenizers.target if isinstance(opened.tokenizers, TokenizerPair) else opened.tokenizers
 
 
-def drawn(tree: BeamTree, opened: Opened, beam: int) -> dict[str, Any]:
+def drawn(tree: BeamTree, opened: LoadedRun, beam: int) -> dict[str, Any]:
     """A beam's tree by columns, one entry a node; best: the nodes of what the search returns, best first."""
     return {
         "token": vocabulary(opened).tokens([node.token for node in tree.nodes]),
@@ -83,12 +83,12 @@ def writes(run: Run) -> bool:
     return hasattr(run.task, "stream")
 
 
-def write(room: Room, name: str, text: str, changes: dict[str, Any], length: int) -> Iterator[dict[str, Any]]:
+def write(cache: ModelCache, name: str, text: str, changes: dict[str, Any], length: int) -> Iterator[dict[str, Any]]:
     """Each token that a run writes after a text, as it is drawn, then how it ended.
 
     changes: of the recipe's `decode.sample`. Raises ClewError for a run that does not write.
     """
-    with room.use(name) as opened:
+    with cache.use(name) as opened:
         if not writes(opened.run):
             raise ClewError("this run does not go on with texts", where=name, fix="ask it for a prediction")
         own = opened.run.recipe.decode
@@ -122,7 +122,7 @@ def examples(run: Run) -> dict[str, Any]:
             found.append({"source": given["source"].strip(" "), "reference": given.get("reference", "").strip(" ")})
     kind, names = run.recipe.task.kind, fields(run)
     tip = "The beginning of a text." if writes(run) else TIPS.get(kind, "A text." if len(names) == 1 else "Two texts.")
-    least = 1 if kind == "judge" else len(names)
+    least = 1 if kind == "reward_model" else len(names)
     parts = getattr(run.recipe.data, "parts", None) or {}
     out: dict[str, Any] = {
         "tip": tip, "fields": names, "least": least, "examples": found, "writes": None,

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from clew.data.batches import PairBatch, TextBatch
+from clew.batches import PairBatch, TextBatch
 from clew.errors import RecipeError
 from clew.inspect.reading import Reading, reading
 from clew.inspect.walk import Walk

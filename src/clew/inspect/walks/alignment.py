@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clew.data.batches import PairBatch
+from clew.batches import PairBatch
 from clew.errors import RecipeError
 from clew.inspect.walk import Step, Walk, gap, named, precise, tracing
 from clew.models.seq2seq import Attention, Seq2Seq

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, TextBatch
+from clew.batches import PairBatch, TextBatch
 from clew.inspect.walk import NamedTensor, Step, Walk, gap, named, precise
 from clew.inspect.walks.embedding import embedding, normalise
 from clew.inspect.walks.places import Place, Site, flat, place_of, visit

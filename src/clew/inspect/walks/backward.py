@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, TextBatch
+from clew.batches import PairBatch, TextBatch
 from clew.errors import RecipeError
 from clew.inspect.walk import Step, Walk, gap, named, precise
 from clew.inspect.walks.attention import PLACES, group_of, project, turned

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, TextBatch
+from clew.batches import PairBatch, TextBatch
 from clew.inspect.walk import Step, gap, named, tracing
 from clew.inspect.walks.places import Place, flat, read
 from clew.models.bert import BertEmbeddings

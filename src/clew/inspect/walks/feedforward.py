@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, TextBatch
+from clew.batches import PairBatch, TextBatch
 from clew.inspect.walk import Step, Walk, gap, named, precise, tracing
 from clew.inspect.walks.attention import apply, with_bias
 from clew.inspect.walks.attention import normed as normed_step

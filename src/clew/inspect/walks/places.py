@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clew.data.batches import PairBatch, TextBatch
+from clew.batches import PairBatch, TextBatch
 from clew.errors import RecipeError
 from clew.inspect.walk import Call, tracing
 from clew.models.bert import BertLayer

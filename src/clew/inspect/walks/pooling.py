@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clew.data.batches import TextBatch
+from clew.batches import TextBatch
 from clew.errors import RecipeError
 from clew.inspect.walk import Step, Walk, gap, named, precise, tracing
 from clew.models.text_classifier import Attended, TextClassifier

@@ -19,7 +19,7 @@ Parts = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Moment:
+class Event:
     """One step of one layer in one direction. x: (d_input,); h and c, as they were before, (d_hidden,).
 
     heard: what the taps heard of this step by name; fused: h of the fused kernel, where it shows it (the last layer).
@@ -71,7 +71,7 @@ def recurrent_walk(
 
 def moment(
     module: Recurrent, calls: list[Call], heard: Mapping[str, list[Call]], place: str, name: str, at: int
-) -> Moment:
+) -> Event:
     """What the engine and the taps say of one step."""
 
     def all_of(of: str, part: str) -> Tensor:
@@ -93,21 +93,21 @@ def moment(
     width, directions = module.fused.hidden_size, 2 if module.fused.bidirectional else 1
     above = names.index(name) - (len(names) - directions)  # where its states stand in the output
     out = torch.cat([call.output[0] for call in calls], dim=1)[0, at]
-    return Moment(
+    return Event(
         x[at], state[0], state[1] if len(state) > 1 else None,
         [getattr(module.fused, f"{part}_{name}") for part in WEIGHTS], {part: each[at] for part, each in parts.items()},
         out[above * width : (above + 1) * width] if above >= 0 else None,
     )  # fmt: skip
 
 
-def comes_in(now: Moment) -> Step:
+def comes_in(now: Event) -> Step:
     values = [named("x", now.x), named("h", now.h)] + ([] if now.c is None else [named("c", now.c)])
     what = "what was kept" if now.c is not None else "what was said"
     return Step("what comes in", r"x_t,\ h_{t-1}" + (r",\ c_{t-1}" if now.c is not None else ""),
                 f"The token, and {what} one step before.", [], values, None)  # fmt: skip
 
 
-def gates(kind: str, now: Moment) -> list[Step]:
+def gates(kind: str, now: Event) -> list[Step]:
     """From what comes in to the gates, and what they let through."""
     W_ih, W_hh, b_ih, b_hh = now.weights
     from_x, from_h = W_ih @ now.x + b_ih, W_hh @ now.h + b_hh
@@ -147,7 +147,7 @@ def gates(kind: str, now: Moment) -> list[Step]:
     ]  # fmt: skip
 
 
-def kept(now: Moment) -> Step:
+def kept(now: Event) -> Step:
     """An LSTM's cell."""
     assert now.c is not None
     heard = now.heard
@@ -159,7 +159,7 @@ def kept(now: Moment) -> Step:
     )  # fmt: skip
 
 
-def goes_on(kind: str, now: Moment, steps: Sequence[Step]) -> Step:
+def goes_on(kind: str, now: Event, steps: Sequence[Step]) -> Step:
     """The new state h_t, beside the tap and the fused kernel."""
     heard, last = now.heard, steps[-1].values
     if kind == "rnn":

@@ -14,7 +14,7 @@ from clew.errors import RecipeError, VocabularyError
 from clew.inspect.walk import Step, Walk, gap, named
 from clew.models.glove import GloVe
 from clew.models.word2vec import Word2Vec
-from clew.objectives.negative_sampling import scores_of, surprise
+from clew.objectives.negative_sampling import loss_of_scores, scores_of
 
 
 def skipgram_walk(
@@ -125,7 +125,7 @@ class Engine:
 def by_autograd(v: Tensor, u: Tensor, rate: float) -> Engine:
     v, u = v.clone().requires_grad_(), u.clone().requires_grad_()
     scores = scores_of(v[None], u[None])
-    loss = surprise(scores[:, 0], scores[:, 1:])[0]
+    loss = loss_of_scores(scores[:, 0], scores[:, 1:])[0]
     errors, d_v, d_u = torch.autograd.grad(loss, [scores, v, u])
     v.grad, u.grad = d_v.clone(), d_u.clone()
     torch.optim.SGD([v, u], lr=rate).step()

@@ -11,42 +11,45 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from clew.batches import RollOut
 from clew.config import Choice, DecodeConfig, SampleConfig, TrainConfig
 from clew.data.text import Text
 from clew.errors import RecipeError
-from clew.objectives.ppo import RollOut
-from clew.tasks.steering import Lent, Reward, RewardSource, decoded, log_p, prompts, roll_out, steered
-from clew.tasks.write import Write, WriteConfig
+from clew.tasks.language_model import LanguageModeling, LanguageModelingConfig
+from clew.tasks.rollouts import OpenedRun, Reward, RewardSource, decoded, log_p, measure_policy, prompts, roll_out
 from clew.text.tokenizer import Tokenizer
 
 EXPLODED = 3.0  # times the target: a divergence that the penalty has lost hold of
+TENSORS = ("text", "written", "log_p", "value", "advantage", "returns", "index")  # of a roll-out
 RECENT = 3  # roll-outs by which that is judged
 
 
-class SteerConfig(WriteConfig):
+class PPOTaskConfig(LanguageModelingConfig):
     """Which texts are begun, how far the model goes on with them, and what is good."""
 
-    kind: str = "steer"
+    kind: str = "ppo"
     reward: RewardSource
     prompt: int = Field(8, ge=1)  # tokens: the beginning of each document
     written: int = Field(24, ge=1)  # tokens, at most
     texts: int = Field(64, ge=2)  # of each roll-out
 
 
-class Steer(Write):
+class PPOTask(LanguageModeling):
     """Write, and be rewarded (Ziegler et al. 2019); what the model starts from, `model.start`, is the reference."""
 
-    Config: type[WriteConfig] = SteerConfig
-    config: SteerConfig
+    Config: type[LanguageModelingConfig] = PPOTaskConfig
+    config: PPOTaskConfig
     quality = compared = "reward"
-    lend: Callable[[str], Lent]  # another run, by its folder
+    lend: Callable[[str], OpenedRun]  # another run, by its folder
     reference = ""  # a run
 
     def model(self, config: Choice, tokenizers: Tokenizer) -> Any:
         """Raises RecipeError where there is no reference, or dropout makes the policy another one at every look."""
         if not getattr(config, "start", ""):
             raise RecipeError(
-                "what is steered must have learned to write", where="model.start", fix="name a run of the task write"
+                "what PPO teaches must have learned to write",
+                where="model.start",
+                fix="name a run of the task write",
             )
         if getattr(config, "dropout", 0):
             raise RecipeError(
@@ -73,7 +76,7 @@ class Steer(Write):
         asked = asked[:: max(1, len(asked) // n)][:n] if n else asked
         _, reference, _ = self.lend(self.reference)
         reference = reference.to(next(model.parameters()).device)
-        return steered(model, reference, self.rewarded(), tokenizers, asked, self.config.written)
+        return measure_policy(model, reference, self.rewarded(), tokenizers, asked, self.config.written)
 
     def validate(
         self, model: Any, tokenizers: Tokenizer, rows: Text, decode: DecodeConfig, n_examples: int
@@ -102,7 +105,7 @@ class RollOuts:
     ppo: Any
 
     def __init__(
-        self, config: SteerConfig, asked: np.ndarray, reference: Any, reward: Reward, tokenizer: Tokenizer, seed: int
+        self, config: PPOTaskConfig, asked: np.ndarray, reference: Any, reward: Reward, tokenizer: Tokenizer, seed: int
     ) -> None:
         self.config, self.asked, self.reference, self.reward = config, asked, reference, reward
         self.tokenizer, self.seed = tokenizer, seed
@@ -170,7 +173,7 @@ class RollOuts:
     def state_dict(self) -> dict[str, Any]:
         held = None
         if self.held is not None:
-            held = {name: getattr(self.held, name).tolist() for name in RollOut.TENSORS}
+            held = {name: vars(self.held)[name].tolist() for name in TENSORS}
             held |= {"reward": self.held.reward, "kl": self.held.kl}
         return {
             "number": self.number, "position": self.position, "held": held, "course": self.course,
@@ -181,5 +184,5 @@ class RollOuts:
         self.number, self.position, self.ppo.beta.beta = state["number"], state["position"], state["beta"]
         self.course = [(reward, kl) for reward, kl in state["course"]]
         if state["held"] is not None:
-            tensors = {name: torch.tensor(state["held"][name]) for name in RollOut.TENSORS}
+            tensors = {name: torch.tensor(state["held"][name]) for name in TENSORS}
             self.held = RollOut(**tensors, reward=state["held"]["reward"], kl=state["held"]["kl"])

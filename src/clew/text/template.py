@@ -9,7 +9,7 @@ from clew.text.tokenizer import Tokenizer
 
 
 @dataclass
-class Framed:
+class Encoded:
     """ids of each text (or pair); first: how many are the first text's, frame included; cut: which were cut short."""
 
     ids: list[list[int]]
@@ -17,19 +17,19 @@ class Framed:
     cut: list[int]
 
 
-def framed(tokenizer: Tokenizer, first: list[int], second: list[int] | None) -> tuple[list[int], int]:
-    """The ids of both with their frame, and the number of those of the first segment."""
+def with_special_tokens(tokenizer: Tokenizer, first: list[int], second: list[int] | None) -> tuple[list[int], int]:
+    """The ids of both with their encode_pairs, and the number of those of the first segment."""
     ids = [tokenizer.bos_id, *first, tokenizer.eos_id]
     return (ids, len(ids)) if second is None else ([*ids, *second, tokenizer.eos_id], len(ids))
 
 
-def frame(tokenizer: Tokenizer, first: Sequence[str], second: Sequence[str] | None, max_length: int) -> Framed:
+def encode_pairs(tokenizer: Tokenizer, first: Sequence[str], second: Sequence[str] | None, max_length: int) -> Encoded:
     """Encode texts, or pairs of them; the longer text of one that is over `max_length` tokens loses its end.
 
     A vocabulary with a mask token belongs to an encoder, which reads frames. Others read bare texts: of a pair, one
     after the other with </s> between them; a text without any token is one unknown word.
     """
-    out = Framed([], [], [])
+    out = Encoded([], [], [])
     frames = tokenizer.mask_id is not None
     encoded = tokenizer.encode(first)
     others: Sequence[list[int] | None] = [None] * len(encoded) if second is None else tokenizer.encode(second)
@@ -39,13 +39,13 @@ def frame(tokenizer: Tokenizer, first: Sequence[str], second: Sequence[str] | No
             out.cut.append(len(out.ids))
         kept, rest = shares(len(a), len(b or ()), room)
         a, b = a[:kept], b if b is None else b[:rest]
-        ids, n = framed(tokenizer, a, b) if frames else bare(tokenizer, a, b)
+        ids, n = with_special_tokens(tokenizer, a, b) if frames else without_special_tokens(tokenizer, a, b)
         out.ids.append(ids)
         out.first.append(n)
     return out
 
 
-def bare(tokenizer: Tokenizer, first: list[int], second: list[int] | None) -> tuple[list[int], int]:
+def without_special_tokens(tokenizer: Tokenizer, first: list[int], second: list[int] | None) -> tuple[list[int], int]:
     """The same for a model that knows no frame."""
     if second is None:
         ids = first or [tokenizer.unk_id]

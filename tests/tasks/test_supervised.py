@@ -19,7 +19,7 @@ from clew.tasks.classify import Classify, ClassifyConfig
 from clew.tasks.pretrain import Pretrain, PretrainConfig
 from clew.tasks.regress import Regress, RegressConfig
 from clew.tasks.tag import Tag, TagConfig
-from clew.text.labelled import Labelled
+from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.tokenizer import Tokenizer
 
 WORDS = "anna bert carl reads eats drives a book apple car"
@@ -28,16 +28,16 @@ LONG = " ".join(["anna drives a car"] * 30)
 
 
 @pytest.fixture(scope="module")
-def labelled() -> Labelled:
+def labelled() -> LabelledTokenizer:
     config = TokenizerConfig(kind="wordpiece", vocab_size=80, lowercase=True)
-    return Labelled(Tokenizer.train([WORDS] * 5, config), ["no", "yes"])
+    return LabelledTokenizer(Tokenizer.train([WORDS] * 5, config), ["no", "yes"])
 
 
 def table(**columns: list[str]) -> Rows:
     return Rows(columns, ReadReport("rows.tsv"))
 
 
-def test_windows_hold_every_token_and_what_stands_in_the_context(labelled: Labelled) -> None:
+def test_windows_hold_every_token_and_what_stands_in_the_context(labelled: LabelledTokenizer) -> None:
     task = Answer(AnswerConfig(max_length=16, max_question=4, stride=3))
     for n in range(40):
         context = " ".join((WORDS.split() * 4)[:n])
@@ -51,7 +51,7 @@ def test_windows_hold_every_token_and_what_stands_in_the_context(labelled: Label
     [{"text": "car", "answer_start": 14}], {"text": ["car"], "answer_start": [14]},
     [{"text": " car ", "answer_start": 13}], [{"text": "car", "answer_start": 16}],
 ])  # fmt: skip
-def test_answers_as_files_and_the_hub_have_them(labelled: Labelled, answers: Any) -> None:
+def test_answers_as_files_and_the_hub_have_them(labelled: LabelledTokenizer, answers: Any) -> None:
     rows = table(question=["what"], context=["anna drives a car"], answers=[json.dumps(answers)])
     task = Answer(AnswerConfig(max_length=32, max_question=4, stride=8))
     found = task.labelled(rows, labelled)
@@ -59,13 +59,13 @@ def test_answers_as_files_and_the_hub_have_them(labelled: Labelled, answers: Any
     assert (offsets[first - begin][0], offsets[last - begin][1]) == (14, 17)
 
 
-def test_an_answer_that_is_not_in_its_context(labelled: Labelled) -> None:
+def test_an_answer_that_is_not_in_its_context(labelled: LabelledTokenizer) -> None:
     rows = table(question=["what"], context=["anna drives a car"], answers=['[{"text": "book", "answer_start": 3}]'])
     with pytest.raises(DataError, match="does not stand in its context"):
         Answer(AnswerConfig()).labelled(rows, labelled)
 
 
-def test_parts_of_a_sentence_hold_all_words(labelled: Labelled) -> None:
+def test_parts_of_a_sentence_hold_all_words(labelled: LabelledTokenizer) -> None:
     task = Tag(TagConfig(max_length=7))
     for words in (WORDS.split() * 3, ["reads" * 9, "a"], ["a"], []):
         found = task.encode([" ".join(words)], labelled)
@@ -79,7 +79,7 @@ def test_a_tag_for_each_word(tags: str) -> None:
         Tag(TagConfig()).check(table(words=["anna reads"], tags=[tags]))
 
 
-def test_tabs_within_texts_part_nothing(labelled: Labelled) -> None:
+def test_tabs_within_texts_part_nothing(labelled: LabelledTokenizer) -> None:
     pair = Classify(ClassifyConfig(text="a", pair="b", label="l"))
     assert pair.inputs(table(a=["x\ty"], b=["z\n"], l=["0"])) == ["x y\tz "]
     choose = Choose(ChooseConfig(text="a", choices=("b", "c"), label="l"))
@@ -95,32 +95,36 @@ TASKS = [
 
 
 @pytest.mark.parametrize(("task", "labels"), TASKS, ids=["classify", "answer", "choose"])
-def test_a_line_without_its_tab_is_named_by_its_number(labelled: Labelled, task: Any, labels: list[str]) -> None:
-    given = Labelled(labelled.tokenizer, labels)
+def test_a_line_without_its_tab_is_named_by_its_number(
+    labelled: LabelledTokenizer, task: Any, labels: list[str]
+) -> None:
+    given = LabelledTokenizer(labelled.tokenizer, labels)
     lines = ["anna\ta book\ta car"] * 70 + ["anna reads"]  # behind the first chunk
     with pytest.raises(DataError, match="line 71: anna reads"):
         list(task.predict(task.model(TINY, given), given, lines, DecodeConfig(batch_size=1)))
 
 
 @pytest.mark.parametrize("score", ["nan", "inf", "two"])
-def test_a_score_is_a_finite_number(labelled: Labelled, score: str) -> None:
+def test_a_score_is_a_finite_number(labelled: LabelledTokenizer, score: str) -> None:
     task = Regress(RegressConfig(text="a", score="b"))
     with pytest.raises(DataError, match="no number"):
         task.labelled(table(a=["anna"], b=[score]), labelled)
 
 
-def test_what_was_shortened_is_said(labelled: Labelled) -> None:
+def test_what_was_shortened_is_said(labelled: LabelledTokenizer) -> None:
     task = Choose(ChooseConfig(text="a", choices=("b", "c"), label="l", max_length=12))
     rows = table(a=[LONG, "anna"], b=["book", "car"], c=["car", "a"], l=["b", "c"])
     torch.manual_seed(0)
-    found = task.evaluate(task.model(TINY, Labelled(labelled.tokenizer, ["b", "c"])), labelled, rows, DecodeConfig())
+    found = task.evaluate(
+        task.model(TINY, LabelledTokenizer(labelled.tokenizer, ["b", "c"])), labelled, rows, DecodeConfig()
+    )
     assert task.n_shortened == found["shortened"] == 1
 
 
 def test_a_pair_for_a_model_without_frames_is_no_longer_than_said() -> None:
     bare = Tokenizer.train([WORDS] * 5, TokenizerConfig(kind="word", vocab_size=40))
     task = Classify(ClassifyConfig(text="a", pair="b", label="l", max_length=10))
-    found = task.encode([f"{LONG}\t{LONG}"], Labelled(bare, ["0", "1"]))
+    found = task.encode([f"{LONG}\t{LONG}"], LabelledTokenizer(bare, ["0", "1"]))
     assert len(found.text[0]) == 10 and found.cut == 1
 
 
@@ -142,12 +146,12 @@ def test_masks_are_filled_in_texts_of_any_length(kind: Any) -> None:
             list(task.predict(model, tokenizer, [text], DecodeConfig()))
 
 
-def test_examples_longer_than_the_model_are_refused(labelled: Labelled) -> None:
+def test_examples_longer_than_the_model_are_refused(labelled: LabelledTokenizer) -> None:
     with pytest.raises(RecipeError, match="17 tokens do not fit a model of 16"):
         filler(17).model(TINY, labelled.tokenizer)
 
 
-def test_training_text_is_measured_in_part(labelled: Labelled, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_text_is_measured_in_part(labelled: LabelledTokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     task, limits = filler(), []
     monkeypatch.setattr(Pretrain, "figures", lambda *given: limits.append(given[-1]) or {})
     for borrowed in (True, False):

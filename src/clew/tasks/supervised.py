@@ -12,13 +12,14 @@ from typing import Any
 import torch
 
 from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.contracts import Example, Prediction
 from clew.data.batches import TextLoader, Texts
 from clew.data.rows import Rows
 from clew.decode.encoder import reader
 from clew.errors import DataError, RecipeError
 from clew.models.heads import with_head
-from clew.tasks.examples import SHOWN, Example, Prediction, by_length
-from clew.text.labelled import Labelled
+from clew.tasks.examples import SHOWN, by_length
+from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.tokenizer import Tokenizer
 
 Model = Any
@@ -28,12 +29,12 @@ CHUNK = 64  # batches of texts in memory at a time
 SPACES = str.maketrans("\t\r\n", "   ")  # as many characters: places in a text stay
 
 
-class Reading(ABC):
+class SupervisedTask(ABC):
     """Which examples, how to predict, which metrics: a task says what its rows, outputs and figures are."""
 
     head: str  # of `clew.models.heads`
-    items: str  # what an example is: the word of reports
-    counted: str  # what a budget in tokens counts
+    example_name: str  # what an example is: the word of reports
+    unit: str  # what a budget in tokens counts
     watch: Callable[[str, int, int], None] | None = None
 
     def __init__(self, config: Any) -> None:
@@ -61,10 +62,10 @@ class Reading(ABC):
         """What there is to choose from, in the order of classes."""
 
     @abstractmethod
-    def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Texts:
+    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Texts:
         """Lines as a model reads them, without labels."""
 
-    def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
+    def labelled(self, rows: Rows, tokenizers: LabelledTokenizer) -> Texts:
         """The same of rows, with their labels: the class of each row's answer."""
         texts = self.encode(self.inputs(rows), tokenizers)
         texts.label = [tokenizers.index[label] for label in self.references(rows)]
@@ -72,7 +73,7 @@ class Reading(ABC):
 
     @abstractmethod
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
     ) -> list[Prediction]:
         """Answers to the lines from what the model made of each text."""
 
@@ -95,19 +96,19 @@ class Reading(ABC):
         """The column that `task.key` names. Raises DataError where the data has none of that name."""
         return named(rows, getattr(self.config, key), f"task.{key}")
 
-    def tokenizers(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> Labelled:
+    def tokenizers(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> LabelledTokenizer:
         """A tokenizer trained on the texts, or the one given, and the labels."""
         texts = (text for line in self.inputs(rows)[: config.max_examples] for text in line.split("\t"))
-        return Labelled(given or Tokenizer.train(texts, config), self.labels(rows))
+        return LabelledTokenizer(given or Tokenizer.train(texts, config), self.labels(rows))
 
-    def save_tokenizers(self, tokenizers: Labelled, folder: Path) -> None:
+    def save_tokenizers(self, tokenizers: LabelledTokenizer, folder: Path) -> None:
         tokenizers.save(folder)
 
-    def load_tokenizers(self, folder: Path) -> Labelled:
+    def load_tokenizers(self, folder: Path) -> LabelledTokenizer:
         """Those that a run folder holds."""
-        return Labelled.load(folder)
+        return LabelledTokenizer.load(folder)
 
-    def describe(self, tokenizers: Labelled) -> dict[str, Any]:
+    def describe(self, tokenizers: LabelledTokenizer) -> dict[str, Any]:
         """What `config.json` says of the vocabulary and the labels."""
         return {
             "vocab_size": len(tokenizers.tokenizer),
@@ -115,13 +116,13 @@ class Reading(ABC):
             "id2label": dict(enumerate(tokenizers.labels)),
         }
 
-    def words(self, tokenizers: Labelled) -> dict[str, list[str]]:
+    def words(self, tokenizers: LabelledTokenizer) -> dict[str, list[str]]:
         """What the rows of a model's embedding stand for."""
         return {"embedding": tokenizers.tokenizer.words}
 
     # Which examples.
 
-    def batches(self, rows: Rows, tokenizers: Labelled, train: TrainConfig, seed: int) -> TextLoader:
+    def batches(self, rows: Rows, tokenizers: LabelledTokenizer, train: TrainConfig, seed: int) -> TextLoader:
         """Training batches; what is longer than `task.max_length` tokens was cut, and how many is told."""
         encoded = self.labelled(rows, tokenizers)
         loader = TextLoader(
@@ -130,7 +131,7 @@ class Reading(ABC):
         )  # fmt: skip
         if encoded.cut:
             n = len({*encoded.part_of}) or len(encoded)
-            loader.notes = [f"{encoded.cut:,} of {n:,} training {self.items}s were {self.shortened}"]
+            loader.notes = [f"{encoded.cut:,} of {n:,} training {self.example_name}s were {self.shortened}"]
         return loader
 
     @property
@@ -138,10 +139,10 @@ class Reading(ABC):
         """What becomes of a long example."""
         return f"cut to {self.config.max_length} tokens"
 
-    def n_outputs(self, tokenizers: Labelled) -> int:
+    def n_outputs(self, tokenizers: LabelledTokenizer) -> int:
         return len(tokenizers.labels)
 
-    def model(self, config: Choice, tokenizers: Labelled) -> Model:
+    def model(self, config: Choice, tokenizers: LabelledTokenizer) -> Model:
         """The model under the task's head. Raises RecipeError where texts may be longer than it has positions."""
         check_positions(config, self.config.max_length)
         tokenizer = tokenizers.tokenizer
@@ -150,7 +151,13 @@ class Reading(ABC):
     # How to predict.
 
     def predict(
-        self, model: Model, tokenizers: Labelled, texts: Iterable[str], decode: DecodeConfig, *, attention: bool = False
+        self,
+        model: Model,
+        tokenizers: LabelledTokenizer,
+        texts: Iterable[str],
+        decode: DecodeConfig,
+        *,
+        attention: bool = False,
     ) -> Iterator[Prediction]:
         """The answer to each line with its probability, in order; other answers by falling probability besides.
 
@@ -213,7 +220,7 @@ class Reading(ABC):
         return {}
 
     def validate(
-        self, model: Model, tokenizers: Labelled, rows: Rows, decode: DecodeConfig, n_examples: int
+        self, model: Model, tokenizers: LabelledTokenizer, rows: Rows, decode: DecodeConfig, n_examples: int
     ) -> dict[str, Any]:
         """Every figure on all rows; samples."""
         inputs, references = self.inputs(rows), self.references(rows)
@@ -228,7 +235,13 @@ class Reading(ABC):
         }
 
     def evaluate(
-        self, model: Model, tokenizers: Labelled, rows: Rows, decode: DecodeConfig, *, choose_on: Rows | None = None
+        self,
+        model: Model,
+        tokenizers: LabelledTokenizer,
+        rows: Rows,
+        decode: DecodeConfig,
+        *,
+        choose_on: Rows | None = None,
     ) -> dict[str, Any]:
         """Every figure on all rows, with 95% bootstrap intervals, and speed."""
         begin = process_time()

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from clew.batches import Block
 from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, resolve
-from clew.data.batches import Block
+from clew.contracts import Example, Prediction
 from clew.data.blocks import BlockLoader, Blocks
 from clew.data.documents import Documents, Ends, stretches
 from clew.data.text import Text
@@ -23,34 +24,34 @@ from clew.decode.writer import writer
 from clew.errors import RecipeError
 from clew.metrics.bootstrap import Score
 from clew.metrics.perplexity import perplexity
-from clew.tasks.examples import SHOWN, Example, Prediction
-from clew.tasks.reading import check_positions
-from clew.tasks.running import OnRunningText
+from clew.tasks.examples import SHOWN
+from clew.tasks.running_text import RunningTextTask
+from clew.tasks.supervised import check_positions
 from clew.text.tokenizer import Tokenizer
 
 ROWS_AT_ONCE = 512  # tokens whose logits over the vocabulary are in memory at a time
 PART = 1000  # rows of the training text that are measured where there is no other text
 
 
-class WriteConfig(Choice):
+class LanguageModelingConfig(Choice):
     """What makes a text, and how much of it is read at once."""
 
-    kind: str = "write"
+    kind: str = "language_model"
     max_length: int = Field(256, ge=2)  # tokens of a row
     document: Ends = "paragraphs"  # documents end at blank lines, at each line, or with the file
 
 
-class Write(OnRunningText):
+class LanguageModeling(RunningTextTask):
     """Guess each next token of a text (Radford et al. 2019), and go on with texts."""
 
-    Config = WriteConfig
+    Config = LanguageModelingConfig
     quality = "log_likelihood"
     compared = "perplexity_per_byte"  # what comparisons look at: models may have other vocabularies
-    items = "beginning of a text"
+    example_name = "beginning of a text"
     open_ended = True  # many ways of going on would be right
-    counted = "tokens"
+    unit = "tokens"
 
-    def __init__(self, config: WriteConfig) -> None:
+    def __init__(self, config: LanguageModelingConfig) -> None:
         self.config = config
 
     # Which examples.

@@ -15,7 +15,7 @@ from clew.text.widen import widened
 
 
 @dataclass
-class Labelled:
+class LabelledTokenizer:
     """A tokenizer, and labels in the order of their classes."""
 
     tokenizer: Tokenizer
@@ -37,9 +37,9 @@ class Labelled:
         """The class of each label."""
         return {label: i for i, label in enumerate(self.labels)}
 
-    def widened(self, words: Sequence[str], size: int) -> Labelled:
+    def widened(self, words: Sequence[str], size: int) -> LabelledTokenizer:
         """With words that the training texts lack: see `clew.text.widen`."""
-        return Labelled(widened(self.tokenizer, words, size), self.labels)
+        return LabelledTokenizer(widened(self.tokenizer, words, size), self.labels)
 
     def __str__(self) -> str:
         return f"{len(self.tokenizer):,} tokens in the vocabulary, {len(self.labels)} labels"
@@ -52,7 +52,7 @@ class Labelled:
         os.replace(temporary, folder / "labels.json")
 
     @classmethod
-    def load(cls, folder: Path) -> Labelled:
+    def load(cls, folder: Path) -> LabelledTokenizer:
         """What `save` wrote. Raises RunError where it is missing or damaged."""
         file = folder / "labels.json"
         try:

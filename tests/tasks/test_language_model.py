@@ -16,7 +16,7 @@ from clew.config import DecodeConfig
 from clew.recipe_file import load_recipe
 from clew.runs import Run
 from clew.runs.training import train
-from clew.tasks.write import before, safe
+from clew.tasks.language_model import before, safe
 
 LINE = "the cat sat on the mat.\n"
 
@@ -42,7 +42,7 @@ def recipe(folder: Path, tokenizer: str, steps: int, model: str = GPT2) -> Path:
     file = folder / "gpt.toml"
     file.write_text(f"""
 name = "tiny"
-task = {{ kind = "write", max_length = 16, document = "line" }}
+task = {{ kind = "language_model", max_length = 16, document = "line" }}
 data = {{ kind = "text", train = ["{folder}/text.txt"], held_out = 0.2 }}
 tokenizer = {{ kind = "{tokenizer}", vocab_size = 300 }}
 model = {model}
@@ -124,7 +124,7 @@ def test_resumed_is_uninterrupted(model: str, tmp_path: Path) -> None:
 
 def test_a_smaller_run_guesses_ahead(run: Run, tmp_path: Path) -> None:
     small = f"""
-task = {{ kind = "write", max_length = 16, document = "line" }}
+task = {{ kind = "language_model", max_length = 16, document = "line" }}
 name = "small"
 data = {{ kind = "text", train = ["{tmp_path}/text.txt"], held_out = 0.2 }}
 tokenizer = {{ start = "{run.path}" }}

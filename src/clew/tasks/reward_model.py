@@ -8,29 +8,29 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
+from clew.contracts import Prediction
 from clew.data.batches import Texts
 from clew.data.preferences import PairColumns, pairs
 from clew.data.rows import Rows
 from clew.metrics.bootstrap import Score, score, share
-from clew.tasks.examples import Prediction
-from clew.tasks.reading import Reading, tabbed
-from clew.text.labelled import Labelled
+from clew.tasks.supervised import SupervisedTask, tabbed
+from clew.text.labelled_tokenizer import LabelledTokenizer
 
 
-class JudgeConfig(PairColumns):
+class RewardModelingConfig(PairColumns):
     """Which columns are the answers."""
 
-    kind: str = "judge"
+    kind: str = "reward_model"
     max_length: int = Field(256, ge=4)  # tokens; of a longer text the end is read, where the answer stands
 
 
-class Judge(Reading):
+class RewardModeling(SupervisedTask):
     """Learn a reward from preferences (Ouyang et al. 2022, §3.5): of a pair, the better text is to have more of it."""
 
-    Config = JudgeConfig
+    Config = RewardModelingConfig
     head = "classify"
-    items = "pair"
-    counted = "pairs"
+    example_name = "pair"
+    unit = "pairs"
     quality = "accuracy"
     fields = ("text", "another text")  # the second may be left out
 
@@ -45,7 +45,7 @@ class Judge(Reading):
     def labels(self, rows: Rows) -> list[str]:
         return ["reward"]
 
-    def encode(self, lines: Sequence[str], tokenizers: Labelled) -> Texts:
+    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Texts:
         """Texts, or pairs of them where every line has a tab."""
         both = all("\t" in line for line in lines)
         texts = [text for line in lines for text in (line.split("\t", 1) if both else [line.replace("\t", " ")])]
@@ -55,14 +55,14 @@ class Judge(Reading):
         framed = [[tokenizer.bos_id, *ids[-(room - 2) :], tokenizer.eos_id] for ids in encoded]
         return Texts(framed, [0] * len(lines), choices=1 + both, cut=cut)
 
-    def labelled(self, rows: Rows, tokenizers: Labelled) -> Texts:
+    def labelled(self, rows: Rows, tokenizers: LabelledTokenizer) -> Texts:
         return self.encode(self.inputs(rows), tokenizers)
 
     def outputs(self, out: Any, texts: Texts, rows: Sequence[int]) -> Sequence[Any]:
         return list(out.logits.float().cpu().view(-1, texts.choices))
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: Labelled
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
     ) -> list[Prediction]:
         """The reward of a text; of a pair which is the better, and by how much."""
         if texts.choices == 1:

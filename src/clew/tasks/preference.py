@@ -11,16 +11,17 @@ import torch
 from pydantic import Field
 
 from clew.config import Choice, Config, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.contracts import Example
 from clew.data.documents import Documents
 from clew.data.preferences import AnswerLoader, Answers, PairColumns, pairs
 from clew.data.rows import Rows
 from clew.errors import RecipeError
 from clew.metrics.bootstrap import Score, score, share
 from clew.objectives.language_model import log_p_of
-from clew.tasks.examples import SHOWN, Example, by_length
-from clew.tasks.reading import check_positions
-from clew.tasks.steering import Lent, Reward, RewardSource, prompts, steered
-from clew.tasks.write import Write, WriteConfig
+from clew.tasks.examples import SHOWN, by_length
+from clew.tasks.language_model import LanguageModeling, LanguageModelingConfig
+from clew.tasks.rollouts import OpenedRun, Reward, RewardSource, measure_policy, prompts
+from clew.tasks.supervised import check_positions
 from clew.text.tokenizer import Tokenizer
 
 
@@ -33,28 +34,28 @@ class Asked(Config):
     written: int = Field(24, ge=1)  # tokens, at most
 
 
-class PreferConfig(PairColumns):
+class PreferenceConfig(PairColumns):
     """Which columns are the answers, and, where a reward is known, how the model is measured with it."""
 
-    kind: str = "prefer"
+    kind: str = "preference"
     max_length: int = Field(256, ge=4)  # tokens of prompt and answer; longer pairs are left out
     ends: bool = True  # an answer ends where its text does, and that is learned too; false: it was cut there
     asked: Asked | None = None
 
 
-class Prefer(Write):
+class Preference(LanguageModeling):
     """Choose between two answers (Rafailov et al. 2023); what the model starts from is the reference."""
 
-    Config: Any = PreferConfig
+    Config: Any = PreferenceConfig
     config: Any
     quality = "accuracy"
-    items = "pair"
-    counted = "pairs"
-    lend: Callable[[str], Lent]
+    example_name = "pair"
+    unit = "pairs"
+    lend: Callable[[str], OpenedRun]
     reference = ""
 
-    def __init__(self, config: PreferConfig) -> None:
-        super().__init__(WriteConfig(max_length=config.max_length, document="line"))
+    def __init__(self, config: PreferenceConfig) -> None:
+        super().__init__(LanguageModelingConfig(max_length=config.max_length, document="line"))
         self.config: Any = config
 
     @property
@@ -137,7 +138,7 @@ class Prefer(Write):
         begun = begun[:: max(1, len(begun) // n)][:n] if n else begun
         _, reference, _ = self.lend(self.reference)
         reward = Reward(self.lend(asked.reward.run), asked.reward)
-        return steered(model, reference, reward, tokenizers, begun, asked.written)
+        return measure_policy(model, reference, reward, tokenizers, begun, asked.written)
 
     def validate(
         self, model: Any, tokenizers: Tokenizer, rows: Any, decode: DecodeConfig, n_examples: int

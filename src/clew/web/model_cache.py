@@ -29,7 +29,7 @@ class NoRoom(ClewError):
 
 
 @dataclass
-class Opened:
+class LoadedRun:
     """A run with its model in memory."""
 
     run: Run
@@ -38,7 +38,7 @@ class Opened:
     model: Any
 
 
-class Turns:
+class RequestQueue:
     """One request at a time; the others wait, so many and no longer."""
 
     def __init__(self, what: str) -> None:
@@ -60,16 +60,16 @@ class Turns:
             self.queue.release()
 
 
-class Room:
+class ModelCache:
     """One model at a time, used by one request at a time."""
 
     def __init__(self, runs: Runs) -> None:
-        self.runs, self.turns = runs, Turns("the model")
+        self.runs, self.turns = runs, RequestQueue("the model")
         self.key: tuple[Any, ...] = ()
-        self.opened: Opened | None = None
+        self.opened: LoadedRun | None = None
 
     @contextmanager
-    def use(self, name: str, step: int | None = None) -> Iterator[Opened]:
+    def use(self, name: str, step: int | None = None) -> Iterator[LoadedRun]:
         """The run's model, for as long as the block lasts; step: as it was at that checkpoint.
 
         Raises Busy, NoRoom, RunError where the run is gone, unfinished or damaged, and whatever the block raises.
@@ -86,15 +86,15 @@ class Room:
                 self.leave()
                 raise NoRoom("this does not fit in memory", where=name, fix="ask with a shorter text") from error
 
-    def load(self, name: str, step: int | None) -> Opened:
-        """The model in memory where it is that run's, as it stands in the folder; else it makes room for it."""
+    def load(self, name: str, step: int | None) -> LoadedRun:
+        """The model in memory where it is that run's, as it stands in the folder; else it makes cache for it."""
         run = self.runs.open(name)
         stats = [file.stat() for part in READ for file in sorted(run.path.glob(part))]
         seen = (name, step, *((stat.st_mtime_ns, stat.st_size) for stat in stats))
         if self.opened is None or self.key != seen:
             self.leave()
             recipe, task = run.recipe, run.task
-            self.opened = Opened(run, task, run.tokenizers(), run.model(device_of(recipe.train.device), step))
+            self.opened = LoadedRun(run, task, run.tokenizers(), run.model(device_of(recipe.train.device), step))
             self.key = seen
         return self.opened
 

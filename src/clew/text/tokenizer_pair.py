@@ -9,7 +9,7 @@ from clew.text.tokenizer import Tokenizer
 
 
 @dataclass
-class Tokenizers:
+class TokenizerPair:
     """Source and target tokenizer: one and the same object where the vocabulary is joint."""
 
     source: Tokenizer
@@ -36,7 +36,7 @@ class Tokenizers:
             self.target.save(folder / "tokenizer.target.json")
 
     @classmethod
-    def load(cls, folder: Path) -> Tokenizers:
+    def load(cls, folder: Path) -> TokenizerPair:
         """What `save` wrote. Raises RunError where it is missing or damaged."""
         if (folder / "tokenizer.source.json").is_file():
             return cls(*(Tokenizer.load(folder / f"tokenizer.{side}.json") for side in ("source", "target")))

@@ -10,7 +10,7 @@ from typing import Any
 from clew.text.tokenizer import Tokenizer
 
 
-class OnRunningText:
+class RunningTextTask:
     """A task that reads text as it stands; `watch` is told of long reading (see `runs.training.Watch`)."""
 
     watch: Callable[[str, int, int], None] | None = None

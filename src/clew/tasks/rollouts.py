@@ -1,4 +1,4 @@
-"""What a model is steered by and measured with: a reward of texts, roll-outs, and the distance from a reference."""
+"""What a policy learns from and is measured with: a reward of texts, roll-outs, and the distance from a reference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clew.metrics.perplexity import perplexity
 from clew.objectives.language_model import log_p_of
 from clew.text.tokenizer import Tokenizer
 
-Lent = tuple[Any, Any, Any]
+OpenedRun = tuple[Any, Any, Any]
 """Another run's task, model and tokenizers."""
 
 
@@ -33,7 +33,7 @@ class RewardSource(Config):
 class Reward:
     """The reward of each text, (n,)."""
 
-    def __init__(self, lent: Lent, source: RewardSource) -> None:
+    def __init__(self, lent: OpenedRun, source: RewardSource) -> None:
         (self.task, self.model, self.tokenizers), self.source = lent, source
         self.model.requires_grad_(False)
         labels = getattr(self.tokenizers, "labels", [])
@@ -87,7 +87,7 @@ def log_p(model: Any, text: Tensor, batch_size: int = 64) -> Tensor:
 
 
 @dataclass
-class Steered:
+class PolicyFigures:
     """Figures of a policy beside its reference, on the same prompts and the same random numbers."""
 
     figures: dict[str, Score]
@@ -95,9 +95,9 @@ class Steered:
     outputs: list[str]
 
 
-def steered(
+def measure_policy(
     policy: Any, reference: Any, reward: Reward, tokenizer: Tokenizer, asked: np.ndarray, steps: int
-) -> Steered:
+) -> PolicyFigures:
     """reward and its gain over the reference (pairwise, by prompt), KL(π ‖ π_ref) in nats per text as the mean of
     log π - log π_ref over what π wrote, and the perplexity, to the reference, of what each of the two wrote."""
     how, written, texts, rewards, nll = SampleConfig(seed=0), {}, {}, {}, {}
@@ -123,7 +123,7 @@ def steered(
         )
     ]  # fmt: skip
     lines = [" ".join(text.split()) for text in texts["after"]]
-    return Steered(figures, [{k: " ".join(v.split()) for k, v in each.items()} for each in samples[:8]], lines)
+    return PolicyFigures(figures, [{k: " ".join(v.split()) for k, v in each.items()} for each in samples[:8]], lines)
 
 
 def mean(values: np.ndarray, what: str) -> Score:
