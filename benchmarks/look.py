@@ -202,7 +202,7 @@ def attention(browser: Any, folder: Path, address: str) -> None:
     watch = Watch(browser, address)
     print_times("256 tokens, 6 × 8 heads, from asking to the matrix", watch.ask("six", 256, 6 * 8), "limit 2")
     run = Run(folder / "runs" / "six")
-    seen = reading(run.model(), run.tokenizers(), " ".join(["cat"] * 254))
+    seen = reading(run.model(), run.preprocessor(), " ".join(["cat"] * 254))
     layers = text_layers(run.model(), seen.batch, seen.source)  # type: ignore[arg-type]
     print(peer(browser, folder, torch.stack([layer.weights for layer in layers]).numpy()), flush=True)
     print_times("512 tokens, 12 × 12 heads, from asking to the matrix", watch.ask("twelve", 510, 12 * 12))

@@ -111,7 +111,7 @@ def test_the_run_folder_holds_it_all(run: Path) -> None:
     assert config["clew_version"] == __version__
     assert config["task"] == {"kind": "translate", "source": "en", "target": "fr", "alignment": "alignment"}
     assert (config["model"]["kind"], config["model"]["d_model"]) == ("transformer", 48)
-    size = len(Run(run).tokenizers().target)
+    size = len(Run(run).preprocessor().target)
     assert config["source_vocab_size"] == config["target_vocab_size"] == size
     assert (config["pad_id"], config["bos_id"], config["eos_id"]) == (0, 1, 2)
     assert any(tensor.shape == (size, 48) for tensor in weights.values())
@@ -316,7 +316,7 @@ def test_export_to_ctranslate2(run: Path, tmp_path: Path) -> None:
     ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
     result = clew("export", run, "--to", "ctranslate2", "--out", tmp_path / "ct2")
     assert result.exit_code == 0 and str(tmp_path / "ct2") in result.stdout
-    tokenizer = Run(run).tokenizers().source
+    tokenizer = Run(run).preprocessor().source
     tokens = [*tokenizer.tokens(tokenizer.encode(["the dog sees the cat"])[0]), "</s>"]
     best = ctranslate2.Translator(str(tmp_path / "ct2"), intra_threads=1).translate_batch([tokens])[0].hypotheses[0]
     ids = [[tokenizer.inner.token_to_id(token) for token in best]]

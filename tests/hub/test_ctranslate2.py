@@ -17,7 +17,7 @@ ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the package ctran
 
 
 @pytest.fixture(scope="module")
-def tokenizers(request):
+def preprocessor(request):
     kind = getattr(request, "param", "word")
     tokenizer = Tokenizer.train([f"word{i}" for i in range(60)], TokenizerConfig(kind=kind, vocab_size=64))
     return TokenizerPair(tokenizer, tokenizer)
@@ -26,15 +26,15 @@ def tokenizers(request):
 @pytest.mark.parametrize("tokenizers", ["word", "wordpiece"], indirect=True)  # they differ in the special tokens
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("beam", [1, 4])
-def test_same_hypotheses_and_scores(tmp_path, tokenizers, norm, beam):
+def test_same_hypotheses_and_scores(tmp_path, preprocessor, norm, beam):
     torch.manual_seed(0)
-    size = len(tokenizers.source)
+    size = len(preprocessor.source)
     model = Transformer(TransformerConfig(norm=norm, d_model=32, d_ff=64, activation="gelu"), size, size).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)  # far from the uniform distribution, so that a mistake shows
-    export(model, tokenizers, tmp_path)
-    words = [tokenizers.source.inner.id_to_token(i) for i in range(size)]
-    side = tokenizers.source
+    export(model, preprocessor, tmp_path)
+    words = [preprocessor.source.inner.id_to_token(i) for i in range(size)]
+    side = preprocessor.source
     ids = [[5 + (7 * i + 5 * j) % (size - 5) for j in range(3 + i)] for i in range(6)]
     source = pad([[*row, side.eos_id] for row in ids], 0)
     ours = search(model, source, source != 0, Limits(side.bos_id, side.eos_id, 10), beam)
@@ -47,7 +47,7 @@ def test_same_hypotheses_and_scores(tmp_path, tokenizers, norm, beam):
         assert best.score == pytest.approx(result.scores[0], abs=1e-3)
 
 
-def test_refuses_what_it_has_no_form_for(tmp_path, tokenizers):
+def test_refuses_what_it_has_no_form_for(tmp_path, preprocessor):
     model = EncoderTranslator(EncoderTranslatorConfig(d_model=8, d_ff=8, n_heads=2), 64, 64)
     with pytest.raises(RecipeError, match="no form for EncoderTranslator"):
-        export(model, tokenizers, tmp_path)
+        export(model, preprocessor, tmp_path)

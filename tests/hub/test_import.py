@@ -83,7 +83,7 @@ def test_a_classifier_keeps_its_labels(tmp_path: Path, vocabulary: Tokenizer) ->
     checkpoint(tmp_path / "theirs", vocabulary, architecture, id2label={0: "no", 1: "yes"})
     run = import_checkpoint(str(tmp_path / "theirs"), tmp_path / "run", ["task.pair=b"])
     line = f"{TEXTS[0]}\t{TEXTS[1]}"
-    (ours,) = run.task.predict(run.model(), run.tokenizers(), [line], run.recipe.decode)
+    (ours,) = run.task.predict(run.model(), run.preprocessor(), [line], run.recipe.decode)
     theirs = transformers.pipeline("text-classification", model=str(run.path), device="cpu")
     (said,) = theirs([{"text": TEXTS[0], "text_pair": TEXTS[1]}])
     assert ours.text == said["label"] and ours.score == pytest.approx(said["score"], abs=1e-5)
@@ -106,7 +106,7 @@ def test_a_classifier_of_many_labels_is_refused(tmp_path: Path, vocabulary: Toke
 def test_tags_as_the_pipeline_gives_them(tmp_path: Path, vocabulary: Tokenizer) -> None:
     checkpoint(tmp_path / "theirs", vocabulary, "BertForTokenClassification", num_labels=5)
     run = import_checkpoint(str(tmp_path / "theirs"), tmp_path / "run")
-    (ours,) = run.task.predict(run.model(), run.tokenizers(), [TEXTS[2]], run.recipe.decode)
+    (ours,) = run.task.predict(run.model(), run.preprocessor(), [TEXTS[2]], run.recipe.decode)
     tagger = transformers.pipeline(
         "token-classification", model=str(run.path), aggregation_strategy="first", device="cpu", ignore_labels=[]
     )

@@ -63,7 +63,7 @@ def test_transformers_loads_a_run(run: Run) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(run.path)
     assert tokenizer.model_max_length == 32
     fill = transformers.pipeline("fill-mask", model=str(run.path), device="cpu")
-    (ours,) = run.task.predict(run.model(), run.tokenizers(), ["the cat [MASK] on the mat."], run.recipe.decode)
+    (ours,) = run.task.predict(run.model(), run.preprocessor(), ["the cat [MASK] on the mat."], run.recipe.decode)
     best = fill("the cat [MASK] on the mat.", top_k=1)[0]
     assert best["sequence"].replace(" .", ".") == ours.text.replace(" .", ".")
     assert best["score"] == pytest.approx(ours.score, abs=1e-5)
@@ -72,4 +72,4 @@ def test_transformers_loads_a_run(run: Run) -> None:
 def test_what_config_json_says(run: Run) -> None:
     config = json.loads((run.path / "config.json").read_text())
     assert config["model_type"] == "bert" and config["hidden_size"] == 16
-    assert config["clew"]["task"]["kind"] == "pretrain" and config["vocab_size"] == len(run.tokenizers())
+    assert config["clew"]["task"]["kind"] == "pretrain" and config["vocab_size"] == len(run.preprocessor())

@@ -99,9 +99,9 @@ def test_known_words_begin_there_and_all_words_stay(place: Path, tmp_path: Path)
 
 
 def test_counts_add_up(place: Path, tmp_path: Path) -> None:
-    old = Run.open(place / "first").tokenizers()
-    both = begun(recipe(place / "new.txt", start=str(place / "first")), tmp_path / "run").tokenizers
-    new = begun(recipe(place / "new.txt"), tmp_path / "alone").tokenizers
+    old = Run.open(place / "first").preprocessor()
+    both = begun(recipe(place / "new.txt", start=str(place / "first")), tmp_path / "run").preprocessor
+    new = begun(recipe(place / "new.txt"), tmp_path / "alone").preprocessor
     assert both.counts.tolist() == sorted(both.counts, reverse=True)
     for word in {*OLD, *NEW}:
         said = sum(int(v.counts[v.index[word]]) for v in (old, new) if word in v.index)
@@ -111,7 +111,7 @@ def test_counts_add_up(place: Path, tmp_path: Path) -> None:
 def test_the_texts_own_words_alone(place: Path, tmp_path: Path) -> None:
     made = recipe(place / "new.txt", start=str(place / "first"), keep_words=False)
     training = begun(made, tmp_path / "run")
-    assert {*training.tokenizers.words} == {*OLD[12:], *NEW}
+    assert {*training.preprocessor.words} == {*OLD[12:], *NEW}
     assert any(line.startswith("8 of 13 words start from") for line in training.report)
 
 
@@ -221,12 +221,12 @@ def test_a_frozen_embedding(english: Path, kind: str) -> None:
     made = translator(kind, english)
     task, data = build("task", made.task), build("data", made.data)
     rows, vectors = data.split("train"), load_vectors(english)
-    tokenizers = task.tokenizers(rows, made.tokenizer)
+    preprocessor = task.preprocessor(rows, made.tokenizer)
     torch.manual_seed(1)
-    model = task.model(made.model, tokenizers)
+    model = task.model(made.model, preprocessor)
     weight = model.source_embedding.weight
-    drawn, words = weight.detach().clone(), tokenizers.source.words
-    (said,) = Start(made).fill(model, task, tokenizers)
+    drawn, words = weight.detach().clone(), preprocessor.source.words
+    (said,) = Start(made).fill(model, task, preprocessor)
     known = [i for i, word in enumerate(words) if word in vectors]
     assert said.startswith(f"{len(known)} of {len(words) - 4} words start from") and known
     factors = [float((weight[i] / torch.tensor(vectors.vector(words[i]))).mean()) for i in known]
@@ -240,7 +240,7 @@ def test_a_frozen_embedding(english: Path, kind: str) -> None:
     optimizer = build("optimizer", made.train.optimizer)(model)
     assert all(p is not weight for group in optimizer.param_groups for p in group["params"])
     objective = build("objective", made.objective)
-    batches = task.batches(rows, tokenizers, made.train, 1)
+    batches = task.batches(rows, preprocessor, made.train, 1)
     assert len(list(fit(model, objective, batches, optimizer, lambda *_: 1.0, made.train.budget))) == 3
     assert torch.equal(weight, begun) and not torch.equal(model.target_embedding.weight, target)
 

@@ -57,7 +57,9 @@ class FakeTask:
     def examples(self, data: FakeData, splits: list[str]) -> list[Example]:
         return Translate.examples(Translate(TranslateConfig(source="en", target="fr")), data, splits)
 
-    def predict(self, model: str, tokenizers: Any, texts: list[str], decode: Any, *, attention: bool) -> Iterator[Any]:
+    def predict(
+        self, model: str, preprocessor: Any, texts: list[str], decode: Any, *, attention: bool
+    ) -> Iterator[Any]:
         for text in texts:
             words = text.split()
             hot = torch.eye(len(words)).flip(0)

@@ -83,7 +83,7 @@ budget = {{ epochs = 8 }}
 def test_the_run(place: Path) -> None:
     run = Run(place / "run")
     config = json.loads((run.path / "config.json").read_text())
-    assert config["id2label"] == {"0": "bad", "1": "good"} and run.tokenizers().labels == ["bad", "good"]
+    assert config["id2label"] == {"0": "bad", "1": "good"} and run.preprocessor().labels == ["bad", "good"]
     results = run.results()
     figures = results["splits"]["valid"]
     assert figures["accuracy"]["value"] == pytest.approx(100 * 30 / 31)  # "mixed" can only be missed
@@ -111,7 +111,9 @@ def test_predict(place: Path) -> None:
     run = Run(place / "run")
     many = texts * 10
     decode = DecodeConfig(batch_size=3)
-    assert [p.text for p in run.task.predict(run.model(), run.tokenizers(), many, decode)] == plain.stdout.split() * 10
+    assert [
+        p.text for p in run.task.predict(run.model(), run.preprocessor(), many, decode)
+    ] == plain.stdout.split() * 10
     refused = clew("predict", place / "run", "--precision", "int8", "a lovely story")
     assert refused.exit_code == 2 and "fp32" in refused.stderr
 
@@ -162,7 +164,7 @@ def test_frozen_vectors_through_a_run(place: Path, tmp_path: Path) -> None:
     # 6 after spaces and 6 after marks: the text has no marks
     assert f"12 of 20 words start from {tmp_path / 'v.txt'}, which has 6" in result.stderr
     run = Run(tmp_path / "run")
-    weight, known = run.model().embedding.weight, run.tokenizers().tokenizer.words
+    weight, known = run.model().embedding.weight, run.preprocessor().tokenizer.words
     factors = torch.stack([weight[known.index(word)] / torch.tensor(vectors.vector(word)) for word in words])
     assert float(factors.min()) == pytest.approx(float(factors.max()), rel=1e-4)
 
@@ -186,12 +188,12 @@ def test_words_that_only_the_vectors_know(place: Path, tmp_path: Path, dies_at: 
 
     def judged(run: Run) -> list[tuple[str, float]]:
         texts = ["the film is superb", "the film is dire"]
-        found = run.task.predict(run.model(), run.tokenizers(), texts, DecodeConfig())
+        found = run.task.predict(run.model(), run.preprocessor(), texts, DecodeConfig())
         return [(prediction.text, prediction.score) for prediction in found]
 
     run = trained("wide", dies_at=dies_at)
     assert [label for label, _ in judged(run)] == ["good", "bad"]
-    assert len(run.tokenizers().tokenizer) == 4 + 8 + 2 * 8
+    assert len(run.preprocessor().tokenizer) == 4 + 8 + 2 * 8
     narrow = judged(trained("narrow", "tokenizer.vocab_size=18"))  # no room: both are unknown
     assert narrow[0] == narrow[1]
     if dies_at:
@@ -231,12 +233,12 @@ def test_the_catalogue(name: str, text: str, label: str, labels: int, monkeypatc
                          [f"data.name={name}", f"task.text={text}", f"task.label={label}"])[0]  # fmt: skip
     task, data = build("task", recipe.task), build("data", recipe.data)
     rows = data.split("train")
-    tokenizers = task.tokenizers(rows, recipe.tokenizer)
-    assert labels - 4 <= len(tokenizers.labels) <= labels  # a rare label may be among the rows held out
-    model = task.model(recipe.model, tokenizers)
-    loss = build("objective", recipe.objective)(model, next(iter(task.batches(rows, tokenizers, recipe.train, 1))))
+    preprocessor = task.preprocessor(rows, recipe.tokenizer)
+    assert labels - 4 <= len(preprocessor.labels) <= labels  # a rare label may be among the rows held out
+    model = task.model(recipe.model, preprocessor)
+    loss = build("objective", recipe.objective)(model, next(iter(task.batches(rows, preprocessor, recipe.train, 1))))
     assert 0 < loss.total.item() / loss.count < 6
-    assert 0 <= task.validate(model, tokenizers, data.split("valid"), recipe.decode, 10)["accuracy"] <= 100
+    assert 0 <= task.validate(model, preprocessor, data.split("valid"), recipe.decode, 10)["accuracy"] <= 100
 
 
 def test_long_texts_are_cut_and_that_is_told(place: Path, tmp_path: Path) -> None:

@@ -71,18 +71,18 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_it_goes_on_as_the_text_does(run: Run) -> None:
-    model, tokenizers, decode = run.model(), run.tokenizers(), run.recipe.decode
-    found = [*run.task.predict(model, tokenizers, ["the cat", "the cat sat on", ""], decode)]
+    model, preprocessor, decode = run.model(), run.preprocessor(), run.recipe.decode
+    found = [*run.task.predict(model, preprocessor, ["the cat", "the cat sat on", ""], decode)]
     assert [each.text for each in found[:2]] == [" sat on the mat.", " the mat."]
     assert found[0].shown == LINE.strip() and found[0].score > -0.2
 
 
 def test_streamed_text_is_the_same(run: Run) -> None:
-    model, tokenizers = run.model(), run.tokenizers()
+    model, preprocessor = run.model(), run.preprocessor()
     for how in ({"temperature": 0}, {"temperature": 2.0, "seed": 3}, {"temperature": 0, "stop": ("the m",)}):
         decode = DecodeConfig.model_validate({"beam": 1, "max_length": 25, "sample": how})
-        (at_once,) = run.task.predict(model, tokenizers, ["the cat"], decode)
-        parts = [*run.task.stream(model, tokenizers, "the cat", decode)]
+        (at_once,) = run.task.predict(model, preprocessor, ["the cat"], decode)
+        parts = [*run.task.stream(model, preprocessor, "the cat", decode)]
         assert "".join(parts) == at_once.text and len(parts) > 1
     assert at_once.text == " sat on "
 

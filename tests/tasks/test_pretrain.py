@@ -203,8 +203,10 @@ def test_every_task_is_learned_predicted_and_kept(
     figures = run.results()["splits"]["valid"]
     assert figures[quality]["value"] >= least, figures
     lines = run.task.inputs(run_rows(run))[:7]
-    found = list(run.task.predict(run.model(), run.tokenizers(), lines, DecodeConfig(batch_size=3)))
-    one_by_one = [next(iter(run.task.predict(run.model(), run.tokenizers(), [line], DecodeConfig()))) for line in lines]
+    found = list(run.task.predict(run.model(), run.preprocessor(), lines, DecodeConfig(batch_size=3)))
+    one_by_one = [
+        next(iter(run.task.predict(run.model(), run.preprocessor(), [line], DecodeConfig()))) for line in lines
+    ]
     assert kind == "regress" or [p.text for p in found] == [p.text for p in one_by_one]
     assert [p.score for p in found] == pytest.approx([p.score for p in one_by_one], abs=1e-5)
     said = clew("predict", tmp_path / "run", "-", text="\n".join(lines) + "\n")
@@ -221,7 +223,7 @@ def test_sizes_come_from_the_start_and_its_vocabulary_stays(pretrained: Path, tm
     assert result.exit_code == 0, result.output
     old, new = Run(pretrained / "run"), Run(tmp_path / "run")
     assert new.recipe.model.d_model == old.recipe.model.d_model == 32
-    assert new.tokenizers().tokenizer.inner.to_str() == old.tokenizers().inner.to_str()
+    assert new.preprocessor().tokenizer.inner.to_str() == old.preprocessor().inner.to_str()
     again = clew("train", tmp_path / "run", "--resume", "train.budget.epochs=2")
     assert again.exit_code == 0, again.output
 

@@ -182,7 +182,7 @@ def test_it_starts_from_what_was_pretrained(home: Path, tmp_path: Path) -> None:
     assert training.recipe.model.d_model == 32  # type: ignore[attr-defined]
     assert any("every weight from" in line for line in training.report)
     old = Run(home / "run")
-    assert training.tokenizers.source.inner.to_str() == old.tokenizers().source.inner.to_str()
+    assert training.preprocessor.source.inner.to_str() == old.preprocessor().source.inner.to_str()
     for name, tensor in old.model().state_dict().items():
         assert torch.equal(training.model.state_dict()[name], tensor)
     shutil.rmtree(tmp_path / "run")
@@ -193,7 +193,7 @@ def test_a_run_is_a_folder_of_transformers(home: Path) -> None:
     model, info = transformers.T5ForConditionalGeneration.from_pretrained(home / "run", output_loading_info=True)
     assert not any(info.values()), info
     tokenizer = transformers.AutoTokenizer.from_pretrained(home / "run")
-    own = Run(home / "run").tokenizers().source
+    own = Run(home / "run").preprocessor().source
     assert tokenizer("Anna reads a book.").input_ids == [*own.encode(["Anna reads a book."])[0], own.eos_id]
     given = torch.tensor([[*encode_gaps(own, "Anna reads <extra_id_0>. Bert eats an apple."), own.eos_id]])
     said = tokenizer.decode(model.generate(given)[0], skip_special_tokens=True)

@@ -60,13 +60,13 @@ class UpperCase(nn.Module):
 
     parallel = False
 
-    def __init__(self, tokenizers: TokenizerPair, heads: int = 1) -> None:
+    def __init__(self, preprocessor: TokenizerPair, heads: int = 1) -> None:
         super().__init__()
         self.config = None
         self.target_attention = "look.weights" if heads else ""
         self.look = Look(heads)
         self.anchor = nn.Parameter(torch.zeros(()))  # a model is where its parameters are
-        source, target = tokenizers.source.inner, tokenizers.target.inner
+        source, target = preprocessor.source.inner, preprocessor.target.inner
         table = [target.token_to_id(str(source.id_to_token(i)).upper()) for i in range(source.get_vocab_size())]
         self.table = torch.tensor([i if j is None else j for i, j in enumerate(table)])
         self.size = target.get_vocab_size()
@@ -97,14 +97,14 @@ class UpperCase(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def tokenizers() -> TokenizerPair:
+def preprocessor() -> TokenizerPair:
     config = TokenizerConfig(kind="word", vocab_size=64, joint=False)
     return TokenizerPair(Tokenizer.train(WORDS, config), Tokenizer.train([w.upper() for w in WORDS], config))
 
 
 @pytest.fixture(scope="module")
-def model(tokenizers: TokenizerPair) -> UpperCase:
-    return UpperCase(tokenizers)
+def model(preprocessor: TokenizerPair) -> UpperCase:
+    return UpperCase(preprocessor)
 
 
 TASK = Translate(TranslateConfig(source="en", target="fr"))
@@ -132,20 +132,20 @@ def right(words: int, size: int) -> float:
 
 @pytest.mark.parametrize("beam", [1, 4])
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_one_answer_a_text_in_order(model: UpperCase, tokenizers: TokenizerPair, beam: int, batch_size: int) -> None:
+def test_one_answer_a_text_in_order(model: UpperCase, preprocessor: TokenizerPair, beam: int, batch_size: int) -> None:
     texts = sentences(50)
     texts[3] = texts[20] = texts[-1] = ""
     texts[7], texts[8] = "   ", "\t\u2003"
-    found = list(TASK.predict(model, tokenizers, texts, DecodeConfig(beam=beam, batch_size=batch_size)))
+    found = list(TASK.predict(model, preprocessor, texts, DecodeConfig(beam=beam, batch_size=batch_size)))
     assert [prediction.text for prediction in found] == [text.strip().upper() for text in texts]
     assert found[3].score == 0 and found[3].alternatives == []
 
 
-def test_no_texts_no_answers(model: UpperCase, tokenizers: TokenizerPair) -> None:
-    assert list(TASK.predict(model, tokenizers, [], DecodeConfig())) == []
+def test_no_texts_no_answers(model: UpperCase, preprocessor: TokenizerPair) -> None:
+    assert list(TASK.predict(model, preprocessor, [], DecodeConfig())) == []
 
 
-def test_texts_are_drawn_as_they_are_needed(model: UpperCase, tokenizers: TokenizerPair) -> None:
+def test_texts_are_drawn_as_they_are_needed(model: UpperCase, preprocessor: TokenizerPair) -> None:
     drawn = 0
 
     def texts() -> Iterator[str]:
@@ -154,7 +154,7 @@ def test_texts_are_drawn_as_they_are_needed(model: UpperCase, tokenizers: Tokeni
             drawn += 1
             yield text
 
-    stream = TASK.predict(model, tokenizers, texts(), DecodeConfig(beam=1, batch_size=2))
+    stream = TASK.predict(model, preprocessor, texts(), DecodeConfig(beam=1, batch_size=2))
     assert drawn == 0
     first = [prediction.text for prediction in islice(stream, 128)]
     assert drawn == 128  # 64 batches ahead, no more
@@ -163,20 +163,20 @@ def test_texts_are_drawn_as_they_are_needed(model: UpperCase, tokenizers: Tokeni
     assert first == [text.upper() for text in sentences(128)]
 
 
-def test_hypotheses_come_best_first_with_their_scores(model: UpperCase, tokenizers: TokenizerPair) -> None:
-    size = len(tokenizers.target)
+def test_hypotheses_come_best_first_with_their_scores(model: UpperCase, preprocessor: TokenizerPair) -> None:
+    size = len(preprocessor.target)
     for penalty in (0.0, 1.0):
         decode = DecodeConfig(beam=4, length_penalty=penalty)
-        (found,) = TASK.predict(model, tokenizers, ["waa wbc waa"], decode)
+        (found,) = TASK.predict(model, preprocessor, ["waa wbc waa"], decode)
         assert found.score == pytest.approx(right(3, size) / 4**penalty, abs=1e-5)
         scores = [found.score, *(score for _, score in found.alternatives)]
         assert len(scores) == 4 and scores == sorted(scores, reverse=True)
 
 
-def test_attention_comes_with_its_labels(tokenizers: TokenizerPair) -> None:
+def test_attention_comes_with_its_labels(preprocessor: TokenizerPair) -> None:
     texts = ["waa wbc", "", "wab"]
-    with_heads = UpperCase(tokenizers, heads=2)
-    first, empty, last = TASK.predict(with_heads, tokenizers, texts, DecodeConfig(), attention=True)
+    with_heads = UpperCase(preprocessor, heads=2)
+    first, empty, last = TASK.predict(with_heads, preprocessor, texts, DecodeConfig(), attention=True)
     assert first.source_tokens == ["▁waa", "▁wbc", "</s>"]
     assert first.target_tokens == ["▁WAA", "▁WBC", "</s>"]
     maps = dict(first.attention)
@@ -189,24 +189,24 @@ def test_attention_comes_with_its_labels(tokenizers: TokenizerPair) -> None:
     assert last.attention[0][1].shape == (2, 2)
 
 
-def test_a_model_that_does_not_attend_has_no_maps(tokenizers: TokenizerPair) -> None:
-    blind = UpperCase(tokenizers, heads=0)
-    (found,) = TASK.predict(blind, tokenizers, ["waa"], DecodeConfig(), attention=True)
+def test_a_model_that_does_not_attend_has_no_maps(preprocessor: TokenizerPair) -> None:
+    blind = UpperCase(preprocessor, heads=0)
+    (found,) = TASK.predict(blind, preprocessor, ["waa"], DecodeConfig(), attention=True)
     assert found.target_tokens == ["▁WAA", "</s>"] and found.attention == [] and found.salient == []
 
 
-def test_what_was_never_seen_is_left_out(model: UpperCase, tokenizers: TokenizerPair) -> None:
+def test_what_was_never_seen_is_left_out(model: UpperCase, preprocessor: TokenizerPair) -> None:
     texts = ["waa 猫 wbc", "\U0001f40b\x00", "<s> waa </s>"]
-    found = [prediction.text for prediction in TASK.predict(model, tokenizers, texts, DecodeConfig(beam=1))]
+    found = [prediction.text for prediction in TASK.predict(model, preprocessor, texts, DecodeConfig(beam=1))]
     assert found[0] == "WAA WBC"
     assert found[1] == ""
     assert "WAA" in found[2]
 
 
-def test_an_over_long_text_is_cut_and_shifts_nothing(model: UpperCase, tokenizers: TokenizerPair) -> None:
+def test_an_over_long_text_is_cut_and_shifts_nothing(model: UpperCase, preprocessor: TokenizerPair) -> None:
     texts = ["waa", "wab " * 3000, "wac"]
     for beam in (1, 3):
-        found = TASK.predict(model, tokenizers, texts, DecodeConfig(beam=beam, max_length=50))
+        found = TASK.predict(model, preprocessor, texts, DecodeConfig(beam=beam, max_length=50))
         assert [prediction.text for prediction in found] == ["WAA", " ".join(["WAB"] * 50), "WAC"]
 
 
@@ -221,10 +221,10 @@ def test_an_answer_is_one_line(model: UpperCase) -> None:
 # evaluate
 
 
-def test_every_metric_of_a_perfect_model(model: UpperCase, tokenizers: TokenizerPair) -> None:
+def test_every_metric_of_a_perfect_model(model: UpperCase, preprocessor: TokenizerPair) -> None:
     texts = sentences(100)
     links = [" ".join(f"{i}-{i}" for i in range(len(text.split()))) for text in texts]
-    found = TASK.evaluate(model, tokenizers, rows(texts, links=links), DecodeConfig(beam=2))
+    found = TASK.evaluate(model, preprocessor, rows(texts, links=links), DecodeConfig(beam=2))
     assert found["sentences"] == 100
     assert found["outputs"] == [text.upper() for text in texts]
     assert found["bleu"]["value"] == pytest.approx(100)
@@ -234,35 +234,35 @@ def test_every_metric_of_a_perfect_model(model: UpperCase, tokenizers: Tokenizer
     assert found["decode_sentences_per_cpu_second"] > 0
 
 
-def test_perplexity_by_hand(model: UpperCase, tokenizers: TokenizerPair) -> None:
+def test_perplexity_by_hand(model: UpperCase, preprocessor: TokenizerPair) -> None:
     """One target of two words has a wrong one, whose logit is 0 instead of SURE."""
     sources, targets = ["waa wab", "wac", "wad wae waf"], ["WAA WBB", "WAC", "WAD WAE WAF"]
-    nll = -sum(right(len(text.split()), len(tokenizers.target)) for text in sources) + SURE
-    found = TASK.evaluate(model, tokenizers, rows(sources, targets), DecodeConfig(beam=1))
+    nll = -sum(right(len(text.split()), len(preprocessor.target)) for text in sources) + SURE
+    found = TASK.evaluate(model, preprocessor, rows(sources, targets), DecodeConfig(beam=1))
     assert found["perplexity"]["value"] == pytest.approx(math.exp(nll / 9), rel=1e-5)
     assert found["perplexity_per_word"]["value"] == pytest.approx(math.exp(nll / 9), rel=1e-5)
     wrong, good = (nll - 6 / 9 * (nll - SURE)) / 3, (nll - SURE) / 9  # per token: of the worst sentence, of the others
     assert found["perplexity"]["low"] == pytest.approx(math.exp(good), rel=1e-5)
     assert found["perplexity"]["high"] <= math.exp(wrong) * (1 + 1e-5)
-    validated = TASK.validate(model, tokenizers, rows(sources, targets), DecodeConfig(), 2)
+    validated = TASK.validate(model, preprocessor, rows(sources, targets), DecodeConfig(), 2)
     assert validated["loss"] == pytest.approx(nll / 9, rel=1e-5)
     assert validated["perplexity"] == pytest.approx(math.exp(nll / 9), rel=1e-5)
 
 
-def test_perplexity_per_word_counts_words_and_not_tokens(tokenizers: TokenizerPair) -> None:
+def test_perplexity_per_word_counts_words_and_not_tokens(preprocessor: TokenizerPair) -> None:
     """ "WAA,WAB" is one word of three tokens: an unknown mark stands between two known ones."""
     found = TASK.evaluate(
-        UpperCase(tokenizers), tokenizers, rows(["waa,wab", "waa"], ["WAA,WAB", "WAA"]), DecodeConfig(beam=1)
+        UpperCase(preprocessor), preprocessor, rows(["waa,wab", "waa"], ["WAA,WAB", "WAA"]), DecodeConfig(beam=1)
     )
     tokens = math.log(found["perplexity"]["value"]) * (4 + 2)
     assert math.log(found["perplexity_per_word"]["value"]) * (2 + 2) == pytest.approx(tokens)
 
 
-def test_the_map_is_chosen_on_validation_rows(tokenizers: TokenizerPair) -> None:
+def test_the_map_is_chosen_on_validation_rows(preprocessor: TokenizerPair) -> None:
     """Two heads, one for each of two ways of aligning, and their mean, which aligns as the first:
     what suits the validation rows is used for the test.
     """
-    two = UpperCase(tokenizers, heads=2)
+    two = UpperCase(preprocessor, heads=2)
     texts = ["waa wab wac wad"] * 3
     same, before = rows(texts, links=["0-0 1-1 2-2 3-3"] * 3), rows(texts, links=["0-0 0-1 1-2 2-3"] * 3)
     for choose_on, test, name, error in [
@@ -270,22 +270,26 @@ def test_the_map_is_chosen_on_validation_rows(tokenizers: TokenizerPair) -> None
         (before, before, "look.weights[1]", 0.0),
         (before, same, "look.weights[1]", 0.75),
     ]:
-        found = TASK.evaluate(two, tokenizers, test, DecodeConfig(beam=1), choose_on=choose_on)["aer"]
+        found = TASK.evaluate(two, preprocessor, test, DecodeConfig(beam=1), choose_on=choose_on)["aer"]
         assert (found["map"], found["value"]) == (name, pytest.approx(error))
 
 
 @pytest.mark.parametrize(("heads", "links"), [(0, ["0-0", "0-0"]), (1, None)])
-def test_no_alignment_without_gold_or_attention(tokenizers: TokenizerPair, heads: int, links: list[str] | None) -> None:
-    found = TASK.evaluate(UpperCase(tokenizers, heads), tokenizers, rows(["waa", "wab"], links=links), DecodeConfig())
+def test_no_alignment_without_gold_or_attention(
+    preprocessor: TokenizerPair, heads: int, links: list[str] | None
+) -> None:
+    found = TASK.evaluate(
+        UpperCase(preprocessor, heads), preprocessor, rows(["waa", "wab"], links=links), DecodeConfig()
+    )
     assert "aer" not in found
 
 
 class Oracle(UpperCase):
     """Looks where the gold alignment says, each target word at its first source word; the others at </s>."""
 
-    def __init__(self, tokenizers: TokenizerPair, data: Rows) -> None:
-        super().__init__(tokenizers)
-        self.tokenizers, self.data = tokenizers, data
+    def __init__(self, preprocessor: TokenizerPair, data: Rows) -> None:
+        super().__init__(preprocessor)
+        self.preprocessor, self.data = preprocessor, data
         self.first = [self.read(links) for links in data["alignment"]]
 
     @staticmethod
@@ -295,8 +299,8 @@ class Oracle(UpperCase):
     def forward(self, batch: PairBatch) -> TranslatorOutput:
         weights = torch.zeros(len(batch.source), 1, batch.target_in.shape[1], batch.source.shape[1])
         for place, row in enumerate(batch.index.tolist()):
-            source = self.tokenizers.source.word_ids(self.data["en"][row])
-            target = self.tokenizers.target.word_ids(self.data["fr"][row])
+            source = self.preprocessor.source.word_ids(self.data["en"][row])
+            target = self.preprocessor.target.word_ids(self.data["fr"][row])
             for t, word in enumerate(target):
                 s = self.first[row].get(word)
                 weights[place, 0, t, len(source) if s is None else source.index(s)] = 1
@@ -308,9 +312,9 @@ def test_alignment_error_on_the_embedded_corpus() -> None:
     """Sub-words are merged to the words of the gold alignment: an attention that follows it is scored as it should."""
     data = Grammar(Grammar.Config(size=300, valid=20, test=60)).split("test")
     config = TokenizerConfig(kind="bpe", vocab_size=150)
-    tokenizers = TokenizerPair(Tokenizer.train(data["en"], config), Tokenizer.train(data["fr"], config))
-    oracle = Oracle(tokenizers, data)
-    found = TASK.evaluate(oracle, tokenizers, data, DecodeConfig(beam=1, max_length=2))["aer"]
+    preprocessor = TokenizerPair(Tokenizer.train(data["en"], config), Tokenizer.train(data["fr"], config))
+    oracle = Oracle(preprocessor, data)
+    found = TASK.evaluate(oracle, preprocessor, data, DecodeConfig(beam=1, max_length=2))["aer"]
     followed = [{(s, t) for t, s in links.items()} for links in oracle.first]
     wanted = aer(followed, [parse_links(links)[0] for links in data["alignment"]])
     assert found["precision"] == 1
@@ -321,22 +325,22 @@ def test_alignment_error_on_the_embedded_corpus() -> None:
 # validate, and which examples
 
 
-def test_validation_spreads_its_outputs_over_the_rows(model: UpperCase, tokenizers: TokenizerPair) -> None:
+def test_validation_spreads_its_outputs_over_the_rows(model: UpperCase, preprocessor: TokenizerPair) -> None:
     data = rows(sentences(100))
-    found = TASK.validate(model, tokenizers, data, DecodeConfig(), 10)
+    found = TASK.validate(model, preprocessor, data, DecodeConfig(), 10)
     assert found["bleu"] == pytest.approx(100)
     assert [sample["source"] for sample in found["samples"]] == data["en"][:80:10]
     assert all(sample["output"] == sample["reference"] for sample in found["samples"])
-    assert len(TASK.validate(model, tokenizers, rows(["waa"]), DecodeConfig(), 10)["samples"]) == 1
+    assert len(TASK.validate(model, preprocessor, rows(["waa"]), DecodeConfig(), 10)["samples"]) == 1
 
 
-def test_a_missing_column_is_told_with_those_there(tokenizers: TokenizerPair) -> None:
+def test_a_missing_column_is_told_with_those_there(preprocessor: TokenizerPair) -> None:
     task = Translate(TranslateConfig(source="en", target="de"))
     with pytest.raises(DataError, match='no column "de" in rows of a test') as caught:
-        task.batches(rows(["waa"]), tokenizers, TrainConfig(), 1)
+        task.batches(rows(["waa"]), preprocessor, TrainConfig(), 1)
     assert caught.value.fix == "columns there: en, fr"
 
 
-def test_pairs_that_are_all_too_long_are_told(tokenizers: TokenizerPair) -> None:
+def test_pairs_that_are_all_too_long_are_told(preprocessor: TokenizerPair) -> None:
     with pytest.raises(DataError, match=r"all 9 pairs are longer than 1 tokens.*\n.*train\.max_length"):
-        TASK.batches(rows(sentences(9)), tokenizers, TrainConfig(max_length=1), 1)
+        TASK.batches(rows(sentences(9)), preprocessor, TrainConfig(max_length=1), 1)

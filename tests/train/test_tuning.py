@@ -238,7 +238,7 @@ def test_through_a_run(tables: Path, tmp_path: Path, kind: str, more: dict[str, 
     head = 8 * 8 + 8 + 8 * 2 + 2
     trained = {"frozen": head, "lora": head + 2 * 2 * 8 * (8 + 8)}.get(kind, results["parameters"])
     assert results["trained_parameters"] == trained
-    valid = whole.task.evaluate(model, whole.tokenizers(), build("data", chosen.data).split("valid"), chosen.decode)
+    valid = whole.task.evaluate(model, whole.preprocessor(), build("data", chosen.data).split("valid"), chosen.decode)
     assert valid["accuracy"].items() >= {"value": results["splits"]["valid"]["accuracy"]["value"]}.items()
 
 

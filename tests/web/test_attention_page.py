@@ -29,15 +29,15 @@ def head(page: Any, found: Any, layer: int, at: int) -> np.ndarray:
 def test_a_translator_s_heads_are_those_of_the_model(page: Any, runs: Path, name: str) -> None:
     found = page("/api/attention", {"run": name, "text": "the cat sleeps .", "target": "le chat dort ."}).json
     run = Run(runs / name)
-    tokenizers, model = run.tokenizers(), run.model()
-    pair = Pairs(tokenizers.source.encode(["the cat sleeps ."]), tokenizers.target.encode(["le chat dort ."]))
-    for tap, weights in attention_maps(model, pair.batch([0], **tokenizers.ids)).items():
+    preprocessor, model = run.preprocessor(), run.model()
+    pair = Pairs(preprocessor.source.encode(["the cat sleeps ."]), preprocessor.target.encode(["le chat dort ."]))
+    for tap, weights in attention_maps(model, pair.batch([0], **preprocessor.ids)).items():
         number = [layer["name"] for layer in found["layers"]].index(tap.removesuffix(".weights"))
         for at in range(weights.shape[1]):
             np.testing.assert_allclose(head(page, found, number, at), weights[0, at], atol=1e-3)
         np.testing.assert_allclose(head(page, found, number, -1), weights[0].mean(0), atol=1e-3)
         layer = found["layers"][number]
-        assert layer["rows"][-1] == layer["columns"][-1] == tokenizers.target.specials.eos
+        assert layer["rows"][-1] == layer["columns"][-1] == preprocessor.target.specials.eos
 
 
 def test_an_encoder_s_layers_go_over_its_own_tokens(page: Any) -> None:
@@ -54,7 +54,7 @@ def test_a_model_that_writes_looks_back_alone(page: Any, runs: Path) -> None:
     found = page("/api/attention", {"run": "gpt", "text": "the cat sat"}).json
     assert len(found["layers"]) == 2 and found["layers"][0]["rows"] == [*"the cat sat"]
     run = Run(runs / "gpt")
-    model, ids = run.model(), torch.tensor([run.tokenizers().encode(["the cat sat"])[0]])
+    model, ids = run.model(), torch.tensor([run.preprocessor().encode(["the cat sat"])[0]])
     with capture(model, *attention_taps(model)) as seen, torch.no_grad():
         model(ids)
     for number, weights in enumerate(seen.values()):
@@ -68,15 +68,15 @@ def test_a_model_that_fills_gaps_has_both_its_sides(page: Any, runs: Path) -> No
     asked = {"run": "t5", "text": "the <extra_id_0> sat on the mat .", "target": "<extra_id_0> cat"}
     found = page("/api/attention", asked).json
     run = Run(runs / "t5")
-    tokenizers, model = run.tokenizers(), run.model()
+    preprocessor, model = run.preprocessor(), run.model()
     source, written = (
         encode_gaps(side, text)
-        for side, text in ((tokenizers.source, asked["text"]), (tokenizers.target, asked["target"]))
+        for side, text in ((preprocessor.source, asked["text"]), (preprocessor.target, asked["target"]))
     )
-    rows = [*tokenizers.target.tokens(written), "</s>"]
-    columns = [*tokenizers.source.tokens(source), "</s>"]
+    rows = [*preprocessor.target.tokens(written), "</s>"]
+    columns = [*preprocessor.source.tokens(source), "</s>"]
     assert columns.count("<extra_id_0>") == 1
-    batch = Pairs([source], [written]).batch([0], **tokenizers.ids)
+    batch = Pairs([source], [written]).batch([0], **preprocessor.ids)
     with capture(model, *attention_taps(model)) as seen, torch.no_grad():
         model(batch)
     for number, (tap, weights) in enumerate(seen.items()):

@@ -60,7 +60,7 @@ def test_points_are_those_of_inspect_and_keep_their_neighbours(page: Any, runs: 
     assert page("/api/points/sources?run=words").json == {"sources": ["words"], "layers": []}
     found = page("/api/points", {"run": "words", "source": "words", "dims": 2}).json
     run = Run(runs / "words")
-    own = points(run.model(), run.tokenizers(), "words")
+    own = points(run.model(), run.preprocessor(), "words")
     assert found["labels"] == own.labels and found["columns"]["count"] == list(own.columns["count"])
     got = np.frombuffer(page(f"/api/points/{found['id']}/coordinates").body, "<f4").reshape(-1, 2)
     np.testing.assert_allclose(got, pca(own, 2).coordinates, atol=1e-5)

@@ -51,5 +51,5 @@ def test_attention_is_of_what_the_encoder_reads_at_a_time(page: Any, reading_run
     assert tokens.count("[SEP]") == seen
     if name == "choices":
         chosen = dict(zip("ABC", text.split("\t")[1:], strict=True))[found["output"].partition(":")[0]]
-        own = Run(reading_runs / name).tokenizers().tokenizer
+        own = Run(reading_runs / name).preprocessor().tokenizer
         assert tokens[-1 - len(own.encode([chosen])[0]) : -1] == own.tokens(own.encode([chosen])[0])

@@ -21,7 +21,7 @@ def test_predictions_are_those_of_the_task(page: Any, runs: Path, name: str, tex
     found = page("/api/predict", {"run": name, "text": text, "n_best": 3}).json
     run = Run(runs / name)
     decode = run.recipe.decode.model_copy(update={"beam": 3})
-    own = next(iter(run.task.predict(run.model(), run.tokenizers(), [text], decode)))
+    own = next(iter(run.task.predict(run.model(), run.preprocessor(), [text], decode)))
     assert found["text"] == own.text and found["score"] == pytest.approx(own.score, abs=1e-6)
     assert [each["text"] for each in found["alternatives"]][:2] == [text for text, _ in own.alternatives][:2]
     assert found["shown"] == (own.shown or own.text) and found["seconds"] > 0
@@ -37,8 +37,8 @@ def test_the_tree_is_that_of_the_search(page: Any, runs: Path, name: str, text: 
     while node >= 0:
         path.append(tree["token"][node])
         node = tree["parent"][node]
-    ids = [run.tokenizers().target.inner.token_to_id(token) for token in path[::-1]]
-    written = run.tokenizers().target.decode([ids])[0]
+    ids = [run.preprocessor().target.inner.token_to_id(token) for token in path[::-1]]
+    written = run.preprocessor().target.decode([ids])[0]
     if name == "lstm":
         assert " ".join(written.split()) == found["text"]
     assert len({len(column) for key, column in tree.items() if key != "best"}) == 1
@@ -54,7 +54,7 @@ def test_each_token_that_is_written_comes_with_what_it_might_have_been(page: Any
     run = Run(runs / "gpt")
     how = run.recipe.decode.sample.model_copy(update={"temperature": 0.7, "top_k": 5, "seed": 3})
     decode = run.recipe.decode.model_copy(update={"sample": how, "max_length": 12})
-    own = next(iter(run.task.predict(run.model(), run.tokenizers(), ["the cat"], decode)))
+    own = next(iter(run.task.predict(run.model(), run.preprocessor(), ["the cat"], decode)))
     assert "".join(each["piece"] for each in tokens) == own.text
     assert own.score == pytest.approx(np.mean([np.log(each["choice"]["p"]) for each in tokens]), abs=1e-4)
     for each in tokens:

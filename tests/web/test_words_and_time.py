@@ -68,8 +68,8 @@ def test_checkpoints_are_turned_to_the_end(page: Any, word_runs: Path) -> None:
     assert len(steps) == 4
     found = page("/api/points", {"run": "words", "source": "words", "dims": 3}).json
     assert page(f"/api/points/{found['id']}/frames").json == [*steps, None]
-    all_of = [points(run.model(step=step), run.tokenizers(), "words") for step in steps]
-    all_of.append(points(run.model(), run.tokenizers(), "words"))
+    all_of = [points(run.model(step=step), run.preprocessor(), "words") for step in steps]
+    all_of.append(points(run.model(), run.preprocessor(), "words"))
     for k, expected in enumerate(together(all_of, 3)):
         got = np.frombuffer(page(f"/api/points/{found['id']}/frames/{k}").body, "<f4").reshape(-1, 3)
         np.testing.assert_allclose(got, expected, atol=1e-5)
@@ -81,7 +81,7 @@ def test_what_moved_since_a_checkpoint(page: Any, word_runs: Path) -> None:
     run = Run(word_runs / "words")
     step = run.steps()[0]
     found = page("/api/movers", {"one": "words", "other": "words", "step": step}).json
-    then, now = (points(run.model(step=at), run.tokenizers(), "words") for at in (step, None))
+    then, now = (points(run.model(step=at), run.preprocessor(), "words") for at in (step, None))
     assert found == [asdict(each) for each in movers(then, now)]
     assert found[0]["cosine"] < 0.99995
     answer = page("/api/movers", {"one": "words", "other": "words", "step": 10**6})

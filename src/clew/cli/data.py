@@ -87,7 +87,7 @@ def _explain(name: str, settings: list[str], as_json: bool) -> None:
     with as_file(files("clew.presets") / "words.toml") as preset:
         recipe, _ = load_recipe(preset, [own, *settings])
     text = build("data", recipe.data).split("train")
-    vocabulary = build("task", recipe.task).tokenizers(text, recipe.tokenizer)
+    vocabulary = build("task", recipe.task).preprocessor(text, recipe.tokenizer)
     objective: Any = recipe.objective
     found = explain(text.paths, vocabulary, window=objective.window, subsample=objective.subsample, seed=recipe.seed)
     if as_json:
@@ -121,7 +121,7 @@ def _explain_masks(path: str, settings: list[str], as_json: bool) -> None:
     if recipe.task.kind != "pretrain":
         raise RecipeError("nothing is masked by this recipe", where=path, fix='give one whose task.kind is "pretrain"')
     task, text = build("task", recipe.task), build("data", recipe.data).split("train")
-    tokenizer = Start(recipe).tokenizers(task, text)
+    tokenizer = Start(recipe).preprocessor(task, text)
     found = explain(next(iter(task.batches(text, tokenizer, recipe.train, recipe.seed))), tokenizer)
     if as_json:
         typer.echo(json.dumps(asdict(found), ensure_ascii=False))

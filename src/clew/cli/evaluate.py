@@ -64,7 +64,7 @@ def evaluate(
     rows = data.split(split)
     choose_on = data.split("valid") if "valid" in data.splits else None
     model = opened.model(device_of(recipe.train.device))
-    figures = opened.task.evaluate(model, opened.tokenizers(), rows, recipe.decode, choose_on=choose_on)
+    figures = opened.task.evaluate(model, opened.preprocessor(), rows, recipe.decode, choose_on=choose_on)
     _show(split, rows, figures, as_json)
 
 
@@ -102,7 +102,7 @@ def _ask(questions: Path, run: Path, overrides: list[str], split: str | None, as
     train = data.split("train") if "train" in data.splits else None
     model = opened.model(device_of(opened.recipe.train.device))
     rows = data.split(split)
-    figures = task.evaluate(model, opened.tokenizers(), rows, recipe.decode, choose_on=train)
+    figures = task.evaluate(model, opened.preprocessor(), rows, recipe.decode, choose_on=train)
     _show(split, rows, figures, as_json)
 
 

@@ -62,7 +62,7 @@ def export(
         kind = opened.recipe.model.kind
         raise RecipeError(f"a {kind} cannot be written as {to}", where="--to", fix=f"for this run: {', '.join(able)}")
     place = out or run / (VECTORS[to][1] if to in VECTORS else to.value)
-    tokenizers, said = opened.tokenizers(), ""
+    preprocessor, said = opened.preprocessor(), ""
     if to in VECTORS:
         from clew.hub.vectors import save_vectors
 
@@ -71,13 +71,13 @@ def export(
         from clew.hub import onnx
 
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        said = f" (onnxruntime's logits are within {onnx.export(model, tokenizers, config, place):.0e} of the run's)"
+        said = f" (onnxruntime's logits are within {onnx.export(model, preprocessor, config, place):.0e} of the run's)"
     elif to == Target.sentence_transformers:
         from clew.hub import sentence_transformers
 
-        sentence_transformers.export(model, tokenizers, place, pooling=pooling)
+        sentence_transformers.export(model, preprocessor, place, pooling=pooling)
     else:
         from clew.hub.ctranslate2 import export as write
 
-        write(model, tokenizers, place, quantization=quantization)
+        write(model, preprocessor, place, quantization=quantization)
     typer.echo(f"{to.value}: {place}{said}")

@@ -26,4 +26,4 @@ def import_(
 
     run = import_checkpoint(checkpoint, out or Path("runs") / Path(checkpoint).name, overrides or [])
     recipe = run.recipe
-    typer.echo(f"{run.path}: a {recipe.model.kind} for the task {recipe.task.kind}, {run.tokenizers()}")
+    typer.echo(f"{run.path}: a {recipe.model.kind} for the task {recipe.task.kind}, {run.preprocessor()}")

@@ -49,13 +49,13 @@ def predict(
         text, given = "-", [text, *given]
     options = {"beam": beam, "precision": precision, "batch_size": batch_size}
     given += [f"decode.{name}={value}" for name, value in options.items() if value is not None]
-    recipe, task, tokenizers = changed(opened, given, "decode"), opened.task, opened.tokenizers()
+    recipe, task, preprocessor = changed(opened, given, "decode"), opened.task, opened.preprocessor()
     decode = recipe.decode.model_copy(update={"beam": max(recipe.decode.beam, n_best)})
     model = opened.model(device_of(recipe.train.device))
     if streams(task, decode, text, as_json):
         typer.echo(text, nl=False)
-        guessing = draft and drafted(draft, tokenizers)
-        for piece in task.stream(model, tokenizers, text, decode, guessing):
+        guessing = draft and drafted(draft, preprocessor)
+        for piece in task.stream(model, preprocessor, text, decode, guessing):
             typer.echo(piece, nl=False)
             sys.stdout.flush()
         typer.echo()
@@ -67,7 +67,7 @@ def predict(
     texts = lines(text)
     # At a terminal each line is answered as it is typed.
     groups = ([line] for line in texts) if text == "-" and sys.stdin.isatty() else [texts]
-    found = (p for group in groups for p in task.predict(model, tokenizers, group, decode, attention=attention))
+    found = (p for group in groups for p in task.predict(model, preprocessor, group, decode, attention=attention))
     for number, prediction in enumerate(watched(found, text), start=1):
         best = [(prediction.text, prediction.score), *prediction.alternatives][:n_best]
         if as_json:
@@ -81,12 +81,12 @@ def predict(
         typer.echo(f"{n:,} {task.example_name}{'s were' if n > 1 else ' was'} {task.shortened}", err=True)
 
 
-def drafted(run: Path, tokenizers: Any) -> Any:
+def drafted(run: Path, preprocessor: Any) -> Any:
     """The model that guesses ahead. Raises RecipeError where its vocabulary is another."""
     from clew.runs import Run
 
     opened = Run.open(run)
-    if opened.tokenizers().inner.to_str() != tokenizers.inner.to_str():
+    if opened.preprocessor().inner.to_str() != preprocessor.inner.to_str():
         raise RecipeError("its vocabulary is another", where="--draft", fix="train it with tokenizer.start = RUN")
     return opened.model()
 

@@ -19,7 +19,7 @@ from clew.text.tokenizer_pair import TokenizerPair
 POSITIONS = 1024  # rows of the position table that is written
 
 
-def export(model: nn.Module, tokenizers: TokenizerPair, folder: Path, *, quantization: str | None = None) -> None:
+def export(model: nn.Module, preprocessor: TokenizerPair, folder: Path, *, quantization: str | None = None) -> None:
     """Write `model` to `folder` for `ctranslate2.Translator`; sources there are token lists ending in </s> ([SEP]).
 
     quantization: what CTranslate2 knows (int8, int16, float16, …), None for float32.
@@ -56,9 +56,9 @@ def export(model: nn.Module, tokenizers: TokenizerPair, folder: Path, *, quantiz
         encoder_layer(target, cast(EncoderLayer, layer))
     for target, layer in zip(spec.decoder.layer, model.decoder.layers, strict=True):
         decoder_layer(target, cast(DecoderLayer, layer))
-    spec.register_source_vocabulary(vocabulary(tokenizers.source.inner))
-    spec.register_target_vocabulary(vocabulary(tokenizers.target.inner))
-    names = tokenizers.target.specials
+    spec.register_source_vocabulary(vocabulary(preprocessor.source.inner))
+    spec.register_target_vocabulary(vocabulary(preprocessor.target.inner))
+    names = preprocessor.target.specials
     spec.config.unk_token, spec.config.bos_token, spec.config.eos_token = names.unk, names.bos, names.eos
     spec.config.decoder_start_token = names.bos
     spec.validate()

@@ -187,8 +187,8 @@ def fill(model: GPT2, state: Mapping[str, Tensor], where: str) -> None:
     model.load_state_dict(own)
 
 
-def describe(folder: Path, model: GPT2, tokenizers: Tokenizer, about: Mapping[str, Any]) -> dict[str, Any]:
+def describe(folder: Path, model: GPT2, preprocessor: Tokenizer, about: Mapping[str, Any]) -> dict[str, Any]:
     """transformers' `config.json` of a model, with what clew says `about` it; its tokenizer is written to `folder`."""
-    write_tokenizer(folder, tokenizers, model_max_length=model.config.max_length, bos_token=tokenizers.specials.bos)
-    config = config_to_hf(model, tokenizers.eos_id)
+    write_tokenizer(folder, preprocessor, model_max_length=model.config.max_length, bos_token=preprocessor.specials.bos)
+    config = config_to_hf(model, preprocessor.eos_id)
     return {**config, "clew": {name: value for name, value in about.items() if name not in config}}

@@ -62,7 +62,7 @@ class Graph(nn.Module):
         return (out.logits.unflatten(0, shape) if isinstance(model, TokenClassification) else out.logits,)
 
 
-def export(model: Any, tokenizers: Any, config: Mapping[str, Any], folder: Path) -> float:
+def export(model: Any, preprocessor: Any, config: Mapping[str, Any], folder: Path) -> float:
     """Write `model.onnx`, its tokenizer and `config.json`; returns how far onnxruntime's logits are from the model's.
 
     Raises MissingExtra where the extra `onnx` is not installed, RecipeError for a model that is no encoder.
@@ -76,7 +76,7 @@ def export(model: Any, tokenizers: Any, config: Mapping[str, Any], folder: Path)
         raise RecipeError(
             f"no graph is made of {type(model).__name__}", where="model", fix='export a model of kind "bert"'
         )
-    tokenizer: Tokenizer = getattr(tokenizers, "tokenizer", tokenizers)
+    tokenizer: Tokenizer = getattr(preprocessor, "tokenizer", preprocessor)
     encoder, example = model.encoder, inputs(model, len(tokenizer))
     folder.mkdir(parents=True, exist_ok=True)
     batch, time = torch.export.Dim("batch"), torch.export.Dim("time", max=encoder.config.max_length)

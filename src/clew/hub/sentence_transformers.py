@@ -16,7 +16,7 @@ from clew.text.tokenizer import Tokenizer
 POOLING = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
 
 
-def export(model: Any, tokenizers: Any, folder: Path, *, pooling: str = "mean") -> None:
+def export(model: Any, preprocessor: Any, folder: Path, *, pooling: str = "mean") -> None:
     """Write the encoder without its head. Raises RecipeError for a model that is no encoder, or an unknown pooling."""
     if not is_bert(model):
         raise RecipeError(
@@ -24,7 +24,7 @@ def export(model: Any, tokenizers: Any, folder: Path, *, pooling: str = "mean") 
         )
     if pooling not in POOLING:
         raise RecipeError(f'no pooling is called "{pooling}"', where="--pooling", fix=f"known: {', '.join(POOLING)}")
-    tokenizer: Tokenizer = getattr(tokenizers, "tokenizer", tokenizers)
+    tokenizer: Tokenizer = getattr(preprocessor, "tokenizer", preprocessor)
     place = folder / "1_Pooling"
     place.mkdir(parents=True, exist_ok=True)
     kept = ("encoder.", *BERT.heads["BertModel"])

@@ -100,11 +100,11 @@ def state_to_hf(model: T5) -> dict[str, Tensor]:
     return renamed(merged_state(model), names(model.config))
 
 
-def describe(folder: Path, model: T5, tokenizers: TokenizerPair, about: Mapping[str, Any]) -> dict[str, Any]:
+def describe(folder: Path, model: T5, preprocessor: TokenizerPair, about: Mapping[str, Any]) -> dict[str, Any]:
     """transformers' `config.json` of a model, with what clew says `about` it; what goes with it is written to `folder`:
     the tokenizer, which there ends each text with </s>, and what `generate` begins and ends with."""
-    config = config_to_hf(model, tokenizers.ids)
-    tokenizer, end = tokenizers.target, tokenizers.target.specials.eos
+    config = config_to_hf(model, preprocessor.ids)
+    tokenizer, end = preprocessor.target, preprocessor.target.specials.eos
     tokenizer.inner.post_processor = TemplateProcessing(
         single=f"$A {end}", pair=f"$A {end} $B {end}", special_tokens=[(end, tokenizer.eos_id)]
     )

@@ -26,9 +26,9 @@ FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
-def describe(folder: Path, model: nn.Module, tokenizers: Any, about: Mapping[str, Any]) -> dict[str, Any]:
+def describe(folder: Path, model: nn.Module, preprocessor: Any, about: Mapping[str, Any]) -> dict[str, Any]:
     """transformers' `config.json` of a model, with what clew says `about` it; its tokenizer is written to `folder`."""
-    tokenizer: Tokenizer = getattr(tokenizers, "tokenizer", tokenizers)
+    tokenizer: Tokenizer = getattr(preprocessor, "tokenizer", preprocessor)
     config = config_to_hf(model, tokenizer.pad_id, [*about.get("id2label", {}).values()])
     tokenizer.save_pretrained(folder, config["max_position_embeddings"])
     return {**config, "clew": {name: value for name, value in about.items() if name not in config}}

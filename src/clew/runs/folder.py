@@ -71,28 +71,28 @@ class Run:
         """What to do about a run that has not finished."""
         return f"finish it: clew train {self.path} --resume"
 
-    def start(self, recipe: Recipe, tokenizers: Any) -> None:
+    def start(self, recipe: Recipe, preprocessor: Any) -> None:
         """Write what is known before the first step; recipe.toml, which makes the folder a run, comes last."""
         self.path.mkdir(parents=True, exist_ok=True)
         task = build("task", recipe.task)
-        task.save_tokenizers(tokenizers, self.path)
+        task.save_preprocessor(preprocessor, self.path)
         config = {
             "clew_version": __version__,
             "task": recipe.task.model_dump(mode="json"),
             "model": recipe.model.model_dump(mode="json"),
-            **task.describe(tokenizers),
+            **task.describe(preprocessor),
         }
         if keeper(resolve("model", recipe.model.kind)) or recipe.model.kind in FAMILIES:
             with torch.device("meta"):  # its sizes are wanted, not its weights
-                model = task.model(recipe.model, tokenizers)
+                model = task.model(recipe.model, preprocessor)
             if kept := keeper(type(model)) or (transformers_folder if recipe.model.kind in FAMILIES else None):
-                config = kept.describe(self.path, model, tokenizers, config)
+                config = kept.describe(self.path, model, preprocessor, config)
         write(self.path / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write(self.path / "recipe.toml", dump_recipe(recipe))
 
-    def tokenizers(self) -> Any:
+    def preprocessor(self) -> Any:
         """What the task reads text with."""
-        return self.task.load_tokenizers(self.path)
+        return self.task.load_preprocessor(self.path)
 
     def save_model(self, model: nn.Module, file: str = "model.safetensors") -> None:
         """Write the weights, whole or not at all."""
@@ -125,7 +125,7 @@ class Run:
             raise RunError("this run has no model yet", where=str(self.path), fix=self.go_on)
         if self.recipe.train.threads:
             torch.set_num_threads(self.recipe.train.threads)
-        model = self.task.model(self.recipe.model, self.tokenizers())
+        model = self.task.model(self.recipe.model, self.preprocessor())
         try:
             state = load_file(file)
             if step is not None:
@@ -223,7 +223,7 @@ def lend(path: str) -> tuple[Any, nn.Module, Any]:
     with torch.random.fork_rng(devices=[]):
         model = run.model()
     torch.set_num_threads(threads)
-    return run.task, model.requires_grad_(False), run.tokenizers()
+    return run.task, model.requires_grad_(False), run.preprocessor()
 
 
 @contextmanager

@@ -59,13 +59,13 @@ def import_checkpoint(name: str, folder: str | Path, overrides: Sequence[str] = 
     task = build("task", recipe.task)
     labels = {"answer": ["first", "last"], "choose": [*getattr(recipe.task, "choices", ())]}
     pretrains = recipe.task.kind == "pretrain"
-    tokenizers: Any = found.tokenizer
+    preprocessor: Any = found.tokenizer
     if not pretrains:
-        tokenizers = LabelledTokenizer(tokenizers, labels.get(recipe.task.kind) or found.labels)
-    model = task.model(recipe.model, tokenizers)
+        preprocessor = LabelledTokenizer(preprocessor, labels.get(recipe.task.kind) or found.labels)
+    model = task.model(recipe.model, preprocessor)
     load(model, state, str(found.folder))
     with writing(run.path):
-        run.start(recipe, tokenizers)
+        run.start(recipe, preprocessor)
         run.save_model(model)
     return run
 
@@ -81,11 +81,11 @@ def import_whole(found: Checkpoint, kept: ModuleType, name: str, run: Run, overr
     })  # fmt: skip
     recipe = overridden(draft, overrides)
     task = build("task", recipe.task)
-    tokenizers: Any = TokenizerPair(found.tokenizer, found.tokenizer) if kept is t5 else found.tokenizer
-    model = task.model(recipe.model, tokenizers)
+    preprocessor: Any = TokenizerPair(found.tokenizer, found.tokenizer) if kept is t5 else found.tokenizer
+    model = task.model(recipe.model, preprocessor)
     kept.fill(model, found.tensors, str(found.folder))
     with writing(run.path):
-        run.start(recipe, tokenizers)
+        run.start(recipe, preprocessor)
         run.save_model(model)
     return run
 

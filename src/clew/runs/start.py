@@ -57,7 +57,7 @@ class Start:
         self.recipe = recipe
         self.read = cache(read)
 
-    def tokenizers(self, task: Any, rows: Any) -> Any:
+    def preprocessor(self, task: Any, rows: Any) -> Any:
         """What the task reads text with: trained on the rows, or that of the run or folder which is started from.
 
         Raises RecipeError where the task trains its own.
@@ -65,15 +65,15 @@ class Start:
         config = self.recipe.tokenizer
         path = config.start or (str(getattr(self.recipe.model, "start", "")) if starts_model(self.recipe) else "")
         if not path:
-            return self.vocabulary(task.tokenizers(rows, config))
-        if "given" not in inspect.signature(task.tokenizers).parameters:
+            return self.vocabulary(task.preprocessor(rows, config))
+        if "given" not in inspect.signature(task.preprocessor).parameters:
             raise RecipeError(
                 f"the task {self.recipe.task.kind} trains its own vocabulary", where="tokenizer.start",
                 fix="leave it out",
             )  # fmt: skip
-        return task.tokenizers(rows, config, given=Checkpoint.find(path).tokenizer)
+        return task.preprocessor(rows, config, given=Checkpoint.find(path).tokenizer)
 
-    def vocabulary(self, tokenizers: Any) -> Any:
+    def vocabulary(self, preprocessor: Any) -> Any:
         """The words of the text, and those that the run starts from.
 
         Word vectors take them all in, where the recipe keeps them. What only reads text takes in as many as
@@ -83,11 +83,11 @@ class Start:
         config: Any = self.recipe.model
         if getattr(config, "start", "") and getattr(config, "keep_words", False):
             vectors, _ = self.read(config.start, self.recipe.objective.kind)
-            return tokenizers.widened(vectors.words, vectors.counts)
-        if isinstance(tokenizers, LabelledTokenizer):
+            return preprocessor.widened(vectors.words, vectors.counts)
+        if isinstance(preprocessor, LabelledTokenizer):
             for vectors in self.tables().values():
-                tokenizers = tokenizers.widened(vectors.words, self.recipe.tokenizer.vocab_size)
-        return tokenizers
+                preprocessor = preprocessor.widened(vectors.words, self.recipe.tokenizer.vocab_size)
+        return preprocessor
 
     def tables(self) -> dict[str, WordVectors]:
         """The vectors that each embedding starts from. Raises RecipeError where its tokens are no words."""
@@ -102,10 +102,10 @@ class Start:
                 found[name], _ = self.read(settings.start, "")
         return found
 
-    def fill(self, model: Any, task: Any, tokenizers: Any) -> list[str]:
+    def fill(self, model: Any, task: Any, preprocessor: Any) -> list[str]:
         """Put the vectors into a new model, and say how many words begin with one.
 
-        `task.words(tokenizers)` says what the rows of each embedding stand for. Raises RecipeError where the widths
+        `task.words(preprocessor)` says what the rows of each embedding stand for. Raises RecipeError where the widths
         differ or the tokens are no words, DataError where no word has a vector.
         """
         config: Any = self.recipe.model
@@ -118,7 +118,7 @@ class Start:
             n = model.start_from(*self.read(path, self.recipe.objective.kind))
             said.append(account(n, len(model.vocabulary), path))
         for name, vectors in self.tables().items():
-            words = task.words(tokenizers)[name]
+            words = task.words(preprocessor)[name]
             n = fill_table(getattr(model, name), words, vectors, f"model.{name}.start")
             said.append(
                 account(n, sum(map(bool, words)), getattr(config, name).start) + f", which has {len(vectors):,}"

@@ -132,12 +132,12 @@ class Training:
             if hasattr(self.task, "check"):  # what cannot be measured is told before training, not after it
                 self.task.check(rows_of)
         start = Start(recipe)
-        self.tokenizers: Any = run.tokenizers() if run.started else start.tokenizers(self.task, rows)
+        self.preprocessor: Any = run.preprocessor() if run.started else start.preprocessor(self.task, rows)
         self.report = [str(rows.report), str(self.valid.report)]
-        self.model: nn.Module = self.task.model(recipe.model, self.tokenizers)
+        self.model: nn.Module = self.task.model(recipe.model, self.preprocessor)
         fresh = checkpoint.latest(run.checkpoints) is None
         if fresh:  # what goes on has its weights from there
-            self.report += start.fill(self.model, self.task, self.tokenizers)
+            self.report += start.fill(self.model, self.task, self.preprocessor)
         if settings.budget.flops and not hasattr(self.model, "output_table"):
             raise RecipeError(
                 f"the work of a {recipe.model.kind} is not counted in flops", where="train.budget.flops",
@@ -148,7 +148,7 @@ class Training:
         self.tuning = build("tuning", settings.tuning, self.model)
         self.parameters["trained_parameters"] = count(self.model, learning=True)
         self.objective = build("objective", recipe.objective)
-        self.batches = self.task.batches(rows, self.tokenizers, settings, recipe.seed)
+        self.batches = self.task.batches(rows, self.preprocessor, settings, recipe.seed)
         if fresh and hasattr(self.objective, "begin"):  # what a new model may know of the data before it learns
             self.objective.begin(self.model, self.batches)
         if hasattr(self.objective, "batches"):  # it learns from something that is made of them
@@ -164,7 +164,7 @@ class Training:
             )
         self.report += getattr(self.batches, "notes", [])
         with writing(run.path):  # last: a recipe that cannot be trained leaves no run behind
-            run.start(recipe, self.tokenizers)
+            run.start(recipe, self.preprocessor)
 
     def go(self) -> Iterator[Event]:
         """Train to the end of the budget, yielding after every step. A run that had finished is unfinished again."""
@@ -206,7 +206,7 @@ class Training:
         """One line: the model, its size, how much of it learns, what it reads with."""
         n, learn = self.parameters.values()
         learning = "" if learn == n else f" ({self.recipe.train.tuning.kind} tuning: {learn:,} learn)"
-        return f"{self.recipe.model.kind}: {n:,} parameters{learning}, {self.tokenizers}"
+        return f"{self.recipe.model.kind}: {n:,} parameters{learning}, {self.preprocessor}"
 
     @property
     def stopped_early(self) -> bool:
@@ -223,7 +223,7 @@ class Training:
         """Measure the (averaged) weights on the validation split, and keep them where they are the best so far."""
         with self.average.in_place() if self.average else nullcontext():
             figures = self.task.validate(
-                self.model, self.tokenizers, self.valid, self.recipe.decode, self.recipe.train.evaluate_examples
+                self.model, self.preprocessor, self.valid, self.recipe.decode, self.recipe.train.evaluate_examples
             )
             quality = figures[self.task.quality]
             waited = 0 if quality > self.standing.best else self.standing.since_best + 1
@@ -274,7 +274,9 @@ class Training:
         measured = {}
         for name in splits:
             rows = self.data.split(name)
-            measured[name] = self.task.evaluate(model, self.tokenizers, rows, self.recipe.decode, choose_on=self.valid)
+            measured[name] = self.task.evaluate(
+                model, self.preprocessor, rows, self.recipe.decode, choose_on=self.valid
+            )
         progress = self.progress
         results = {
             "splits": {name: {key: figure for key, figure in figures.items() if key != "outputs"}

@@ -97,9 +97,9 @@ class Answer(SupervisedTask):
     def labels(self, rows: Rows) -> list[str]:
         return ["first", "last"]
 
-    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Windows:
+    def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Windows:
         """The windows of each line. Raises DataError for a line without a tab."""
-        tokenizer, config = tokenizers.tokenizer, self.config
+        tokenizer, config = preprocessor.tokenizer, self.config
         asked, read = self.halves(lines, "a question and a text")
         questions, contexts = tokenizer.encode(asked), tokenizer.encode_with_offsets(read)
         out = Windows([], [], [], part_of=[])
@@ -117,12 +117,12 @@ class Answer(SupervisedTask):
                 out.part_of.append(number)
         return out
 
-    def labelled(self, rows: Rows, tokenizers: LabelledTokenizer) -> Windows:
+    def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Windows:
         """The first gold answer's place in each window; [CLS] where the window does not hold it whole.
 
         Raises DataError where an answer does not stand in its context.
         """
-        texts, golds = self.encode(self.inputs(rows), tokenizers), self.golds(rows)
+        texts, golds = self.encode(self.inputs(rows), preprocessor), self.golds(rows)
         contexts = self.column(rows, "context")
         for window, number in enumerate(texts.part_of):
             if golds[number]:
@@ -135,7 +135,7 @@ class Answer(SupervisedTask):
         return list(zip(out.start.float().cpu(), out.end.float().cpu(), strict=True))
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
     ) -> list[Prediction]:
         """The best answer, "" where there is none; alternatives: the next, by probability among all those named."""
         assert isinstance(texts, Windows)

@@ -89,19 +89,19 @@ class Ask:
 
     @torch.no_grad()
     def log_likelihoods(
-        self, model: Any, tokenizers: Tokenizer, prompts: Sequence[str], choices: Sequence[str]
+        self, model: Any, preprocessor: Tokenizer, prompts: Sequence[str], choices: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
         """log P(choice | prompt) of each pair, and the tokens of each choice; too long a prompt loses its beginning.
 
         Raises DataError for a choice longer than the model reads.
         """
         longest = model.config.max_length
-        answers = tokenizers.encode(choices)
+        answers = preprocessor.encode(choices)
         texts = []
-        for prompt, answer in zip(tokenizers.encode(prompts), answers, strict=True):
+        for prompt, answer in zip(preprocessor.encode(prompts), answers, strict=True):
             if not 0 < len(answer) < longest:
                 raise DataError(f"a choice has {len(answer)} tokens", fix=f"from 1 to {longest - 1} can be scored")
-            texts.append([*(prompt or [tokenizers.eos_id]), *answer][-longest - 1 :])
+            texts.append([*(prompt or [preprocessor.eos_id]), *answer][-longest - 1 :])
         found, device = np.zeros(len(texts)), model.token.weight.device
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         at_once = max(1, 4096 // longest)
@@ -121,7 +121,7 @@ class Ask:
         return found, np.array([len(answer) for answer in answers])
 
     def evaluate(
-        self, model: Any, tokenizers: Tokenizer, rows: Rows, decode: DecodeConfig, *, choose_on: Rows | None = None
+        self, model: Any, preprocessor: Tokenizer, rows: Rows, decode: DecodeConfig, *, choose_on: Rows | None = None
     ) -> dict[str, Any]:
         """Accuracy in each of the four ways with 95% intervals, and how far probabilities are from the shares of right.
 
@@ -135,9 +135,9 @@ class Ask:
         prompts = [before + self.fill(self.config.prompt, row) for row in table for _ in range(n)]
         nothing = before + re.sub(r"\{\w+\}", NOTHING, self.config.prompt)
         choices = [self.fill(choice, row) for row in table for choice in self.config.choices]
-        raw, tokens = self.log_likelihoods(model, tokenizers, prompts, choices)
+        raw, tokens = self.log_likelihoods(model, preprocessor, prompts, choices)
         distinct = [*dict.fromkeys(choices)]
-        base, _ = self.log_likelihoods(model, tokenizers, [nothing] * len(distinct), distinct)
+        base, _ = self.log_likelihoods(model, preprocessor, [nothing] * len(distinct), distinct)
         prior = dict(zip(distinct, base, strict=True))
         sizes = np.array([len(choice.encode()) for choice in choices])
         scores = [raw, raw / tokens, raw / sizes, raw - np.array([prior[choice] for choice in choices])]

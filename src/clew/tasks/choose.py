@@ -62,7 +62,7 @@ class Choose(SupervisedTask):
     def labels(self, rows: Rows) -> list[str]:
         return [*self.config.choices]
 
-    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Texts:
+    def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
         """A pair for each choice. Raises DataError for a line with fewer or more choices."""
         n = len(self.config.choices)
         first, second = [], []
@@ -75,17 +75,17 @@ class Choose(SupervisedTask):
                 )  # fmt: skip
             first += [text] * n
             second += choices
-        found = encode_pairs(tokenizers.tokenizer, first, second, self.config.max_length)
+        found = encode_pairs(preprocessor.tokenizer, first, second, self.config.max_length)
         return Texts(found.ids, [0] * len(lines), found.first, choices=n, cut=len({i // n for i in found.cut}))
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
     ) -> list[Prediction]:
         """The name of the best choice; shown: its text."""
         found = []
         for line, logits in zip(lines, outputs, strict=True):
-            best = choice(tokenizers.labels, logits.softmax(dim=0))
-            text = line.split("\t")[1 + tokenizers.index[best.text]]
+            best = choice(preprocessor.labels, logits.softmax(dim=0))
+            text = line.split("\t")[1 + preprocessor.index[best.text]]
             best.shown = f"{best.text}: {text}"
             found.append(best)
         return found

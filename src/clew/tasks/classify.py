@@ -63,12 +63,12 @@ class PairTask(SupervisedTask):
             return texts
         return tabbed(texts, self.column(rows, "pair"))
 
-    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Texts:
+    def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
         """Frame each text or pair. Raises DataError for a line without its second text."""
         first, second = list(lines), None
         if self.config.pair:
             first, second = self.halves(lines, "two texts")
-        found = encode_pairs(tokenizers.tokenizer, first, second, self.config.max_length)
+        found = encode_pairs(preprocessor.tokenizer, first, second, self.config.max_length)
         return Texts(found.ids, [0] * len(found.ids), found.first, cut=len(found.cut))
 
 
@@ -84,9 +84,9 @@ class Classify(PairTask):
         return LabelledTokenizer.classes(self.references(rows), rows.report.source)
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
     ) -> list[Prediction]:
-        return [choice(tokenizers.labels, logits.softmax(dim=0)) for logits in outputs]
+        return [choice(preprocessor.labels, logits.softmax(dim=0)) for logits in outputs]
 
     def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Score]:
         said, true = [prediction.text for prediction in predictions], self.references(rows)

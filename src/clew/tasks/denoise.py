@@ -56,7 +56,7 @@ class Denoise(RunningTextTask):
 
     # Which examples.
 
-    def tokenizers(self, rows: Text, config: TokenizerConfig, given: Tokenizer | None = None) -> TokenizerPair:
+    def preprocessor(self, rows: Text, config: TokenizerConfig, given: Tokenizer | None = None) -> TokenizerPair:
         """A vocabulary trained on the sentences of the text, or the one given, and the sentinels."""
         stream = (
             piece
@@ -67,39 +67,39 @@ class Denoise(RunningTextTask):
         both = with_sentinels(found, self.config.sentinels)
         return TokenizerPair(both, both)
 
-    def save_tokenizers(self, tokenizers: TokenizerPair, folder: Path) -> None:
-        tokenizers.save(folder)
+    def save_preprocessor(self, preprocessor: TokenizerPair, folder: Path) -> None:
+        preprocessor.save(folder)
 
-    def load_tokenizers(self, folder: Path) -> TokenizerPair:
+    def load_preprocessor(self, folder: Path) -> TokenizerPair:
         """That which a run folder holds."""
         return TokenizerPair.load(folder)
 
-    def describe(self, tokenizers: TokenizerPair) -> dict[str, int]:
+    def describe(self, preprocessor: TokenizerPair) -> dict[str, int]:
         """What `config.json` says of the vocabulary."""
-        return self.translate.describe(tokenizers)
+        return self.translate.describe(preprocessor)
 
-    def loader(self, rows: Text, tokenizers: TokenizerPair, batch_tokens: int, seed: int) -> DenoisingLoader:
-        tokenizer, progress = tokenizers.source, self.watched("encoding text")
+    def loader(self, rows: Text, preprocessor: TokenizerPair, batch_tokens: int, seed: int) -> DenoisingLoader:
+        tokenizer, progress = preprocessor.source, self.watched("encoding text")
         documents = Documents.encode(rows.paths, tokenizer, ends=self.config.document, progress=progress)
         known = tuple(sentinel_ids(tokenizer)[: self.config.sentinels])
         corruption = Corruption(self.config.share, self.config.mean_span, known)
         return DenoisingLoader(
-            documents, corruption, self.config.max_length, batch_tokens=batch_tokens, seed=seed, **tokenizers.ids
+            documents, corruption, self.config.max_length, batch_tokens=batch_tokens, seed=seed, **preprocessor.ids
         )
 
-    def batches(self, rows: Text, tokenizers: TokenizerPair, train: TrainConfig, seed: int) -> DenoisingLoader:
+    def batches(self, rows: Text, preprocessor: TokenizerPair, train: TrainConfig, seed: int) -> DenoisingLoader:
         """Training batches, without end."""
-        return self.loader(rows, tokenizers, train.batch_tokens, seed)
+        return self.loader(rows, preprocessor, train.batch_tokens, seed)
 
-    def model(self, config: Choice, tokenizers: TokenizerPair) -> Any:
-        return build("model", config, len(tokenizers.source), len(tokenizers.target), tokenizers.target.pad_id)
+    def model(self, config: Choice, preprocessor: TokenizerPair) -> Any:
+        return build("model", config, len(preprocessor.source), len(preprocessor.target), preprocessor.target.pad_id)
 
     # How to predict.
 
     def predict(
         self,
         model: Any,
-        tokenizers: TokenizerPair,
+        preprocessor: TokenizerPair,
         texts: Iterable[str],
         decode: DecodeConfig,
         *,
@@ -113,12 +113,12 @@ class Denoise(RunningTextTask):
         stream, device = iter(texts), next(model.parameters()).device
         model.eval()
         while chunk := list(islice(stream, decode.batch_size)):
-            ids = [encode_gaps(tokenizers.source, text) for text in chunk]
+            ids = [encode_gaps(preprocessor.source, text) for text in chunk]
             for text, hypotheses in zip(
-                chunk, self.translate.search(model, tokenizers, ids, decode, device, watch), strict=True
+                chunk, self.translate.search(model, preprocessor, ids, decode, device, watch), strict=True
             ):
                 n = text.count("<extra_id_")
-                found = [(filled(text, gaps(tokenizers.target, each.ids, n)), each.score) for each in hypotheses]
+                found = [(filled(text, gaps(preprocessor.target, each.ids, n)), each.score) for each in hypotheses]
                 yield Prediction(*found[0], alternatives=found[1:])
 
     def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
@@ -136,14 +136,14 @@ class Denoise(RunningTextTask):
 
     @torch.no_grad()
     def figures(
-        self, model: Any, tokenizers: TokenizerPair, rows: Text, decode: DecodeConfig, limit: int | None
+        self, model: Any, preprocessor: TokenizerPair, rows: Text, decode: DecodeConfig, limit: int | None
     ) -> dict[str, Score]:
         """Perplexity of the target's tokens, and the share of them that are the likeliest, the others being given.
 
         One pass over a text, or so many windows of it.
         """
         model.eval()
-        loader = self.loader(rows, tokenizers, decode.batch_size * self.config.max_length, seed=0)
+        loader = self.loader(rows, preprocessor, decode.batch_size * self.config.max_length, seed=0)
         nll, right, count, n = [], [], [], 0
         for batch in loader:
             read = replace(batch).to(next(model.parameters()).device)
@@ -162,24 +162,24 @@ class Denoise(RunningTextTask):
         }
 
     def validate(
-        self, model: Any, tokenizers: TokenizerPair, rows: Text, decode: DecodeConfig, n_examples: int
+        self, model: Any, preprocessor: TokenizerPair, rows: Text, decode: DecodeConfig, n_examples: int
     ) -> dict[str, Any]:
         """Loss, perplexity and accuracy on n windows; samples."""
-        figures = {k: v.value for k, v in self.figures(model, tokenizers, rows, decode, n_examples).items()}
+        figures = {k: v.value for k, v in self.figures(model, preprocessor, rows, decode, n_examples).items()}
         shown = [p for p in islice(pieces(rows.paths, self.config.document), 400) if 8 < len(p.split()) < 20][:4]
         given = [holed(piece) for piece in shown]
         greedy = decode.model_copy(update={"beam": 1})
         samples = [
             {"source": source, "reference": whole, "output": p.text}
-            for source, whole, p in zip(given, shown, self.predict(model, tokenizers, given, greedy), strict=True)
+            for source, whole, p in zip(given, shown, self.predict(model, preprocessor, given, greedy), strict=True)
         ]
         return {"loss": float(np.log(figures["perplexity"])), **figures, "samples": samples}
 
     def evaluate(
-        self, model: Any, tokenizers: TokenizerPair, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
+        self, model: Any, preprocessor: TokenizerPair, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
         """The same on the whole text, with 95% intervals over its batches; on a part of it, if it was trained on."""
-        found = self.figures(model, tokenizers, rows, decode, PART if rows.borrowed else None)
+        found = self.figures(model, preprocessor, rows, decode, PART if rows.borrowed else None)
         return {name: each.as_dict() for name, each in found.items()} | {"outputs": []}
 
 

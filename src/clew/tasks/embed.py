@@ -63,7 +63,7 @@ class Embed:
         """What to tell of reading, for whoever watches."""
         return partial(self.watch, what) if self.watch else None
 
-    def tokenizers(self, rows: Text, config: TokenizerConfig) -> WordVocabulary:
+    def preprocessor(self, rows: Text, config: TokenizerConfig) -> WordVocabulary:
         """The words of the text, by count. Raises RecipeError where the tokenizer is not one of words."""
         if config.kind != "word":
             raise RecipeError(
@@ -75,45 +75,45 @@ class Embed:
             letters=config.letters, progress=self.watched("counting words"),
         )  # fmt: skip
 
-    def save_tokenizers(self, tokenizers: WordVocabulary, folder: Path) -> None:
-        tokenizers.save(folder / "tokenizer.json")
+    def save_preprocessor(self, preprocessor: WordVocabulary, folder: Path) -> None:
+        preprocessor.save(folder / "tokenizer.json")
 
-    def describe(self, tokenizers: WordVocabulary) -> dict[str, int]:
+    def describe(self, preprocessor: WordVocabulary) -> dict[str, int]:
         """What `config.json` says of the vocabulary."""
-        return {"vocab_size": len(tokenizers)}
+        return {"vocab_size": len(preprocessor)}
 
-    def load_tokenizers(self, folder: Path) -> WordVocabulary:
+    def load_preprocessor(self, folder: Path) -> WordVocabulary:
         """The vocabulary that a run folder holds."""
         return WordVocabulary.load(folder / "tokenizer.json")
 
-    def batches(self, rows: Text, tokenizers: WordVocabulary, train: TrainConfig, seed: int) -> CorpusLoader:
+    def batches(self, rows: Text, preprocessor: WordVocabulary, train: TrainConfig, seed: int) -> CorpusLoader:
         """Slices of the text as ids, which lie in a temporary file for as long as the loader lives.
 
         Raises DataError where a set cannot judge vectors of these words: better now than after training.
         """
         for name, items in self.sets.items():
             try:
-                judge(meaningless(tokenizers.words), {name: items})
+                judge(meaningless(preprocessor.words), {name: items})
             except DataError as error:
                 raise DataError(
                     f"the text has too few words of {name}: {error.what}",
                     where="task.sets", fix="leave that set out, or give text in its language",
                 ) from error  # fmt: skip
         folder = tempfile.TemporaryDirectory(prefix="clew-")
-        text = encode_to(folder.name, rows.paths, tokenizers, self.watched("encoding text"))
+        text = encode_to(folder.name, rows.paths, preprocessor, self.watched("encoding text"))
         loader = CorpusLoader(text.ids, text.ends, batch_tokens=train.batch_tokens, seed=seed)
         weakref.finalize(loader, folder.cleanup)
         return loader
 
-    def model(self, config: Choice, tokenizers: WordVocabulary) -> Any:
-        return build("model", config, tokenizers)
+    def model(self, config: Choice, preprocessor: WordVocabulary) -> Any:
+        return build("model", config, preprocessor)
 
     # How to predict.
 
     def predict(
         self,
         model: Any,
-        tokenizers: WordVocabulary,
+        preprocessor: WordVocabulary,
         texts: Iterable[str],
         decode: DecodeConfig,
         *,
@@ -122,7 +122,7 @@ class Embed:
         """Answer each line: a word by its neighbours, "king - man + woman" by an analogy, words by the odd one out."""
         vectors = model.vectors()
         for text in texts:
-            yield answer(vectors, text.lower() if tokenizers.lowercase else text)
+            yield answer(vectors, text.lower() if preprocessor.lowercase else text)
 
     def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
         """The words whose neighbours a comparison shows."""
@@ -133,25 +133,25 @@ class Embed:
     # Which metrics.
 
     def validate(
-        self, model: Any, tokenizers: WordVocabulary, rows: Text, decode: DecodeConfig, n_examples: int
+        self, model: Any, preprocessor: WordVocabulary, rows: Text, decode: DecodeConfig, n_examples: int
     ) -> dict[str, Any]:
         """What is quick to measure, nearness and similarity, as figures; and the neighbours of the probes."""
         vectors = model.vectors()
         pairs = {name: items for name, items in self.sets.items() if isinstance(items[0], Pair)}
-        scores = {"nearness": self.nearness(vectors, tokenizers, rows), **judge(vectors, pairs)}
-        probes = [word for word in self.config.probes or frequent(tokenizers) if word in vectors]
+        scores = {"nearness": self.nearness(vectors, preprocessor, rows), **judge(vectors, pairs)}
+        probes = [word for word in self.config.probes or frequent(preprocessor) if word in vectors]
         samples = [{"source": word, "output": answer(vectors, word).shown} for word in probes]
         return {**{name: figure["value"] for name, figure in scores.items()}, "samples": samples}
 
     def evaluate(
-        self, model: Any, tokenizers: WordVocabulary, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
+        self, model: Any, preprocessor: WordVocabulary, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
         """Nearness and every set; `outputs` are the probes with their neighbours."""
         vectors = model.vectors()
-        probes = [word for word in self.config.probes or frequent(tokenizers) if word in vectors]
+        probes = [word for word in self.config.probes or frequent(preprocessor) if word in vectors]
         return {
             "words": len(vectors),
-            "nearness": self.nearness(vectors, tokenizers, rows),
+            "nearness": self.nearness(vectors, preprocessor, rows),
             **judge(vectors, self.sets),
             "outputs": [f"{word}: {answer(vectors, word).shown}" for word in probes],
         }

@@ -56,7 +56,7 @@ class LanguageModeling(RunningTextTask):
 
     # Which examples.
 
-    def tokenizers(self, rows: Text, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizer:
+    def preprocessor(self, rows: Text, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizer:
         """A vocabulary trained on the text as it stands, or the one given. Raises RecipeError for one of an encoder."""
         if given is None:
             stream = stretches(rows.paths, self.config.document, self.watched("learning the vocabulary"))
@@ -68,26 +68,26 @@ class LanguageModeling(RunningTextTask):
             )  # fmt: skip
         return given
 
-    def describe(self, tokenizers: Tokenizer) -> dict[str, Any]:
+    def describe(self, preprocessor: Tokenizer) -> dict[str, Any]:
         """What `config.json` says of the vocabulary."""
-        return {"vocab_size": len(tokenizers), "eos_id": tokenizers.eos_id}
+        return {"vocab_size": len(preprocessor), "eos_id": preprocessor.eos_id}
 
-    def documents(self, rows: Text, tokenizers: Tokenizer) -> Documents:
+    def documents(self, rows: Text, preprocessor: Tokenizer) -> Documents:
         progress = self.watched("encoding text")
-        return Documents.encode(rows.paths, tokenizers, ends=self.config.document, running=True, progress=progress)
+        return Documents.encode(rows.paths, preprocessor, ends=self.config.document, running=True, progress=progress)
 
-    def batches(self, rows: Text, tokenizers: Tokenizer, train: TrainConfig, seed: int) -> BlockLoader:
+    def batches(self, rows: Text, preprocessor: Tokenizer, train: TrainConfig, seed: int) -> BlockLoader:
         """Training batches, without end."""
-        documents = self.documents(rows, tokenizers)
+        documents = self.documents(rows, preprocessor)
         return BlockLoader(documents, self.config.max_length, batch_tokens=train.batch_tokens, seed=seed)
 
-    def model(self, config: Choice, tokenizers: Tokenizer) -> Any:
+    def model(self, config: Choice, preprocessor: Tokenizer) -> Any:
         """Raises RecipeError where rows are longer than the model reads, or the model is none that writes."""
         kind = resolve("model", config.kind)
         if not getattr(kind, "decoder", False):
             raise RecipeError(f"a {config.kind} does not write", where="model.kind", fix='take kind = "gpt2"')
         check_positions(config, self.config.max_length)
-        return kind(config, len(tokenizers))
+        return kind(config, len(preprocessor))
 
     def check_decode(self, config: Any, decode: DecodeConfig) -> None:
         """Raises RecipeError where a beam writes more than the model reads, which would be found out in validation."""
@@ -103,7 +103,7 @@ class LanguageModeling(RunningTextTask):
     def predict(
         self,
         model: Any,
-        tokenizers: Tokenizer,
+        preprocessor: Tokenizer,
         texts: Iterable[str],
         decode: DecodeConfig,
         *,
@@ -117,21 +117,21 @@ class LanguageModeling(RunningTextTask):
         """
         stream, first, model = iter(texts), 0, writer(model, decode.precision)
         while chunk := list(islice(stream, decode.batch_size)):
-            yield from self.write(model, tokenizers, chunk, decode, first, watch)
+            yield from self.write(model, preprocessor, chunk, decode, first, watch)
             first += len(chunk)
 
     def write(
         self,
         model: Any,
-        tokenizers: Tokenizer,
+        preprocessor: Tokenizer,
         texts: Sequence[str],
         decode: DecodeConfig,
         first: int,
         watch: Watch | None = None,
     ) -> Iterator[Prediction]:
-        prompts = [ids or [tokenizers.eos_id] for ids in tokenizers.encode(texts)]
+        prompts = [ids or [preprocessor.eos_id] for ids in preprocessor.encode(texts)]
         if decode.beam > 1:
-            yield from self.likeliest(model, tokenizers, texts, prompts, decode, watch)
+            yield from self.likeliest(model, preprocessor, texts, prompts, decode, watch)
             return
         written: list[list[int]] = [[] for _ in prompts]
         total, open = [0.0 for _ in prompts], np.ones(len(prompts), dtype=bool)
@@ -140,25 +140,25 @@ class LanguageModeling(RunningTextTask):
             for row in np.flatnonzero(open):
                 i = int(token[row])
                 total[row] += float(log_p[row])
-                if i == tokenizers.eos_id:
+                if i == preprocessor.eos_id:
                     open[row] = False
                     continue
                 written[row].append(i)
                 if decode.sample.stop:
-                    text = tokenizers.decode([written[row]])[0]
+                    text = preprocessor.decode([written[row]])[0]
                     outputs[row] = before(text, decode.sample.stop)
                     open[row] = len(outputs[row]) == len(text)
             if not open.any():
                 break
         if not decode.sample.stop:
-            outputs = tokenizers.decode(written)
+            outputs = preprocessor.decode(written)
         for prompt, text, ids, gained in zip(texts, outputs, written, total, strict=True):
             yield Prediction(text, gained / max(1, len(ids)), shown=prompt + text)
 
     def likeliest(
         self,
         model: Any,
-        tokenizers: Tokenizer,
+        preprocessor: Tokenizer,
         texts: Sequence[str],
         prompts: list[list[int]],
         decode: DecodeConfig,
@@ -166,23 +166,23 @@ class LanguageModeling(RunningTextTask):
     ) -> Iterator[Prediction]:
         """The same by beam search; the other hypotheses are alternatives."""
         found = beam(
-            model, prompts, width=decode.beam, steps=decode.max_length, end_id=tokenizers.eos_id,
+            model, prompts, width=decode.beam, steps=decode.max_length, end_id=preprocessor.eos_id,
             length_penalty=decode.length_penalty, watch=watch,
         )  # fmt: skip
         for text, hypotheses in zip(texts, found, strict=True):
-            outputs = [before(each, decode.sample.stop) for each in tokenizers.decode([h.ids for h in hypotheses])]
+            outputs = [before(each, decode.sample.stop) for each in preprocessor.decode([h.ids for h in hypotheses])]
             pairs = [*zip(outputs, (h.score for h in hypotheses), strict=True)]
             yield Prediction(*pairs[0], alternatives=pairs[1:], shown=text + outputs[0])
 
     def stream(
-        self, model: Any, tokenizers: Tokenizer, text: str, decode: DecodeConfig, draft: Any = None
+        self, model: Any, preprocessor: Tokenizer, text: str, decode: DecodeConfig, draft: Any = None
     ) -> Iterator[str]:
         """What `predict` writes after one text, as it is written: pieces of at least one whole character.
 
         draft: a smaller model of the same vocabulary that guesses ahead.
         """
         model = writer(model, decode.precision)
-        prompt = tokenizers.encode([text])[0] or [tokenizers.eos_id]
+        prompt = preprocessor.encode([text])[0] or [preprocessor.eos_id]
         steps: Iterator[int]
         if draft is None:
             steps = (int(token) for token, _ in sample(model, [prompt], decode.sample, steps=decode.max_length))
@@ -192,10 +192,10 @@ class LanguageModeling(RunningTextTask):
         ids: list[int] = []
         written = shown = ""
         for token in steps:
-            if token == tokenizers.eos_id:
+            if token == preprocessor.eos_id:
                 break
             ids.append(token)
-            whole = tokenizers.decode([ids])[0]
+            whole = preprocessor.decode([ids])[0]
             written = before(whole, decode.sample.stop)
             if len(written) < len(whole):
                 break
@@ -219,27 +219,27 @@ class LanguageModeling(RunningTextTask):
     # Which metrics.
 
     @torch.no_grad()
-    def measure(self, model: Any, tokenizers: Tokenizer, rows: Text, limit: int | None) -> dict[str, Any]:
+    def measure(self, model: Any, preprocessor: Tokenizer, rows: Text, limit: int | None) -> dict[str, Any]:
         """Of each row of a text, or of `limit` rows spread over it: -Σ log P (nats), tokens, words and bytes."""
         model.eval()
         device = next(model.parameters()).device
-        blocks = Blocks(self.documents(rows, tokenizers), self.config.max_length)
+        blocks = Blocks(self.documents(rows, preprocessor), self.config.max_length)
         n = blocks.count()
         chosen = np.arange(n)[:: max(1, n // limit)][:limit] if limit else np.arange(n)
         nll, words, bytes = np.zeros(len(chosen)), np.zeros(len(chosen)), np.zeros(len(chosen))
-        table = spaces(tokenizers)
+        table = spaces(preprocessor)
         at_once = max(1, 4096 // self.config.max_length)
         for begin in range(0, len(chosen), at_once):
             batch = blocks.batch(chosen[begin : begin + at_once])
             rows_of = slice(begin, begin + len(batch.text))
             nll[rows_of] = row_nll(model, batch.to(device)).cpu().numpy()
-            bytes[rows_of] = tokenizers.n_bytes[batch.target.numpy()].sum(axis=1)
+            bytes[rows_of] = preprocessor.n_bytes[batch.target.numpy()].sum(axis=1)
             words[rows_of] = begun(batch, *table)
         return {"nll": nll, "tokens": np.full(len(chosen), blocks.length), "words": words, "bytes": bytes}
 
-    def figures(self, model: Any, tokenizers: Tokenizer, rows: Text, limit: int | None) -> dict[str, Score]:
+    def figures(self, model: Any, preprocessor: Tokenizer, rows: Text, limit: int | None) -> dict[str, Score]:
         """Perplexity per token, word and byte; only the last two compare models of different vocabularies."""
-        found = self.measure(model, tokenizers, rows, limit)
+        found = self.measure(model, preprocessor, rows, limit)
         return {
             "perplexity": perplexity(found["nll"], found["tokens"]),
             "perplexity_per_word": perplexity(found["nll"], found["words"], per="word"),
@@ -247,24 +247,24 @@ class LanguageModeling(RunningTextTask):
         }
 
     def validate(
-        self, model: Any, tokenizers: Tokenizer, rows: Text, decode: DecodeConfig, n_examples: int
+        self, model: Any, preprocessor: Tokenizer, rows: Text, decode: DecodeConfig, n_examples: int
     ) -> dict[str, Any]:
         """Loss and perplexities on n rows of the text, spread evenly; samples."""
-        figures = {name: each.value for name, each in self.figures(model, tokenizers, rows, n_examples).items()}
+        figures = {name: each.value for name, each in self.figures(model, preprocessor, rows, n_examples).items()}
         text = next(text for text in stretches(rows.paths, self.config.document) if text)
         beginning = text[:60].rsplit(None, 1)[0]
         with torch.random.fork_rng(devices=[]):
             short = decode.model_copy(update={"max_length": min(decode.max_length, 100)})
-            (output,) = self.predict(model, tokenizers, [beginning], short)
+            (output,) = self.predict(model, preprocessor, [beginning], short)
         loss = float(np.log(figures["perplexity"]))
         sample = {"source": beginning, "reference": text[len(beginning) :][: len(output.text)], "output": output.text}
         return {"loss": loss, "log_likelihood": -loss, **figures, "samples": [sample]}
 
     def evaluate(
-        self, model: Any, tokenizers: Tokenizer, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
+        self, model: Any, preprocessor: Tokenizer, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
         """Perplexities of the whole text, with 95% intervals over its rows; of a part of it, if it was trained on."""
-        found = self.figures(model, tokenizers, rows, PART if rows.borrowed else None)
+        found = self.figures(model, preprocessor, rows, PART if rows.borrowed else None)
         return {name: each.as_dict() for name, each in found.items()} | {"outputs": []}
 
 
@@ -276,10 +276,10 @@ def row_nll(model: Any, batch: Block) -> torch.Tensor:
     return torch.cat(nll).double().view(batch.text.shape).sum(dim=1)
 
 
-def spaces(tokenizers: Tokenizer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def spaces(preprocessor: Tokenizer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each token (V,): how many words begin in it after a space, and whether it begins and ends without one."""
-    pieces = [piece.replace("▁", " ") for piece in tokenizers.tokens(range(len(tokenizers)))]
-    pieces = ["\n" if i == tokenizers.eos_id else piece for i, piece in enumerate(pieces)]
+    pieces = [piece.replace("▁", " ") for piece in preprocessor.tokens(range(len(preprocessor)))]
+    pieces = ["\n" if i == preprocessor.eos_id else piece for i, piece in enumerate(pieces)]
     n = np.array([len(piece.split()) for piece in pieces])
     return n, np.array([not piece[0].isspace() for piece in pieces]), np.array([not p[-1].isspace() for p in pieces])
 

@@ -43,7 +43,7 @@ class PPOTask(LanguageModeling):
     lend: Callable[[str], OpenedRun]  # another run, by its folder
     reference = ""  # a run
 
-    def model(self, config: Choice, tokenizers: Tokenizer) -> Any:
+    def model(self, config: Choice, preprocessor: Tokenizer) -> Any:
         """Raises RecipeError where there is no reference, or dropout makes the policy another one at every look."""
         if not getattr(config, "start", ""):
             raise RecipeError(
@@ -55,41 +55,41 @@ class PPOTask(LanguageModeling):
             raise RecipeError(
                 "ratios of probabilities mean nothing under dropout", where="model.dropout", fix="set it to 0"
             )
-        self.policy = super().model(config, tokenizers)
+        self.policy = super().model(config, preprocessor)
         return self.policy
 
     def rewarded(self) -> Reward:
         return Reward(self.lend(self.config.reward.run), self.config.reward)
 
-    def batches(self, rows: Text, tokenizers: Tokenizer, train: TrainConfig, seed: int) -> Any:
+    def batches(self, rows: Text, preprocessor: Tokenizer, train: TrainConfig, seed: int) -> Any:
         """Roll-outs of the policy, which gets a value of its states: a linear map, at first zero."""
-        asked = prompts(self.documents(rows, tokenizers), self.config.prompt)
+        asked = prompts(self.documents(rows, preprocessor), self.config.prompt)
         device = next(self.policy.parameters()).device
         self.policy.value = nn.Linear(self.policy.config.d_model, 1).to(device)
         nn.init.zeros_(self.policy.value.weight)
         nn.init.zeros_(self.policy.value.bias)
         _, reference, _ = self.lend(self.reference)
-        return RollOuts(self.config, asked, reference.to(device), self.rewarded(), tokenizers, seed)
+        return RollOuts(self.config, asked, reference.to(device), self.rewarded(), preprocessor, seed)
 
-    def measured(self, model: Any, tokenizers: Tokenizer, rows: Text, n: int | None) -> Any:
-        asked = prompts(self.documents(rows, tokenizers), self.config.prompt)
+    def measured(self, model: Any, preprocessor: Tokenizer, rows: Text, n: int | None) -> Any:
+        asked = prompts(self.documents(rows, preprocessor), self.config.prompt)
         asked = asked[:: max(1, len(asked) // n)][:n] if n else asked
         _, reference, _ = self.lend(self.reference)
         reference = reference.to(next(model.parameters()).device)
-        return measure_policy(model, reference, self.rewarded(), tokenizers, asked, self.config.written)
+        return measure_policy(model, reference, self.rewarded(), preprocessor, asked, self.config.written)
 
     def validate(
-        self, model: Any, tokenizers: Tokenizer, rows: Text, decode: DecodeConfig, n_examples: int
+        self, model: Any, preprocessor: Tokenizer, rows: Text, decode: DecodeConfig, n_examples: int
     ) -> dict[str, Any]:
         """Figures on n held-out prompts, spread evenly; samples before and after."""
-        found = self.measured(model, tokenizers, rows, n_examples)
+        found = self.measured(model, preprocessor, rows, n_examples)
         return {name: each.value for name, each in found.figures.items()} | {"samples": found.samples}
 
     def evaluate(
-        self, model: Any, tokenizers: Tokenizer, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
+        self, model: Any, preprocessor: Tokenizer, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
         """The same on all prompts, with 95% intervals over them."""
-        found = self.measured(model, tokenizers, rows, None)
+        found = self.measured(model, preprocessor, rows, None)
         return {name: each.as_dict() for name, each in found.figures.items()} | {"outputs": found.outputs}
 
 

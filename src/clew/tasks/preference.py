@@ -62,22 +62,22 @@ class Preference(LanguageModeling):
     def compared(self) -> str:  # type: ignore[override]
         return "accuracy" if self.config.asked is None else "reward"
 
-    def tokenizers(self, rows: Any, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizer:
+    def preprocessor(self, rows: Any, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizer:
         """The vocabulary of what the model starts from. Raises RecipeError where it starts from nothing."""
         if given is None:
             raise RecipeError("what prefers must have learned to write", where="model.start", fix="name a run of write")
         return given
 
-    def model(self, config: Choice, tokenizers: Tokenizer) -> Any:
+    def model(self, config: Choice, preprocessor: Tokenizer) -> Any:
         check_positions(config, self.config.max_length)
-        return super().model(config, tokenizers)
+        return super().model(config, preprocessor)
 
-    def answers(self, rows: Rows, tokenizers: Tokenizer) -> Answers:
+    def answers(self, rows: Rows, preprocessor: Tokenizer) -> Answers:
         """Both answers of each pair, encoded after their prompt."""
         found = pairs(rows, self.config)
-        end = [tokenizers.eos_id] if self.config.ends else []
-        asked = [ids or [tokenizers.eos_id] for ids in tokenizers.encode([pair.prompt for pair in found])]
-        sides = [tokenizers.encode([getattr(pair, side) for pair in found]) for side in ("chosen", "rejected")]
+        end = [preprocessor.eos_id] if self.config.ends else []
+        asked = [ids or [preprocessor.eos_id] for ids in preprocessor.encode([pair.prompt for pair in found])]
+        sides = [preprocessor.encode([getattr(pair, side) for pair in found]) for side in ("chosen", "rejected")]
         texts = [[*asked[i], *sides[side][i], *end] for i in range(len(found)) for side in (0, 1)]
         return Answers(texts, [len(ids) for ids in asked for _ in (0, 1)])
 
@@ -99,12 +99,12 @@ class Preference(LanguageModeling):
         both = np.concatenate(found, axis=1)
         return both[0], both[1]
 
-    def batches(self, rows: Any, tokenizers: Tokenizer, train: TrainConfig, seed: int) -> Any:
+    def batches(self, rows: Any, preprocessor: Tokenizer, train: TrainConfig, seed: int) -> Any:
         """Pairs of like length. What is longer than the model reads is left out and counted."""
-        answers = self.referred(self.answers(rows, tokenizers))
+        answers = self.referred(self.answers(rows, preprocessor))
         return AnswerLoader(
             answers, batch_tokens=train.batch_tokens, max_length=self.config.max_length, seed=seed,
-            pad_id=tokenizers.pad_id,
+            pad_id=preprocessor.pad_id,
         )  # fmt: skip
 
     def examples(self, data: Any, splits: Any) -> list[Example]:
@@ -117,9 +117,9 @@ class Preference(LanguageModeling):
     def check(self, rows: Rows) -> None:
         pairs(rows, self.config)
 
-    def preferred(self, model: Any, tokenizers: Tokenizer, rows: Rows) -> dict[str, Score]:
+    def preferred(self, model: Any, preprocessor: Tokenizer, rows: Rows) -> dict[str, Score]:
         """How often the better answer gained more on the reference than the other one, and by how many nats."""
-        answers = self.answers(rows, tokenizers)
+        answers = self.answers(rows, preprocessor)
         short = [
             i for i in range(len(answers)) if max(map(len, answers.text[2 * i : 2 * i + 2])) <= self.config.max_length
         ]
@@ -131,35 +131,35 @@ class Preference(LanguageModeling):
         statistics = np.stack([right, np.ones(len(right))], axis=1)
         return {"accuracy": score(statistics, share, "accuracy|of:pairs")}
 
-    def measured(self, model: Any, tokenizers: Tokenizer, n: int | None) -> Any:
+    def measured(self, model: Any, preprocessor: Tokenizer, n: int | None) -> Any:
         asked = self.config.asked
-        documents = Documents.encode([asked.text], tokenizers, ends="line", running=True)
+        documents = Documents.encode([asked.text], preprocessor, ends="line", running=True)
         begun = prompts(documents, asked.prompt)
         begun = begun[:: max(1, len(begun) // n)][:n] if n else begun
         _, reference, _ = self.lend(self.reference)
         reward = Reward(self.lend(asked.reward.run), asked.reward)
-        return measure_policy(model, reference, reward, tokenizers, begun, asked.written)
+        return measure_policy(model, reference, reward, preprocessor, begun, asked.written)
 
     def validate(
-        self, model: Any, tokenizers: Tokenizer, rows: Any, decode: DecodeConfig, n_examples: int
+        self, model: Any, preprocessor: Tokenizer, rows: Any, decode: DecodeConfig, n_examples: int
     ) -> dict[str, Any]:
         """Accuracy on all pairs; with `task.asked`, figures of what is written after n prompts; samples."""
-        figures = {name: each.value for name, each in self.preferred(model, tokenizers, rows).items()}
+        figures = {name: each.value for name, each in self.preferred(model, preprocessor, rows).items()}
         if self.config.asked is None:
             some = pairs(rows, self.config)[:4]
             with torch.random.fork_rng(devices=[]):
-                said = [o.text for o in self.predict(model, tokenizers, [pair.prompt for pair in some], decode)]
+                said = [o.text for o in self.predict(model, preprocessor, [pair.prompt for pair in some], decode)]
             shown = zip(some, said, strict=True)
             return figures | {"samples": [{"source": p.prompt, "reference": p.chosen, "output": o} for p, o in shown]}
-        found = self.measured(model, tokenizers, n_examples)
+        found = self.measured(model, preprocessor, n_examples)
         return figures | {name: each.value for name, each in found.figures.items()} | {"samples": found.samples}
 
     def evaluate(
-        self, model: Any, tokenizers: Tokenizer, rows: Any, decode: DecodeConfig, *, choose_on: Any = None
+        self, model: Any, preprocessor: Tokenizer, rows: Any, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
         """The same on all pairs and all prompts, with 95% intervals over them."""
-        out: dict[str, Any] = {k: each.as_dict() for k, each in self.preferred(model, tokenizers, rows).items()}
+        out: dict[str, Any] = {k: each.as_dict() for k, each in self.preferred(model, preprocessor, rows).items()}
         if self.config.asked is None:
             return out | {"outputs": []}
-        found = self.measured(model, tokenizers, None)
+        found = self.measured(model, preprocessor, None)
         return out | {name: each.as_dict() for name, each in found.figures.items()} | {"outputs": found.outputs}

@@ -61,51 +61,57 @@ class Pretrain(RunningTextTask):
 
     # Which examples.
 
-    def tokenizers(self, rows: Text, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizer:
+    def preprocessor(self, rows: Text, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizer:
         """A vocabulary trained on the sentences of the text, or the one given."""
         if given is not None:
             return given
         stream = (piece for piece in pieces(rows.paths, "paragraphs", self.watched("learning the vocabulary")) if piece)
         return Tokenizer.train(islice(stream, config.max_examples), config, mask=True)
 
-    def describe(self, tokenizers: Tokenizer) -> dict[str, Any]:
+    def describe(self, preprocessor: Tokenizer) -> dict[str, Any]:
         """What `config.json` says of the vocabulary."""
-        return {"vocab_size": len(tokenizers), "pad_id": tokenizers.pad_id}
+        return {"vocab_size": len(preprocessor), "pad_id": preprocessor.pad_id}
 
-    def loader(self, rows: Text, tokenizers: Tokenizer, batch_tokens: int, seed: int) -> PretrainingLoader:
+    def loader(self, rows: Text, preprocessor: Tokenizer, batch_tokens: int, seed: int) -> PretrainingLoader:
         progress = self.watched("encoding text")
-        documents = Documents.encode(rows.paths, tokenizers, ends=self.config.document, progress=progress)
-        if tokenizers.mask_id is None:
+        documents = Documents.encode(rows.paths, preprocessor, ends=self.config.document, progress=progress)
+        if preprocessor.mask_id is None:
             raise RecipeError("this vocabulary has no mask token", where="tokenizer", fix="train one, or take BERT's")
-        special = {tokenizers.inner.token_to_id(name) for name in tokenizers.specials.all}
-        plain = np.array([i for i in range(len(tokenizers)) if i not in special])
-        pieces_of_words = tokenizers.continues if self.config.whole_words else None
-        masking = Masking(self.config.share, tokenizers.mask_id, plain, pieces_of_words)
+        special = {preprocessor.inner.token_to_id(name) for name in preprocessor.specials.all}
+        plain = np.array([i for i in range(len(preprocessor)) if i not in special])
+        pieces_of_words = preprocessor.continues if self.config.whole_words else None
+        masking = Masking(self.config.share, preprocessor.mask_id, plain, pieces_of_words)
         if self.config.next_sentence and len(documents) == 1:
             raise DataError(
                 "the text is one document, and half of all second texts come from another", where=rows.report,
                 fix='part documents by blank lines, set task.document="line", or task.next_sentence=false',
             )  # fmt: skip
-        frame = Template(tokenizers.bos_id, tokenizers.eos_id, tokenizers.pad_id, self.config.max_length)
+        frame = Template(preprocessor.bos_id, preprocessor.eos_id, preprocessor.pad_id, self.config.max_length)
         return PretrainingLoader(
             documents, frame, masking, batch_tokens=batch_tokens, seed=seed,
             next_sentence=self.config.next_sentence,
             duplicates=self.config.duplicates if self.config.masks == "static" else None,
         )  # fmt: skip
 
-    def batches(self, rows: Text, tokenizers: Tokenizer, train: TrainConfig, seed: int) -> PretrainingLoader:
+    def batches(self, rows: Text, preprocessor: Tokenizer, train: TrainConfig, seed: int) -> PretrainingLoader:
         """Training batches, without end."""
-        return self.loader(rows, tokenizers, train.batch_tokens, seed)
+        return self.loader(rows, preprocessor, train.batch_tokens, seed)
 
-    def model(self, config: Choice, tokenizers: Tokenizer) -> Pretraining:
+    def model(self, config: Choice, preprocessor: Tokenizer) -> Pretraining:
         """Encoder and heads. Raises RecipeError where examples may be longer than it has positions."""
         check_positions(config, self.config.max_length)
-        return with_head("pretrain", config, len(tokenizers), 2 * self.config.next_sentence, tokenizers.pad_id)
+        return with_head("pretrain", config, len(preprocessor), 2 * self.config.next_sentence, preprocessor.pad_id)
 
     # How to predict.
 
     def predict(
-        self, model: Any, tokenizers: Tokenizer, texts: Iterable[str], decode: DecodeConfig, *, attention: bool = False
+        self,
+        model: Any,
+        preprocessor: Tokenizer,
+        texts: Iterable[str],
+        decode: DecodeConfig,
+        *,
+        attention: bool = False,
     ) -> Iterator[Prediction]:
         """Fill every [MASK] of each text, in order; score: the probability of all that was filled in.
 
@@ -115,17 +121,17 @@ class Pretrain(RunningTextTask):
         """
         stream, model = iter(texts), reader(model, decode.precision)
         while chunk := list(islice(stream, decode.batch_size)):
-            yield from self.fill(model, tokenizers, chunk)
+            yield from self.fill(model, preprocessor, chunk)
 
     @torch.no_grad()
-    def fill(self, model: Any, tokenizers: Tokenizer, texts: Sequence[str]) -> Iterator[Prediction]:
+    def fill(self, model: Any, preprocessor: Tokenizer, texts: Sequence[str]) -> Iterator[Prediction]:
         model.eval()
-        mark = tokenizers.specials.mask or MASK
-        encoded = tokenizers.encode_masked([text.replace(MASK, mark) for text in texts])
+        mark = preprocessor.specials.mask or MASK
+        encoded = preprocessor.encode_masked([text.replace(MASK, mark) for text in texts])
         room = self.config.max_length - 2
         begins = []
         for text, ids in zip(texts, encoded, strict=True):
-            masks = [place for place, i in enumerate(ids) if i == tokenizers.mask_id]
+            masks = [place for place, i in enumerate(ids) if i == preprocessor.mask_id]
             if not masks:
                 raise DataError(f"no {mark} in this text", where=text[:80] or "an empty line", fix="write one in it")
             if masks[-1] - masks[0] >= room:
@@ -135,19 +141,19 @@ class Pretrain(RunningTextTask):
                 )  # fmt: skip
             begins.append(max(0, min((masks[0] + masks[-1] + 1 - room) // 2, len(ids) - room)))
         framed = [
-            [tokenizers.bos_id, *ids[begin : begin + room], tokenizers.eos_id]
+            [preprocessor.bos_id, *ids[begin : begin + room], preprocessor.eos_id]
             for ids, begin in zip(encoded, begins, strict=True)
         ]
-        at = [[place for place, i in enumerate(ids) if i == tokenizers.mask_id] for ids in framed]
+        at = [[place for place, i in enumerate(ids) if i == preprocessor.mask_id] for ids in framed]
         batch = Texts(framed, [[0] * len(places) for places in at], at=at)
-        read = batch.batch(range(len(framed)), pad_id=tokenizers.pad_id).to(next(model.parameters()).device)
+        read = batch.batch(range(len(framed)), pad_id=preprocessor.pad_id).to(next(model.parameters()).device)
         logits = model(read).hidden @ model.vocabulary_table()[0].t() + model.vocabulary_table()[1]
         best = logits.float().softmax(dim=-1).topk(ALTERNATIVES)
         probabilities, tokens = best.values.cpu(), best.indices.cpu()  # (masks, ALTERNATIVES)
         first = 0
         for ids, begin, places in zip(encoded, begins, at, strict=True):
             rows = slice(first, first + len(places))
-            yield filled(tokenizers, ids, [begin + place - 1 for place in places], probabilities[rows], tokens[rows])
+            yield filled(preprocessor, ids, [begin + place - 1 for place in places], probabilities[rows], tokens[rows])
             first += len(places)
 
     def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
@@ -187,10 +193,10 @@ class Pretrain(RunningTextTask):
         return found
 
     def figures(
-        self, model: Any, tokenizers: Tokenizer, rows: Text, decode: DecodeConfig, limit: int | None = None
+        self, model: Any, preprocessor: Tokenizer, rows: Text, decode: DecodeConfig, limit: int | None = None
     ) -> dict[str, Score]:
         """Perplexity of hidden tokens, and the shares of hidden tokens and of next sentences that were guessed."""
-        loader = self.loader(rows, tokenizers, decode.batch_size * self.config.max_length, seed=0)
+        loader = self.loader(rows, preprocessor, decode.batch_size * self.config.max_length, seed=0)
         found = self.measure(reader(model, decode.precision), loader, limit)
         out = {
             "accuracy": share(found["right"], found["hidden"], "hidden tokens"),
@@ -201,24 +207,24 @@ class Pretrain(RunningTextTask):
         return out
 
     def validate(
-        self, model: Any, tokenizers: Tokenizer, rows: Text, decode: DecodeConfig, n_examples: int
+        self, model: Any, preprocessor: Tokenizer, rows: Text, decode: DecodeConfig, n_examples: int
     ) -> dict[str, Any]:
         """Loss, perplexity and accuracy of hidden tokens, accuracy of next sentences, on n examples; samples."""
-        found = self.figures(model, tokenizers, rows, decode, n_examples)
+        found = self.figures(model, preprocessor, rows, decode, n_examples)
         shown = [p for p in islice(pieces(rows.paths, "paragraphs"), 400) if 6 < len(p.split()) < 20][:4]
         hidden = [" ".join([*p.split()[:3], MASK, *p.split()[4:]]) for p in shown]
         samples = [
             {"source": source, "reference": whole, "output": f"{p.text} ({p.score:.2f})"}
-            for source, whole, p in zip(hidden, shown, self.predict(model, tokenizers, hidden, decode), strict=True)
+            for source, whole, p in zip(hidden, shown, self.predict(model, preprocessor, hidden, decode), strict=True)
         ]
         figures = {name: each.value for name, each in found.items()}
         return {"loss": float(np.log(figures["perplexity"])), **figures, "samples": samples}
 
     def evaluate(
-        self, model: Any, tokenizers: Tokenizer, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
+        self, model: Any, preprocessor: Tokenizer, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
         """The same on the whole text, with 95% intervals over its batches; on a part of it, if it was trained on."""
-        found = self.figures(model, tokenizers, rows, decode, PART if rows.borrowed else None)
+        found = self.figures(model, preprocessor, rows, decode, PART if rows.borrowed else None)
         return {name: each.as_dict() for name, each in found.items()} | {"outputs": []}
 
 
@@ -240,7 +246,7 @@ def share(right: Sequence[int], of: Sequence[int], what: str) -> Score:
 
 
 def filled(
-    tokenizers: Tokenizer, ids: list[int], places: list[int], probabilities: Tensor, tokens: Tensor
+    preprocessor: Tokenizer, ids: list[int], places: list[int], probabilities: Tensor, tokens: Tensor
 ) -> Prediction:
     """A text with the likeliest token at each mask; the next likely ones, one mask at a time."""
     best = list(ids)
@@ -254,10 +260,10 @@ def filled(
             changed[place] = int(tokens[n, rank])
             others.append((changed, likelihood * float(probabilities[n, rank] / probabilities[n, 0])))
     others.sort(key=lambda each: -each[1])
-    texts = tokenizers.decode([best, *(changed for changed, _ in others)])
+    texts = preprocessor.decode([best, *(changed for changed, _ in others)])
     alternatives = [(text, p) for text, (_, p) in zip(texts[1:], others, strict=True)]
     names = [
-        ", ".join(f"{t} {p:.2f}" for t, p in zip(tokenizers.tokens(row), column, strict=True))
+        ", ".join(f"{t} {p:.2f}" for t, p in zip(preprocessor.tokens(row), column, strict=True))
         for row, column in zip(tokens.tolist(), probabilities.tolist(), strict=True)
     ]
     return Prediction(texts[0], likelihood, alternatives=alternatives, shown=f"{texts[0]}  [{' | '.join(names)}]")

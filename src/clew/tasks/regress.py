@@ -56,13 +56,13 @@ class Regress(PairTask):
         self.inputs(rows)
         self.numbers(rows)
 
-    def labelled(self, rows: Rows, tokenizers: LabelledTokenizer) -> Texts:
-        texts = self.encode(self.inputs(rows), tokenizers)
+    def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Texts:
+        texts = self.encode(self.inputs(rows), preprocessor)
         texts.label = self.numbers(rows)
         return texts
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
     ) -> list[Prediction]:
         return [Prediction(f"{float(score):.4g}", float(score)) for score in outputs]
 

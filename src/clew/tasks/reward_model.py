@@ -45,24 +45,24 @@ class RewardModeling(SupervisedTask):
     def labels(self, rows: Rows) -> list[str]:
         return ["reward"]
 
-    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Texts:
+    def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
         """Texts, or pairs of them where every line has a tab."""
         both = all("\t" in line for line in lines)
         texts = [text for line in lines for text in (line.split("\t", 1) if both else [line.replace("\t", " ")])]
-        tokenizer, room = tokenizers.tokenizer, self.config.max_length
+        tokenizer, room = preprocessor.tokenizer, self.config.max_length
         encoded = tokenizer.encode(texts)
         cut = sum(len(ids) > room - 2 for ids in encoded)
         framed = [[tokenizer.bos_id, *ids[-(room - 2) :], tokenizer.eos_id] for ids in encoded]
         return Texts(framed, [0] * len(lines), choices=1 + both, cut=cut)
 
-    def labelled(self, rows: Rows, tokenizers: LabelledTokenizer) -> Texts:
-        return self.encode(self.inputs(rows), tokenizers)
+    def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Texts:
+        return self.encode(self.inputs(rows), preprocessor)
 
     def outputs(self, out: Any, texts: Texts, rows: Sequence[int]) -> Sequence[Any]:
         return list(out.logits.float().cpu().view(-1, texts.choices))
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
     ) -> list[Prediction]:
         """The reward of a text; of a pair which is the better, and by how much."""
         if texts.choices == 1:

@@ -34,9 +34,9 @@ class Reward:
     """The reward of each text, (n,)."""
 
     def __init__(self, lent: OpenedRun, source: RewardSource) -> None:
-        (self.task, self.model, self.tokenizers), self.source = lent, source
+        (self.task, self.model, self.preprocessor), self.source = lent, source
         self.model.requires_grad_(False)
-        labels = getattr(self.tokenizers, "labels", [])
+        labels = getattr(self.preprocessor, "labels", [])
         if source.label and source.label not in labels:
             raise RecipeError(
                 f'that run knows no label "{source.label}"', where="task.reward.label",
@@ -44,7 +44,7 @@ class Reward:
             )  # fmt: skip
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        predictions = self.task.predict(self.model, self.tokenizers, texts, DecodeConfig())
+        predictions = self.task.predict(self.model, self.preprocessor, texts, DecodeConfig())
         if not self.source.label:
             return np.array([each.score for each in predictions])
         return np.array([dict([(p.text, p.score), *p.alternatives])[self.source.label] for p in predictions])

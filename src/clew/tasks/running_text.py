@@ -18,13 +18,13 @@ class RunningTextTask:
     def watched(self, what: str) -> Callable[[int, int], None] | None:
         return partial(self.watch, what) if self.watch else None
 
-    def save_tokenizers(self, tokenizers: Any, folder: Path) -> None:
-        tokenizers.save(folder / "tokenizer.json")
+    def save_preprocessor(self, preprocessor: Any, folder: Path) -> None:
+        preprocessor.save(folder / "tokenizer.json")
 
-    def load_tokenizers(self, folder: Path) -> Any:
+    def load_preprocessor(self, folder: Path) -> Any:
         """The vocabulary that a run folder holds."""
         return Tokenizer.from_folder(folder)
 
-    def words(self, tokenizers: Any) -> dict[str, list[str]]:
+    def words(self, preprocessor: Any) -> dict[str, list[str]]:
         """No table begins with vectors of words: such a model starts from another one (`model.start`)."""
         return {}

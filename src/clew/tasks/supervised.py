@@ -62,18 +62,18 @@ class SupervisedTask(ABC):
         """What there is to choose from, in the order of classes."""
 
     @abstractmethod
-    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Texts:
+    def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
         """Lines as a model reads them, without labels."""
 
-    def labelled(self, rows: Rows, tokenizers: LabelledTokenizer) -> Texts:
+    def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Texts:
         """The same of rows, with their labels: the class of each row's answer."""
-        texts = self.encode(self.inputs(rows), tokenizers)
-        texts.label = [tokenizers.index[label] for label in self.references(rows)]
+        texts = self.encode(self.inputs(rows), preprocessor)
+        texts.label = [preprocessor.index[label] for label in self.references(rows)]
         return texts
 
     @abstractmethod
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
     ) -> list[Prediction]:
         """Answers to the lines from what the model made of each text."""
 
@@ -96,38 +96,38 @@ class SupervisedTask(ABC):
         """The column that `task.key` names. Raises DataError where the data has none of that name."""
         return named(rows, getattr(self.config, key), f"task.{key}")
 
-    def tokenizers(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> LabelledTokenizer:
+    def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> LabelledTokenizer:
         """A tokenizer trained on the texts, or the one given, and the labels."""
         texts = (text for line in self.inputs(rows)[: config.max_examples] for text in line.split("\t"))
         return LabelledTokenizer(given or Tokenizer.train(texts, config), self.labels(rows))
 
-    def save_tokenizers(self, tokenizers: LabelledTokenizer, folder: Path) -> None:
-        tokenizers.save(folder)
+    def save_preprocessor(self, preprocessor: LabelledTokenizer, folder: Path) -> None:
+        preprocessor.save(folder)
 
-    def load_tokenizers(self, folder: Path) -> LabelledTokenizer:
+    def load_preprocessor(self, folder: Path) -> LabelledTokenizer:
         """Those that a run folder holds."""
         return LabelledTokenizer.load(folder)
 
-    def describe(self, tokenizers: LabelledTokenizer) -> dict[str, Any]:
+    def describe(self, preprocessor: LabelledTokenizer) -> dict[str, Any]:
         """What `config.json` says of the vocabulary and the labels."""
         return {
-            "vocab_size": len(tokenizers.tokenizer),
-            "pad_id": tokenizers.tokenizer.pad_id,
-            "id2label": dict(enumerate(tokenizers.labels)),
+            "vocab_size": len(preprocessor.tokenizer),
+            "pad_id": preprocessor.tokenizer.pad_id,
+            "id2label": dict(enumerate(preprocessor.labels)),
         }
 
-    def words(self, tokenizers: LabelledTokenizer) -> dict[str, list[str]]:
+    def words(self, preprocessor: LabelledTokenizer) -> dict[str, list[str]]:
         """What the rows of a model's embedding stand for."""
-        return {"embedding": tokenizers.tokenizer.words}
+        return {"embedding": preprocessor.tokenizer.words}
 
     # Which examples.
 
-    def batches(self, rows: Rows, tokenizers: LabelledTokenizer, train: TrainConfig, seed: int) -> TextLoader:
+    def batches(self, rows: Rows, preprocessor: LabelledTokenizer, train: TrainConfig, seed: int) -> TextLoader:
         """Training batches; what is longer than `task.max_length` tokens was cut, and how many is told."""
-        encoded = self.labelled(rows, tokenizers)
+        encoded = self.labelled(rows, preprocessor)
         loader = TextLoader(
             encoded, batch_tokens=train.batch_tokens, max_length=int(encoded.lengths.max()), seed=seed,
-            pad_id=tokenizers.tokenizer.pad_id,
+            pad_id=preprocessor.tokenizer.pad_id,
         )  # fmt: skip
         if encoded.cut:
             n = len({*encoded.part_of}) or len(encoded)
@@ -139,21 +139,21 @@ class SupervisedTask(ABC):
         """What becomes of a long example."""
         return f"cut to {self.config.max_length} tokens"
 
-    def n_outputs(self, tokenizers: LabelledTokenizer) -> int:
-        return len(tokenizers.labels)
+    def n_outputs(self, preprocessor: LabelledTokenizer) -> int:
+        return len(preprocessor.labels)
 
-    def model(self, config: Choice, tokenizers: LabelledTokenizer) -> Model:
+    def model(self, config: Choice, preprocessor: LabelledTokenizer) -> Model:
         """The model under the task's head. Raises RecipeError where texts may be longer than it has positions."""
         check_positions(config, self.config.max_length)
-        tokenizer = tokenizers.tokenizer
-        return with_head(self.head, config, len(tokenizer), self.n_outputs(tokenizers), tokenizer.pad_id)
+        tokenizer = preprocessor.tokenizer
+        return with_head(self.head, config, len(tokenizer), self.n_outputs(preprocessor), tokenizer.pad_id)
 
     # How to predict.
 
     def predict(
         self,
         model: Model,
-        tokenizers: LabelledTokenizer,
+        preprocessor: LabelledTokenizer,
         texts: Iterable[str],
         decode: DecodeConfig,
         *,
@@ -167,10 +167,10 @@ class SupervisedTask(ABC):
         model = reader(model, decode.precision)
         stream, self.n_shortened, self.n_read = iter(texts), 0, 0
         while chunk := list(islice(stream, CHUNK * decode.batch_size)):
-            encoded = self.encode(chunk, tokenizers)
+            encoded = self.encode(chunk, preprocessor)
             self.n_shortened += encoded.cut
-            outputs = self.read(model, encoded, tokenizers.tokenizer.pad_id, decode.batch_size)
-            yield from self.predictions(chunk, encoded, outputs, tokenizers)
+            outputs = self.read(model, encoded, preprocessor.tokenizer.pad_id, decode.batch_size)
+            yield from self.predictions(chunk, encoded, outputs, preprocessor)
             self.n_read += len(chunk)
 
     def halves(self, lines: Sequence[str], what: str) -> tuple[list[str], list[str]]:
@@ -220,11 +220,11 @@ class SupervisedTask(ABC):
         return {}
 
     def validate(
-        self, model: Model, tokenizers: LabelledTokenizer, rows: Rows, decode: DecodeConfig, n_examples: int
+        self, model: Model, preprocessor: LabelledTokenizer, rows: Rows, decode: DecodeConfig, n_examples: int
     ) -> dict[str, Any]:
         """Every figure on all rows; samples."""
         inputs, references = self.inputs(rows), self.references(rows)
-        predictions = list(self.predict(model, tokenizers, inputs, decode))
+        predictions = list(self.predict(model, preprocessor, inputs, decode))
         shown = list(zip(inputs, references, predictions, strict=True))[:8]
         return {
             **self.loss(predictions, rows),
@@ -237,7 +237,7 @@ class SupervisedTask(ABC):
     def evaluate(
         self,
         model: Model,
-        tokenizers: LabelledTokenizer,
+        preprocessor: LabelledTokenizer,
         rows: Rows,
         decode: DecodeConfig,
         *,
@@ -245,7 +245,7 @@ class SupervisedTask(ABC):
     ) -> dict[str, Any]:
         """Every figure on all rows, with 95% bootstrap intervals, and speed."""
         begin = process_time()
-        predictions = list(self.predict(model, tokenizers, self.inputs(rows), decode))
+        predictions = list(self.predict(model, preprocessor, self.inputs(rows), decode))
         seconds = process_time() - begin
         return {
             "sentences": len(rows),

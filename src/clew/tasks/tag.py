@@ -62,9 +62,9 @@ class Tag(SupervisedTask):
             (tag for tags in self.references(rows) for tag in tags.split()), rows.report.source
         )
 
-    def encode(self, lines: Sequence[str], tokenizers: LabelledTokenizer) -> Texts:
+    def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
         """Each part of a sentence is an example; `part_of` says of which line. A line without words has no part."""
-        tokenizer, room = tokenizers.tokenizer, self.config.max_length - 2
+        tokenizer, room = preprocessor.tokenizer, self.config.max_length - 2
         texts = Texts([], [], [], [], part_of=[])
         assert texts.first is not None and texts.at is not None
         for number, (ids, word) in enumerate(tokenizer.encode_words([line.split() for line in lines])):
@@ -97,9 +97,9 @@ class Tag(SupervisedTask):
                 except ClewError as error:
                     raise DataError(f"{error.what}: {words[:60]}", where=rows.report.source, fix=error.fix) from error
 
-    def labelled(self, rows: Rows, tokenizers: LabelledTokenizer) -> Texts:
-        texts = self.encode(self.inputs(rows), tokenizers)
-        tags = [[tokenizers.index[tag] for tag in line.split()] for line in self.references(rows)]
+    def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Texts:
+        texts = self.encode(self.inputs(rows), preprocessor)
+        tags = [[preprocessor.index[tag] for tag in line.split()] for line in self.references(rows)]
         taken = [0] * len(tags)
         for part, number in enumerate(texts.part_of):
             n = len(texts.label[part])
@@ -113,18 +113,18 @@ class Tag(SupervisedTask):
         return out.logits.float().cpu().split([len(texts.at[i]) for i in rows])
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], tokenizers: LabelledTokenizer
+        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
     ) -> list[Prediction]:
         """Tags with spaces in between; score: the mean probability of the tags; shown: word/tag."""
         parts = iter(outputs)
         found = []
         for line in lines:
             words = line.split()
-            logits = torch.zeros(0, len(tokenizers.labels))
+            logits = torch.zeros(0, len(preprocessor.labels))
             while len(logits) < len(words):
                 logits = torch.cat([logits, next(parts)])
             best = logits.softmax(dim=-1).max(dim=-1)
-            tags = [tokenizers.labels[i] for i in best.indices]
+            tags = [preprocessor.labels[i] for i in best.indices]
             shown = " ".join(f"{word}/{tag}" for word, tag in zip(words, tags, strict=True))
             score = float(best.values.mean()) if words else 0.0
             tagged = [*zip(words, tags, best.values.tolist(), strict=True)]

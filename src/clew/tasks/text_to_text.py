@@ -62,11 +62,11 @@ class TextToText(Translate):
                 where="task.metrics", fix="name a metric for each part of the data, and for no other",
             )  # fmt: skip
 
-    def tokenizers(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> TokenizerPair:
+    def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> TokenizerPair:
         """One vocabulary for both sides, trained on the texts or given."""
         if given is not None:
             return TokenizerPair(given, given)
-        return super().tokenizers(rows, config.model_copy(update={"joint": True}))
+        return super().preprocessor(rows, config.model_copy(update={"joint": True}))
 
     def by_part(self, rows: Rows) -> dict[str, list[int]]:
         """The numbers of each part's rows, in the order of `task.metrics`."""
@@ -86,19 +86,19 @@ class TextToText(Translate):
         return found
 
     def answers(
-        self, model: Any, tokenizers: TokenizerPair, rows: Rows, decode: DecodeConfig, parts: dict[str, list[int]]
+        self, model: Any, preprocessor: TokenizerPair, rows: Rows, decode: DecodeConfig, parts: dict[str, list[int]]
     ) -> list[str]:
         texts = [rows[self.config.source][i] for index in parts.values() for i in index]
-        return [prediction.text for prediction in self.predict(model, tokenizers, texts, decode)]
+        return [prediction.text for prediction in self.predict(model, preprocessor, texts, decode)]
 
     def validate(
-        self, model: Any, tokenizers: TokenizerPair, rows: Rows, decode: DecodeConfig, n: int
+        self, model: Any, preprocessor: TokenizerPair, rows: Rows, decode: DecodeConfig, n: int
     ) -> dict[str, Any]:
         """Loss and perplexity on all rows; the figures of greedy answers on n rows of each part; samples."""
-        likelihood = self.likelihood(model, tokenizers, self.pairs(rows, tokenizers))
+        likelihood = self.likelihood(model, preprocessor, self.pairs(rows, preprocessor))
         total, count = (sum(column) for column in zip(*likelihood, strict=True))
         parts = {part: index[:: max(1, len(index) // n)][:n] for part, index in self.by_part(rows).items()}
-        outputs = self.answers(model, tokenizers, rows, decode.model_copy(update={"beam": 1}), parts)
+        outputs = self.answers(model, preprocessor, rows, decode.model_copy(update={"beam": 1}), parts)
         figures = {name: each.value for name, each in self.scores(outputs, rows, parts).items()}
         asked = [i for index in parts.values() for i in index]
         shown = range(0, len(asked), max(1, len(asked) // 9))
@@ -115,13 +115,19 @@ class TextToText(Translate):
         }  # fmt: skip
 
     def evaluate(
-        self, model: Any, tokenizers: TokenizerPair, rows: Rows, decode: DecodeConfig, *, choose_on: Rows | None = None
+        self,
+        model: Any,
+        preprocessor: TokenizerPair,
+        rows: Rows,
+        decode: DecodeConfig,
+        *,
+        choose_on: Rows | None = None,
     ) -> dict[str, Any]:
         """The figure of each part on all its rows, with 95% bootstrap intervals, perplexity and speed."""
         parts, begin = self.by_part(rows), process_time()
-        outputs = self.answers(model, tokenizers, rows, decode, parts)
+        outputs = self.answers(model, preprocessor, rows, decode, parts)
         seconds = process_time() - begin
-        likelihood = self.likelihood(model, tokenizers, self.pairs(rows, tokenizers))
+        likelihood = self.likelihood(model, preprocessor, self.pairs(rows, preprocessor))
         scores = self.scores(outputs, rows, parts)
         order = [i for index in parts.values() for i in index]
         return {

@@ -64,7 +64,7 @@ class Translate:
                 )
         return rows[self.config.source], rows[self.config.target]
 
-    def tokenizers(self, rows: Rows, config: TokenizerConfig) -> TokenizerPair:
+    def preprocessor(self, rows: Rows, config: TokenizerConfig) -> TokenizerPair:
         """Train on the texts of these rows; one vocabulary where `config.joint`."""
         source, target = (texts[: config.max_examples] for texts in self.columns(rows))
         if config.joint:
@@ -72,31 +72,31 @@ class Translate:
             return TokenizerPair(joint, joint)
         return TokenizerPair(Tokenizer.train(source, config), Tokenizer.train(target, config))
 
-    def save_tokenizers(self, tokenizers: TokenizerPair, folder: Path) -> None:
-        tokenizers.save(folder)
+    def save_preprocessor(self, preprocessor: TokenizerPair, folder: Path) -> None:
+        preprocessor.save(folder)
 
-    def describe(self, tokenizers: TokenizerPair) -> dict[str, int]:
+    def describe(self, preprocessor: TokenizerPair) -> dict[str, int]:
         """What `config.json` says of the vocabularies."""
-        source, target = len(tokenizers.source), len(tokenizers.target)
-        return {"source_vocab_size": source, "target_vocab_size": target, **tokenizers.ids}
+        source, target = len(preprocessor.source), len(preprocessor.target)
+        return {"source_vocab_size": source, "target_vocab_size": target, **preprocessor.ids}
 
-    def load_tokenizers(self, folder: Path) -> TokenizerPair:
+    def load_preprocessor(self, folder: Path) -> TokenizerPair:
         """Those that a run folder holds."""
         return TokenizerPair.load(folder)
 
-    def words(self, tokenizers: TokenizerPair) -> dict[str, list[str]]:
+    def words(self, preprocessor: TokenizerPair) -> dict[str, list[str]]:
         """What the rows of a model's embeddings stand for."""
-        return {"source_embedding": tokenizers.source.words, "target_embedding": tokenizers.target.words}
+        return {"source_embedding": preprocessor.source.words, "target_embedding": preprocessor.target.words}
 
-    def pairs(self, rows: Rows, tokenizers: TokenizerPair) -> Pairs:
+    def pairs(self, rows: Rows, preprocessor: TokenizerPair) -> Pairs:
         source, target = self.columns(rows)
-        return Pairs(tokenizers.source.encode(source), tokenizers.target.encode(target))
+        return Pairs(preprocessor.source.encode(source), preprocessor.target.encode(target))
 
-    def batches(self, rows: Rows, tokenizers: TokenizerPair, train: TrainConfig, seed: int) -> PairLoader:
+    def batches(self, rows: Rows, preprocessor: TokenizerPair, train: TrainConfig, seed: int) -> PairLoader:
         """Training batches. Raises DataError where no pair is short enough to train on."""
-        pairs = self.pairs(rows, tokenizers)
+        pairs = self.pairs(rows, preprocessor)
         loader = PairLoader(
-            pairs, batch_tokens=train.batch_tokens, max_length=train.max_length, seed=seed, **tokenizers.ids
+            pairs, batch_tokens=train.batch_tokens, max_length=train.max_length, seed=seed, **preprocessor.ids
         )
         if not len(loader.rows):
             raise DataError(
@@ -104,20 +104,20 @@ class Translate:
             )
         return loader
 
-    def model(self, config: Choice, tokenizers: TokenizerPair) -> Model:
-        if not tokenizers.joint and getattr(config, "share_embeddings", False):
+    def model(self, config: Choice, preprocessor: TokenizerPair) -> Model:
+        if not preprocessor.joint and getattr(config, "share_embeddings", False):
             raise RecipeError(
                 "two vocabularies cannot share an embedding",
                 where="model.share_embeddings", fix="set tokenizer.joint=true or model.share_embeddings=false",
             )  # fmt: skip
-        return build("model", config, len(tokenizers.source), len(tokenizers.target), tokenizers.target.pad_id)
+        return build("model", config, len(preprocessor.source), len(preprocessor.target), preprocessor.target.pad_id)
 
     # How to predict.
 
     def predict(
         self,
         model: Model,
-        tokenizers: TokenizerPair,
+        preprocessor: TokenizerPair,
         texts: Iterable[str],
         decode: DecodeConfig,
         *,
@@ -131,28 +131,28 @@ class Translate:
         stream = iter(texts)
         fast, device = engine(model, decode.precision), next(model.parameters()).device
         while chunk := list(islice(stream, 64 * decode.batch_size)):
-            ids = tokenizers.source.encode(chunk)
+            ids = preprocessor.source.encode(chunk)
             order = sorted((i for i in range(len(ids)) if ids[i]), key=lambda i: len(ids[i]))
             found = [Prediction("", 0.0) for _ in ids]
             for start in range(0, len(order), decode.batch_size):
                 rows = order[start : start + decode.batch_size]
-                searched = self.search(fast, tokenizers, [ids[i] for i in rows], decode, device, watch)
+                searched = self.search(fast, preprocessor, [ids[i] for i in rows], decode, device, watch)
                 for row, hypotheses in zip(rows, searched, strict=True):
-                    found[row] = self.prediction(model, tokenizers, ids[row], hypotheses, attention)
+                    found[row] = self.prediction(model, preprocessor, ids[row], hypotheses, attention)
             yield from found
 
     def search(
         self,
         engine: Any,
-        tokenizers: TokenizerPair,
+        preprocessor: TokenizerPair,
         ids: list[list[int]],
         decode: DecodeConfig,
         device: torch.device,
         watch: Watch | None = None,
     ) -> list[list[Hypothesis]]:
         """The hypotheses for encoded sources, as one batch. `engine`: the model, or what decodes like it."""
-        eos, bos = tokenizers.target.eos_id, tokenizers.target.bos_id
-        source = pad([[*row, eos] for row in ids], tokenizers.target.pad_id).to(device)
+        eos, bos = preprocessor.target.eos_id, preprocessor.target.bos_id
+        source = pad([[*row, eos] for row in ids], preprocessor.target.pad_id).to(device)
         lengths = torch.tensor([len(row) + 1 for row in ids], device=device)
         mask = torch.arange(source.shape[1], device=device) < lengths[:, None]
         positions = getattr(engine.config, "max_length", decode.max_length + 1)  # [CLS] or <s> takes one
@@ -160,24 +160,29 @@ class Translate:
         return search(engine, source, mask, limits, decode.beam, watch)
 
     def prediction(
-        self, model: Model, tokenizers: TokenizerPair, source: list[int], hypotheses: list[Hypothesis], attention: bool
+        self,
+        model: Model,
+        preprocessor: TokenizerPair,
+        source: list[int],
+        hypotheses: list[Hypothesis],
+        attention: bool,
     ) -> Prediction:
-        texts = tokenizers.target.decode([hypothesis.ids for hypothesis in hypotheses])
+        texts = preprocessor.target.decode([hypothesis.ids for hypothesis in hypotheses])
         # On one line: a byte-level vocabulary can spell a line end.
         scored = [(" ".join(text.split()), found.score) for text, found in zip(texts, hypotheses, strict=True)]
         out = Prediction(*scored[0], alternatives=scored[1:])
         if attention:
             target = hypotheses[0].ids
-            out.source_tokens = [*tokenizers.source.tokens(source), tokenizers.source.specials.eos]
-            out.target_tokens = [*tokenizers.target.tokens(target), tokenizers.target.specials.eos]
-            out.attention = list(self.maps(model, tokenizers, Pairs([source], [target]))[0].items())
+            out.source_tokens = [*preprocessor.source.tokens(source), preprocessor.source.specials.eos]
+            out.target_tokens = [*preprocessor.target.tokens(target), preprocessor.target.specials.eos]
+            out.attention = list(self.maps(model, preprocessor, Pairs([source], [target]))[0].items())
             out.salient = salient(out.attention[0][1]) if out.attention else []
         return out
 
-    def maps(self, model: Model, tokenizers: TokenizerPair, pairs: Pairs) -> list[dict[str, Tensor]]:
+    def maps(self, model: Model, preprocessor: TokenizerPair, pairs: Pairs) -> list[dict[str, Tensor]]:
         """Attention of each pair, target given: name → (target tokens, source tokens), </s> included on both sides."""
         out = []
-        for batch in sequential(pairs, tokenizers, 64):
+        for batch in sequential(pairs, preprocessor, 64):
             maps = attention_maps(model, batch.to(next(model.parameters()).device))
             for row, (source, target) in enumerate(
                 zip(batch.source_mask.sum(1), batch.target_mask.sum(1), strict=True)
@@ -201,11 +206,11 @@ class Translate:
     # Which metrics.
 
     @torch.no_grad()
-    def likelihood(self, model: Model, tokenizers: TokenizerPair, pairs: Pairs) -> list[tuple[float, int]]:
+    def likelihood(self, model: Model, preprocessor: TokenizerPair, pairs: Pairs) -> list[tuple[float, int]]:
         """Negative log-likelihood (nats) of each given target, and its number of tokens, </s> included."""
         out: list[tuple[float, int]] = []
         model.eval()
-        for batch in sequential(pairs, tokenizers, 64):
+        for batch in sequential(pairs, preprocessor, 64):
             batch = batch.to(next(model.parameters()).device)
             hidden, target = model(batch).hidden[batch.target_mask], batch.target_out[batch.target_mask]  # (tokens, …)
             parts = zip(hidden.split(512), target.split(512), strict=True)  # few logits in memory at a time
@@ -215,15 +220,15 @@ class Translate:
         return out
 
     def validate(
-        self, model: Model, tokenizers: TokenizerPair, rows: Rows, decode: DecodeConfig, n: int
+        self, model: Model, preprocessor: TokenizerPair, rows: Rows, decode: DecodeConfig, n: int
     ) -> dict[str, Any]:
         """Loss and perplexity on all rows; BLEU and chrF of greedy outputs on n of them, spread evenly; samples."""
-        likelihood = self.likelihood(model, tokenizers, self.pairs(rows, tokenizers))
+        likelihood = self.likelihood(model, preprocessor, self.pairs(rows, preprocessor))
         total, count = (sum(column) for column in zip(*likelihood, strict=True))
         chosen = range(0, len(rows), max(1, len(rows) // n))[:n]
         source, target = ([texts[i] for i in chosen] for texts in self.columns(rows))
         greedy = decode.model_copy(update={"beam": 1})
-        outputs = [prediction.text for prediction in self.predict(model, tokenizers, source, greedy)]
+        outputs = [prediction.text for prediction in self.predict(model, preprocessor, source, greedy)]
         return {
             "loss": total / count,
             "perplexity": perplexity(total, count).value,
@@ -238,7 +243,7 @@ class Translate:
     def evaluate(
         self,
         model: Model,
-        tokenizers: TokenizerPair,
+        preprocessor: TokenizerPair,
         rows: Rows,
         decode: DecodeConfig,
         *,
@@ -251,10 +256,10 @@ class Translate:
         """
         source, target = self.columns(rows)
         cpu = time.process_time()
-        outputs = [prediction.text for prediction in self.predict(model, tokenizers, source, decode)]
+        outputs = [prediction.text for prediction in self.predict(model, preprocessor, source, decode)]
         cpu = time.process_time() - cpu
-        pairs = self.pairs(rows, tokenizers)
-        likelihood = self.likelihood(model, tokenizers, pairs)
+        pairs = self.pairs(rows, preprocessor)
+        likelihood = self.likelihood(model, preprocessor, pairs)
         nll, tokens = [pair[0] for pair in likelihood], [pair[1] for pair in likelihood]
         words = [len(text.split()) + 1 for text in target]
         out: dict[str, Any] = {
@@ -268,22 +273,22 @@ class Translate:
         }
         if self.config.alignment in rows.columns and model.target_attention:
             chooser = choose_on if choose_on is not None and self.config.alignment in choose_on.columns else rows
-            name = best_map(*self.word_maps(model, tokenizers, chooser))[0]
-            maps, sure, possible = self.word_maps(model, tokenizers, rows)
+            name = best_map(*self.word_maps(model, preprocessor, chooser))[0]
+            maps, sure, possible = self.word_maps(model, preprocessor, rows)
             found = aer([align(each[name]) for each in maps], sure, possible)
             out["aer"] = found.score.as_dict() | {"precision": found.precision, "recall": found.recall, "map": name}
         return out
 
     def word_maps(
-        self, model: Model, tokenizers: TokenizerPair, rows: Rows
+        self, model: Model, preprocessor: TokenizerPair, rows: Rows
     ) -> tuple[list[dict[str, Tensor]], list[Links], list[Links]]:
         """Attention between words, and the gold links, sure and possible."""
         source, target = self.columns(rows)
         links = [parse_links(text) for text in rows[self.config.alignment]]
-        maps = self.maps(model, tokenizers, self.pairs(rows, tokenizers))
+        maps = self.maps(model, preprocessor, self.pairs(rows, preprocessor))
         merged = [
             {
-                name: merge_subwords(w, tokenizers.target.word_ids(t), tokenizers.source.word_ids(s))
+                name: merge_subwords(w, preprocessor.target.word_ids(t), preprocessor.source.word_ids(s))
                 for name, w in each.items()
             }
             for each, s, t in zip(maps, source, target, strict=True)
@@ -291,7 +296,7 @@ class Translate:
         return merged, [sure for sure, _ in links], [possible for _, possible in links]
 
 
-def sequential(pairs: Pairs, tokenizers: TokenizerPair, size: int) -> Iterator[PairBatch]:
+def sequential(pairs: Pairs, preprocessor: TokenizerPair, size: int) -> Iterator[PairBatch]:
     """All pairs in order, `size` at a time."""
     for start in range(0, len(pairs), size):
-        yield pairs.batch(range(start, min(start + size, len(pairs))), **tokenizers.ids)
+        yield pairs.batch(range(start, min(start + size, len(pairs))), **preprocessor.ids)

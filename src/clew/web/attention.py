@@ -108,7 +108,9 @@ def look(cache: ModelCache, maps: Maps, name: str, text: str, target: str, step:
             kind = opened.run.recipe.model.kind
             raise ClewError(f"a {kind} model does not attend", where=name, fix="choose a run whose model does")
         about, layers = (
-            read_pair(opened, text, target) if isinstance(opened.tokenizers, TokenizerPair) else read_text(opened, text)
+            read_pair(opened, text, target)
+            if isinstance(opened.preprocessor, TokenizerPair)
+            else read_text(opened, text)
         )
     longest = max(max(len(layer.rows), len(layer.columns)) for layer in layers)
     if longest > TOKENS:
@@ -118,21 +120,21 @@ def look(cache: ModelCache, maps: Maps, name: str, text: str, target: str, step:
 
 def read_pair(opened: LoadedRun, text: str, target: str) -> Found:
     """A translator: what it writes, or is made to write, and where it looks meanwhile."""
-    tokenizers, model = opened.tokenizers, opened.model
+    preprocessor, model = opened.preprocessor, opened.model
     output = target.strip()
     if opened.run.recipe.task.kind == "denoise":  # it writes the gaps alone, each after its mark
-        source = encode_gaps(tokenizers.source, text)
-        written = encode_gaps(tokenizers.target, output) if output else greedy(model, tokenizers, source)
-        output = output or " ".join(tokenizers.target.tokens(written)).replace("▁", "")
+        source = encode_gaps(preprocessor.source, text)
+        written = encode_gaps(preprocessor.target, output) if output else greedy(model, preprocessor, source)
+        output = output or " ".join(preprocessor.target.tokens(written)).replace("▁", "")
     else:
         decode = opened.run.recipe.decode.model_copy(update={"beam": 1})
-        output = output or next(iter(opened.task.predict(model, tokenizers, [text], decode))).text
-        source, written = tokenizers.source.encode([text])[0], tokenizers.target.encode([output])[0]
-    rows = [*tokenizers.target.tokens(written), tokenizers.target.specials.eos]
-    columns = [*tokenizers.source.tokens(source), tokenizers.source.specials.eos]
+        output = output or next(iter(opened.task.predict(model, preprocessor, [text], decode))).text
+        source, written = preprocessor.source.encode([text])[0], preprocessor.target.encode([output])[0]
+    rows = [*preprocessor.target.tokens(written), preprocessor.target.specials.eos]
+    columns = [*preprocessor.source.tokens(source), preprocessor.source.specials.eos]
     if max(len(rows), len(columns)) > TOKENS:
         raise DataError(f"more than {TOKENS} tokens are too many to look at", fix="give a shorter text")
-    batch = Pairs([source], [written]).batch([0], **tokenizers.ids).to(next(model.parameters()).device)
+    batch = Pairs([source], [written]).batch([0], **preprocessor.ids).to(next(model.parameters()).device)
     return {"source": text, "output": output}, pair_layers(model, batch, columns, rows)
 
 
@@ -141,8 +143,8 @@ def read_text(opened: LoadedRun, text: str) -> Found:
     if opened.run.recipe.task.kind == "pretrain" and "[MASK]" not in text:
         text = f"{text.rstrip()} [MASK]"  # it is asked for hidden tokens: one, at the end, asks for the next
     decode = opened.run.recipe.decode
-    answer = next(iter(opened.task.predict(opened.model, opened.tokenizers, [text], decode)))
-    seen = reading(opened.model, opened.tokenizers, one_reading(opened, text, answer.text))
+    answer = next(iter(opened.task.predict(opened.model, opened.preprocessor, [text], decode)))
+    seen = reading(opened.model, opened.preprocessor, one_reading(opened, text, answer.text))
     assert isinstance(seen.batch, TextBatch)
     batch = seen.batch.to(next(opened.model.parameters()).device)
     return {"source": text, "output": answer.shown or answer.text}, text_layers(opened.model, batch, seen.source)
@@ -152,7 +154,7 @@ def one_reading(opened: LoadedRun, text: str, answer: str) -> str:
     """What the encoder reads at a time: of choices what is asked with the one chosen, of two to be judged the first."""
     kind, (first, *others) = opened.run.recipe.task.kind, text.split("\t")
     if kind == "choose":
-        return f"{first}\t{others[opened.tokenizers.labels.index(answer)]}"
+        return f"{first}\t{others[opened.preprocessor.labels.index(answer)]}"
     return first if kind == "reward_model" else text
 
 
@@ -201,7 +203,7 @@ def measure(opened: LoadedRun) -> dict[str, Any]:
         )  # fmt: skip
     rows = build("data", run.recipe.data).split(split)
     chosen = measured[split]["aer"]["map"]
-    words, sure, possible = task.word_maps(model, opened.tokenizers, rows)
+    words, sure, possible = task.word_maps(model, opened.preprocessor, rows)
     maps = [each[chosen] for each in words]
     source, target = task.columns(rows)
     curve = [score_at(maps, sure, possible, least) for least in THRESHOLDS]

@@ -127,13 +127,13 @@ def alike(cache: ModelCache, one: str, other: str) -> dict[str, Any]:
     split = next((name for name in data.splits if name not in ("train", "valid")), "valid")
     texts = cka_texts(run, data, split)
     with cache.use(one) as first:
-        model, tokenizers = first.model, first.tokenizers
+        model, preprocessor = first.model, first.preprocessor
     with cache.use(other) as second:  # the first stays in memory meanwhile: this page alone holds two
         batches = (
             (a.batch, b.batch)
             for a, b in zip(
-                read_together(model, tokenizers, texts),
-                read_together(second.model, second.tokenizers, texts), strict=True,
+                read_together(model, preprocessor, texts),
+                read_together(second.model, second.preprocessor, texts), strict=True,
             )
         )  # fmt: skip
         found = cka_map(model, second.model, batches)

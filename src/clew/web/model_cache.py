@@ -34,7 +34,7 @@ class LoadedRun:
 
     run: Run
     task: Any
-    tokenizers: Any
+    preprocessor: Any
     model: Any
 
 
@@ -94,7 +94,7 @@ class ModelCache:
         if self.opened is None or self.key != seen:
             self.leave()
             recipe, task = run.recipe, run.task
-            self.opened = LoadedRun(run, task, run.tokenizers(), run.model(device_of(recipe.train.device), step))
+            self.opened = LoadedRun(run, task, run.preprocessor(), run.model(device_of(recipe.train.device), step))
             self.key = seen
         return self.opened
 

@@ -142,7 +142,7 @@ def points_of(opened: LoadedRun, source: str, layer: int | None, most: int) -> P
     if layer is not None and texts and layer >= len(known):
         raise RecipeError(f"there is no layer {layer}", fix=f"there are 0 to {len(known) - 1}")
     depth = known[-1 if layer is None else layer] if texts else ""
-    some = points(opened.model, opened.tokenizers, source, texts, layer=depth, most=most)
+    some = points(opened.model, opened.preprocessor, source, texts, layer=depth, most=most)
     return replace(some, columns={**some.columns, **columns}) if source == "texts" else some
 
 
@@ -204,6 +204,6 @@ def moved(cache: ModelCache, one: str, other: str, step: int | None = None) -> l
         with cache.use(name, at) as opened:
             if "words" not in sources(opened.model):
                 raise DataError("movers are found between word vectors", where=name, fix="choose two runs of words")
-            found.append(points(opened.model, opened.tokenizers, "words", most=2**31))
+            found.append(points(opened.model, opened.preprocessor, "words", most=2**31))
     before, after = (some.take(range(min(FREQUENT, len(some))), "") for some in found)
     return [asdict(mover) for mover in movers(before, after)]

@@ -47,7 +47,7 @@ def predict(cache: ModelCache, name: str, text: str, n_best: int, length: int | 
             tree = BeamTree(vocabulary(opened).eos_id, decode.length_penalty)
             watched = {"watch": tree}
         begin = time.perf_counter()
-        found = next(iter(opened.task.predict(opened.model, opened.tokenizers, [text], decode, **watched)))
+        found = next(iter(opened.task.predict(opened.model, opened.preprocessor, [text], decode, **watched)))
         seconds = time.perf_counter() - begin
     return {
         "text": found.text, "shown": found.shown or found.text, "score": found.score, "seconds": seconds,
@@ -65,7 +65,7 @@ def searches(opened: LoadedRun, beam: int) -> bool:
 
 def vocabulary(opened: LoadedRun) -> Tokenizer:
     """The one that is written in."""
-    return opened.tokenizers.target if isinstance(opened.tokenizers, TokenizerPair) else opened.tokenizers
+    return opened.preprocessor.target if isinstance(opened.preprocessor, TokenizerPair) else opened.preprocessor
 
 
 def drawn(tree: BeamTree, opened: LoadedRun, beam: int) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def write(cache: ModelCache, name: str, text: str, changes: dict[str, Any], leng
         own = opened.run.recipe.decode
         decode = own.model_copy(update={"sample": own.sample.model_copy(update=changes), "max_length": length})
         begin, n = time.perf_counter(), 0
-        for each in written(opened.model, opened.tokenizers, text, decode):
+        for each in written(opened.model, opened.preprocessor, text, decode):
             n += 1
             yield asdict(each)
             if time.perf_counter() - begin > SECONDS:

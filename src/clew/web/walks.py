@@ -26,7 +26,7 @@ def walk(cache: ModelCache, name: str, text: str, target: str, **choice: Any) ->
         raise DataError(f"a walk is through 1 to {WORDS} words", fix="type a sentence")
     with cache.use(name) as opened:
         given = {"target": target.strip() or None, "recipe": opened.run.recipe, **choice}
-        return asdict(take(opened.model, opened.tokenizers, text, **given))
+        return asdict(take(opened.model, opened.preprocessor, text, **given))
 
 
 def unrolled(cache: ModelCache, text: str, d: int, run: str, place: str, layer: int, target: str) -> dict[str, Any]:
@@ -35,4 +35,4 @@ def unrolled(cache: ModelCache, text: str, d: int, run: str, place: str, layer: 
         return asdict(of_sentence(text, d=d))
     with cache.use(run) as opened:
         written = target.strip() or None
-        return asdict(of_text(opened.model, opened.tokenizers, text, place=place, layer=layer, target=written))
+        return asdict(of_text(opened.model, opened.preprocessor, text, place=place, layer=layer, target=written))
