@@ -55,7 +55,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     documents(folder / "valid.txt", 20)
     (folder / "bert.toml").write_text(f"""
 name = "tiny"
-task = {{ kind = "pretrain", max_length = 24 }}
+task = {{ kind = "pretrain", max_length = 24, share = 0.3 }}
 data = {{ kind = "text", train = ["{folder}/text.txt"], valid = ["{folder}/valid.txt"] }}
 tokenizer = {{ kind = "wordpiece", vocab_size = 60, lowercase = true }}
 objective = {{ kind = "masked_lm", next_sentence_weight = 0.1 }}

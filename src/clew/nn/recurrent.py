@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,12 @@ from clew.nn.taps import Tap
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # torch's names
 State = tuple[Tensor, ...]  # what a unit carries from step to step: (h,), or (h, c) for an LSTM
+
+
+@cache
+def knows_bf16() -> bool:
+    """Return whether this processor multiplies in bfloat16."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def rnn_unit(x: Tensor, state: State, W_ih: Tensor, W_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> dict[str, Tensor]:
@@ -121,8 +128,12 @@ class Recurrent(nn.Module):
 
         mask: (batch, time) bool, True = a real step; real steps come first and every row has one. Padded steps change
         no state and give zeros, so that the backward direction starts at each row's own last step.
-        The state is a tuple, (h,) or (h, c), of (n_layers · directions, batch, d_hidden), as torch's.
+        The state is a tuple, (h,) or (h, c), of (n_layers · directions, batch, d_hidden), as torch's. Under autocast on
+        a processor without bfloat16, for which torch has no recurrent kernel, it computes in float32.
         """
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not knows_bf16():
+            with torch.autocast("cpu", enabled=False):
+                return self(x.float(), mask, state and tuple(part.float() for part in state))
         if any(tap.heard for taps in self.taps.values() for tap in taps.values()):
             return self.by_layer(x, mask, state, self.by_equation)
         if mask is None or x.device.type != "cpu":
