@@ -41,6 +41,15 @@ def test_fp32_is_the_model(model: Bert, batch: TextBatch) -> None:
     assert not found.hidden.requires_grad
 
 
+def test_layers_with_other_settings(model: Bert, batch: TextBatch) -> None:
+    """What a variant of BERT may choose: rotary attention of its own base, another activation."""
+    for layer in model.layers:
+        layer.attention.rotary, layer.attention.base = True, 50.0
+        layer.feedforward.activation = torch.nn.functional.silu
+    found, expected = EncoderEngine(model)(batch), model.eval()(batch)
+    torch.testing.assert_close(found.hidden, expected.hidden, atol=1e-5, rtol=1e-5)
+
+
 def test_of_some_places(model: Bert, batch: TextBatch) -> None:
     at = torch.tensor([0, 3, 12, 25])  # among the places of the padded batch
     found, expected = EncoderEngine(model)(batch, at).hidden, model.eval()(batch, at).hidden

@@ -8,6 +8,7 @@ from clew.decode.int8 import Int8Linear
 from clew.decode.search import Limits, search
 from clew.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from clew.models.transformer import Transformer, TransformerConfig
+from clew.nn.attention import MultiHeadAttention
 
 SIZE = 60
 
@@ -33,6 +34,9 @@ def sources(rows: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_step_equals_the_equation(norm: str, positions: str, activation: str) -> None:
     model = transformer(norm=norm, positions=positions, activation=activation)
+    for part in model.modules():
+        if isinstance(part, MultiHeadAttention):
+            part.base = 50.0  # of rotary positions
     fast = engine(model, "fp32")
     assert isinstance(fast, TransformerEngine)
     beam = 3

@@ -72,7 +72,7 @@ def test_rotary_scores_depend_on_the_distance_alone(i: int, j: int, shift: int) 
 
 def test_rotary_by_loop() -> None:
     x = torch.randn(1, 2, 4, 6)
-    out = rotate(x, start=5)
+    out = rotate(x, 5)
     for t in range(4):
         for i in range(3):
             angle = (5 + t) * 10000 ** (-2 * i / 6)
@@ -80,3 +80,5 @@ def test_rotary_by_loop() -> None:
             expected = x[0, :, t, [i, i + 3]] @ turn.T
             torch.testing.assert_close(out[0, :, t, [i, i + 3]], expected, atol=1e-5, rtol=1e-5)
     assert nn.functional.cosine_similarity(out.flatten(), x.flatten(), dim=0) < 0.99
+    order = torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(rotate(x[:, :, order], 5 + order), out[:, :, order])

@@ -13,8 +13,8 @@ from clew.batches import TextBatch
 from clew.decode.engine import Dense, int8, joined
 from clew.errors import RecipeError
 from clew.models.bert import Bert, BertLayer, EncoderOutput
-from clew.nn.attention import chosen, qkv_of
-from clew.nn.packing import Packing
+from clew.nn.attention_engine import look_within_rows, turned
+from clew.nn.packing import Packing, chosen
 
 Precision = Literal["fp32", "bf16", "int8"]
 
@@ -67,7 +67,7 @@ class LayerEngine:
 
     def __init__(self, layer: BertLayer, make: Any) -> None:
         attention, feedforward = layer.attention, layer.feedforward
-        self.heads = (3, attention.n_heads, attention.d_head)
+        self.attention, self.activation = attention, feedforward.activation
         self.project = joined([attention.query, attention.key, attention.value], make)
         self.output = make(attention.output.weight, attention.output.bias)
         self.inner, self.outer = (make(part.weight, part.bias) for part in (feedforward.inner, feedforward.outer))
@@ -77,12 +77,11 @@ class LayerEngine:
         ]
 
     def __call__(self, x: Tensor, packing: Packing, only: Tensor | None = None) -> Tensor:
-        qkv = self.project(x).unflatten(-1, self.heads)
-        blocks = qkv.split([rows * length for rows, length in packing.runs])
-        seen = [
-            F.scaled_dot_product_attention(*qkv_of(block.unflatten(0, run))).transpose(1, 2).flatten(0, 1)
-            for block, run in zip(blocks, packing.runs, strict=True)
-        ]  # each (rows · length, heads, d_head)
-        context = chosen(torch.cat(seen).flatten(1), only)
+        n_heads = self.attention.n_heads
+        heads = self.project(x).unflatten(-1, (-1, self.attention.d_head))
+        if self.attention.rotary:
+            heads = turned(heads, n_heads, packing.position, self.attention.base)
+        context = look_within_rows(F.scaled_dot_product_attention, heads, n_heads, packing, padded=False)
+        context = chosen(context, only)
         x = F.layer_norm(self.output(context).add_(chosen(x, only)), *self.norms[0])
-        return F.layer_norm(self.outer(F.gelu(self.inner(x))).add_(x), *self.norms[1])
+        return F.layer_norm(self.outer(self.activation(self.inner(x))).add_(x), *self.norms[1])

@@ -158,7 +158,7 @@ class SelfAttention:
     """Multi-head self-attention with query, key and value as one product."""
 
     def __init__(self, attention: MultiHeadAttention, make: Any) -> None:
-        self.n_heads, self.rotary = attention.n_heads, attention.rotary
+        self.n_heads, self.rotary, self.base = attention.n_heads, attention.rotary, attention.base
         self.project = joined([attention.query, attention.key, attention.value], make)
         self.output = make(attention.output.weight, attention.output.bias)
 
@@ -186,7 +186,7 @@ class EncoderEngine:
     def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
         query, key, value = self.attention.heads(self.around_attention.before(x))
         if self.attention.rotary:
-            query, key = rotate(query), rotate(key)
+            query, key = (rotate(each, 0, self.attention.base) for each in (query, key))
         seen = F.scaled_dot_product_attention(query, key, value, mask)
         x = self.around_attention.after(x, self.attention.output(merge(seen)))
         return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x)))
@@ -208,7 +208,8 @@ class DecoderEngine:
         """past, memory: (2, batch, heads, slots or source, d_head); the last `beam` slots are for x."""
         heads = self.attention.heads(self.around_self.before(x))
         if self.attention.rotary:  # all hypotheses stand at one position
-            heads = torch.cat([rotate(heads[:2, ..., None, :], cache.length - 1).squeeze(-2), heads[2:]])
+            both = rotate(heads[:2, ..., None, :], cache.length - 1, self.attention.base).squeeze(-2)
+            heads = torch.cat([both, heads[2:]])
         past[:, :, :, -cache.beam :] = heads[1:]
         seen = F.scaled_dot_product_attention(heads[0], past[0], past[1], cache.lineage)
         x = self.around_self.after(x, self.attention.output(merge(seen)))

@@ -18,12 +18,11 @@ from clew.decode.engine import Dense, int8
 from clew.models.gpt2 import GPT2, DecoderOutput, GPT2Layer
 from clew.models.llama import LlamaLayer
 from clew.models.lstm import LSTM
-from clew.nn.activation import gelu_tanh
 from clew.nn.attention import MultiHeadAttention
+from clew.nn.attention_engine import look_back, turned
 from clew.nn.causal import Cache, places
 from clew.nn.elementwise import numbers
 from clew.nn.linear import packs
-from clew.nn.positions import rotate
 
 ROWS = 16  # of the states that weights are packed for; one row, or hundreds, are multiplied nearly as fast
 
@@ -87,7 +86,7 @@ class Writer:
             slot = cache.length
             cache.advance(1)
             begin = torch.zeros(len(text), dtype=torch.long) if cache.start is None else cache.start[:, slot]
-            looks = [partial(look_back, past=past, slot=slot, begin=begin.numpy()) for past in numbers(cache.past)]
+            looks = [partial(look_at_past, past=past, slot=slot, begin=begin.numpy()) for past in numbers(cache.past)]
         for layer, look in zip(self.layers, looks, strict=True):
             x = layer(x, look)
         return DecoderOutput(self.model.norm(x))
@@ -99,11 +98,12 @@ class WriterLayer:
     def __init__(self, layer: GPT2Layer | LlamaLayer, make: Any) -> None:
         self.attention_norm, self.feedforward_norm = layer.attention_norm, layer.feedforward_norm
         attention: MultiHeadAttention = layer.attention
-        self.attention, self.base = attention, getattr(attention, "base", 0.0)
+        self.attention = attention
         self.project = joined(attention.query, attention.key, attention.value, make=make)
         self.output = joined(attention.output, make=make)
         feedforward: Any = layer.feedforward
         self.gated = not isinstance(layer, GPT2Layer)
+        self.activation = F.silu if self.gated else feedforward.activation
         parts = [feedforward.gate, feedforward.inner] if self.gated else [feedforward.inner]
         self.inner, self.outer = joined(*parts, make=make), joined(feedforward.outer, make=make)
 
@@ -113,8 +113,8 @@ class WriterLayer:
         inner = self.inner(self.feedforward_norm(x))
         if self.gated:
             gate, inner = inner.chunk(2, dim=-1)
-            return self.outer(F.silu(gate).mul_(inner)).add_(x)
-        return self.outer(gelu_tanh(inner)).add_(x)
+            return self.outer(self.activation(gate).mul_(inner)).add_(x)
+        return self.outer(self.activation(inner)).add_(x)
 
 
 Look = Callable[[WriterLayer, Tensor], Tensor]
@@ -123,25 +123,20 @@ Look = Callable[[WriterLayer, Tensor], Tensor]
 
 def look_around(layer: WriterLayer, heads: Tensor, mask: Tensor | None, past: Tensor | None) -> Tensor:
     """Of any number of positions. past: keys and values, (2, batch, g, slots, d_head), the last slots for these."""
-    time, n = heads.shape[1], layer.attention.n_heads
-    groups = (heads.shape[2] - n) // 2
-    q, k, v = heads.transpose(1, 2).split([n, groups, groups], dim=1)
-    if layer.attention.rotary:
-        start = 0 if past is None else past.shape[3] - time
-        q, k = rotate(q, start, layer.base), rotate(k, start, layer.base)
-    if past is not None:
-        past[0, :, :, -time:], past[1, :, :, -time:] = k, v
-        k, v = past[0], past[1]
-    return layer.attention.attention(q, k, v, mask, causal=mask is None and time > 1).transpose(1, 2).flatten(2)
+    attention = layer.attention
+    if attention.rotary:
+        start = 0 if past is None else past.shape[3] - heads.shape[1]
+        heads = turned(heads, attention.n_heads, start, attention.base)
+    return look_back(attention.attend, heads, attention.n_heads, mask, past).transpose(1, 2).flatten(2)
 
 
-def look_back(layer: WriterLayer, heads: Tensor, past: np.ndarray, slot: int, begin: np.ndarray) -> Tensor:
+def look_at_past(layer: WriterLayer, heads: Tensor, past: np.ndarray, slot: int, begin: np.ndarray) -> Tensor:
     """Of one new position, at `slot` of the past (2, batch, g, room, d_head), over those from begin (batch,) on."""
-    heads, groups = heads[:, 0], past.shape[2]  # (batch, h + 2g, d_head)
-    if layer.attention.rotary:
-        turned = rotate(heads[:, :-groups, None], slot, layer.base).squeeze(2)
-        heads = torch.cat([turned, heads[:, -groups:]], dim=1)
-    seen = torch.empty_like(heads[:, : -2 * groups])
+    attention = layer.attention
+    if attention.rotary:
+        heads = turned(heads, attention.n_heads, slot, attention.base)
+    heads = heads[:, 0]  # (batch, h + 2g, d_head)
+    seen = torch.empty_like(heads[:, : attention.n_heads])
     attend_to_past(numbers(heads), past, slot, begin, 1 / math.sqrt(heads.shape[2]), numbers(seen))
     return seen.flatten(1)[:, None]
 

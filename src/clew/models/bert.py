@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from clew.batches import TextBatch
 from clew.config import Choice
-from clew.nn.attention import MultiHeadAttention, chosen, head_width
+from clew.nn.attention import MultiHeadAttention, head_width
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
-from clew.nn.packing import Packing
+from clew.nn.packing import Packing, chosen
 
 # Published sizes (Devlin et al. 2019, §3; Turc et al. 2019, table 1).
 SIZES = {

@@ -12,8 +12,7 @@ from clew.models.gpt2 import GPT2
 from clew.nn.attention import MultiHeadAttention, head_width
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
-from clew.nn.linear import Linear, linear
-from clew.nn.positions import rotate
+from clew.nn.linear import Linear
 
 
 class LlamaConfig(Choice):
@@ -46,21 +45,13 @@ class GroupedAttention(MultiHeadAttention):
 
     def __init__(self, config: LlamaConfig) -> None:
         d, heads = config.d_model, config.n_heads
-        super().__init__(d, heads, dropout=config.dropout, rotary=True)
-        self.n_groups, self.base = config.n_groups, config.rotary_base
+        super().__init__(d, heads, dropout=config.dropout, rotary=True, base=config.rotary_base)
         self.query, self.output = Linear(d, d, bias=False), Linear(d, d, bias=False)
         self.key, self.value = (Linear(d, config.n_groups * self.d_head, bias=False) for _ in range(2))
 
-    def heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, heads, T, d_head); keys and values (B, groups, T, d_head)."""
-        weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
-        parts = linear(x, weight).unflatten(-1, (-1, self.d_head)).transpose(1, 2)
-        q, k, v = parts.split([self.n_heads, self.n_groups, self.n_groups], dim=1)
-        return rotate(q, start, self.base), rotate(k, start, self.base), v
-
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        k, v = (each.repeat_interleave(self.n_heads // self.n_groups, dim=1) for each in (k, v))
-        return super().attention(q, k, v, mask, causal)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        k, v = (each.repeat_interleave(self.n_heads // each.shape[1], dim=1) for each in (k, v))
+        return super().attend(q, k, v, mask, causal)
 
 
 class SwiGLU(nn.Module):

@@ -14,7 +14,7 @@ from clew.batches import PairBatch
 from clew.config import Choice
 from clew.models.transformer import TransformerCache
 from clew.models.translator import Memory, TranslatorOutput, check_sharing
-from clew.nn.attention import KeyValues
+from clew.nn.attention_engine import KeyValues
 from clew.nn.dropout import Dropout, dropout
 from clew.nn.embedding import Embedding
 from clew.nn.linear import Linear

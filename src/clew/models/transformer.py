@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from clew.batches import PairBatch
 from clew.config import Choice
 from clew.models.translator import Memory, TranslatorOutput, check_sharing, one_table
-from clew.nn.attention import KeyValues, MultiHeadAttention, head_width
+from clew.nn.attention import MultiHeadAttention, head_width
+from clew.nn.attention_engine import KeyValues
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.nn.feedforward import FeedForward

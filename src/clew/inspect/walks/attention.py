@@ -15,6 +15,7 @@ from clew.inspect.walks.embedding import embedding, normalise
 from clew.inspect.walks.places import Place, Site, flat, place_of, visit
 from clew.models.t5 import bucket
 from clew.nn.attention import Dot, MultiHeadAttention, ScaledDot, attend
+from clew.nn.attention_engine import qkv_of
 from clew.nn.positions import rotate
 
 PLACES = {
@@ -102,14 +103,14 @@ def shares(site: Site, q: Tensor, k: Tensor) -> Tensor:
 
 def turned(site: Site, x: Tensor) -> Tensor:
     """Queries or keys (…, T, d_head), as they meet."""
-    return rotate(x, base=getattr(site.attention, "base", 10000.0)) if site.rotary else x
+    return rotate(x, 0, site.attention.base) if site.rotary else x
 
 
 def of_engine(site: Site, y: Tensor, memory: Tensor) -> list[Tensor]:
     """The engine's queries, keys and values, as they meet."""
     attention = site.attention
     if site.memory is None and isinstance(attention, MultiHeadAttention):
-        return [part[0] for part in attention.heads(y[None], 0)]
+        return [part[0] for part in qkv_of(attention.joint(y[None]), attention.n_heads)]
     return [attention.split(attention.query(y[None]))[0], *(part[0] for part in attention.keys_values(memory[None]))]
 
 
