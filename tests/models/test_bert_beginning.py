@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from clew.data.batches import Texts
-from clew.inspect.taps import capture
 from clew.models.bert import LOCAL_LAYERS, Bert, BertConfig
+from clew.nn.taps import capture
 
 
 @pytest.mark.parametrize("d_model", [128, 256])

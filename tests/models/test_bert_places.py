@@ -7,10 +7,10 @@ import torch
 
 from clew.batches import TextBatch
 from clew.data.batches import Texts
-from clew.inspect.taps import capture
 from clew.models.bert import Bert, BertConfig
 from clew.models.heads import with_head
 from clew.nn.packing import Packing
+from clew.nn.taps import capture
 
 CONFIG = BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=16, dropout=0.0, attention_dropout=0.0)
 TEXTS = [[5, 6, 7, 8, 9, 10], [11, 12], [3, 4, 13, 14], [15, 16, 17, 18]]

@@ -14,8 +14,8 @@ from torch import Tensor
 from clew.batches import PairBatch
 from clew.data.batches import Pairs
 from clew.errors import RecipeError
-from clew.inspect.taps import capture
 from clew.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from clew.nn.taps import capture
 
 SCORES = ["none", "additive", "dot", "scaled_dot", "general", "cosine"]
 VARIANTS: list[dict[str, Any]] = [

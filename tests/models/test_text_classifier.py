@@ -11,9 +11,9 @@ from torch import Tensor
 
 from clew.batches import TextBatch
 from clew.data.batches import TextLoader, Texts
-from clew.inspect.taps import capture
 from clew.models.text_classifier import TextClassifier, TextClassifierConfig
 from clew.nn.convolution import MaxOverTime
+from clew.nn.taps import capture
 from clew.objectives.classification import Classification, ClassificationConfig
 
 TEXTS = Texts([[4, 5, 6, 7, 8, 9, 10], [11], [5, 5, 12]], [0, 2, 1])

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from clew.batches import PairBatch
 from clew.config import BudgetConfig, build, resolve
 from clew.data.batches import PairLoader, Pairs
+from clew.decode.attention import attention_maps
 from clew.decode.search import Limits, search
 from clew.errors import DataError, RecipeError
-from clew.inspect.attention import attention_maps
-from clew.inspect.taps import capture
 from clew.models.transformer import Transformer, TransformerConfig
+from clew.nn.taps import capture
 from clew.objectives.translation import Translation, TranslationConfig
 from clew.train.loop import fit
 from clew.train.optim import Adam, AdamConfig

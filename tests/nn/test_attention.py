@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from clew.inspect.taps import capture
 from clew.nn.attention import MultiHeadAttention, ScaledDot, Score, attend, make_score
 from clew.nn.attention_engine import KeyValues
 from clew.nn.packing import Packing, Padded
+from clew.nn.taps import capture
 
 SCORES = ["dot", "scaled_dot", "general", "additive", "cosine"]
 

@@ -72,7 +72,7 @@ def test_rotary_scores_depend_on_the_distance_alone(i: int, j: int, shift: int) 
 
 def test_rotary_by_loop() -> None:
     x = torch.randn(1, 2, 4, 6)
-    out = rotate(x, 5)
+    out = rotate(x, start=5)
     for t in range(4):
         for i in range(3):
             angle = (5 + t) * 10000 ** (-2 * i / 6)

@@ -13,9 +13,9 @@ from clew.batches import TextBatch
 from clew.data.batches import Texts
 from clew.hub.bert import architecture, config_from_hf, config_to_hf, fill, state_to_hf
 from clew.hub.names import from_hf
-from clew.inspect.taps import capture
 from clew.models.bert import SIZES, Bert, BertConfig
 from clew.models.heads import Pooler, with_head
+from clew.nn.taps import capture
 from clew.tensor_file import save_file
 
 transformers = pytest.importorskip("transformers", reason="needs the package transformers")

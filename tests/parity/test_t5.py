@@ -14,8 +14,8 @@ from clew.data.batches import Pairs
 from clew.decode.search import Limits, search
 from clew.errors import RunError
 from clew.hub.t5 import LEFT_OVER, config_from_hf, config_to_hf, fill, state_to_hf
-from clew.inspect.taps import capture
 from clew.models.t5 import SIZES, T5, T5Config, bucket
+from clew.nn.taps import capture
 from clew.tensor_file import save_file
 
 transformers = pytest.importorskip("transformers", reason="needs the package transformers")

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from clew.batches import PairBatch, TextBatch
 from clew.errors import ClewError
-from clew.inspect.taps import capture
 from clew.inspect.walks.places import read
-from clew.nn.taps import Tap
+from clew.nn.taps import Tap, capture
 
 MEAN = -1  # in the place of a head: the mean of all heads of its layer
 

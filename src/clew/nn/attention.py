@@ -186,12 +186,12 @@ class MultiHeadAttention(nn.Module):
     def merge(self, heads: Tensor) -> Tensor:
         return self.output(heads.transpose(1, 2).flatten(2))  # (B, T, d_model)
 
-    def joint(self, x: Tensor, place: int | Tensor = 0) -> Tensor:
-        """Queries, keys and values of x in one product, turned to `place` (see `rotate`): (…, T, heads, d_head)."""
+    def joint(self, x: Tensor, start: int | Tensor = 0) -> Tensor:
+        """Queries, keys and values of x in one product, turned as `rotate` says: (…, T, heads, d_head)."""
         parts = (self.query, self.key, self.value)
         bias = None if self.query.bias is None else torch.cat([part.bias for part in parts])
         heads = linear(x, torch.cat([part.weight for part in parts]), bias).unflatten(-1, (-1, self.d_head))
-        return turned(heads, self.n_heads, place, self.base) if self.rotary else heads
+        return turned(heads, self.n_heads, start, self.base) if self.rotary else heads
 
     def causal(self, x: Tensor, mask: Tensor | None = None, past: Tensor | None = None) -> Tensor:
         """Self-attention of a decoder, of each position to those before it: (B, T, d_model) -> (B, T, d_model).

@@ -49,10 +49,10 @@ def fast_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal:
     return dropout(weights, p, p > 0) @ v
 
 
-def turned(heads: Tensor, n_heads: int, place: int | Tensor, base: float) -> Tensor:
+def turned(heads: Tensor, n_heads: int, start: int | Tensor, base: float) -> Tensor:
     """Queries and keys turned to their places by `rotate`, beside the values: (…, T, h + 2g, d_head) -> the same."""
     n = (heads.shape[-2] + n_heads) // 2
-    both = rotate(heads[..., :n, :].transpose(-3, -2), place, base).transpose(-3, -2)
+    both = rotate(heads[..., :n, :].transpose(-3, -2), start, base).transpose(-3, -2)
     return torch.cat([both, heads[..., n:, :]], dim=-2)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from clew.config import build
-from clew.inspect.attention import salient
 from clew.metrics import bleu, chrf, paired_bootstrap
+from clew.metrics.alignment import salient
 from clew.page.single_file import single_file
 from clew.runs.folder import Run
 from clew.study.compare import reason

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -17,11 +18,12 @@ from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, buil
 from clew.contracts import Example, Prediction
 from clew.data.batches import PairLoader, Pairs, pad
 from clew.data.rows import Rows
+from clew.decode.attention import attention_maps, sentence_maps
 from clew.decode.engine import engine
 from clew.decode.search import Hypothesis, Limits, Watch, search
 from clew.errors import DataError, RecipeError
-from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
+from clew.metrics.alignment import align, best_map, merge_subwords, salient
 from clew.tasks.examples import SHOWN, by_length
 from clew.text.tokenizer import Tokenizer
 from clew.text.tokenizer_pair import TokenizerPair
@@ -281,7 +283,7 @@ class Translate:
 
     def word_maps(
         self, model: Model, preprocessor: TokenizerPair, rows: Rows
-    ) -> tuple[list[dict[str, Tensor]], list[Links], list[Links]]:
+    ) -> tuple[list[dict[str, np.ndarray]], list[Links], list[Links]]:
         """Attention between words, and the gold links, sure and possible."""
         source, target = self.columns(rows)
         links = [parse_links(text) for text in rows[self.config.alignment]]

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
@@ -15,10 +16,10 @@ from clew.batches import TextBatch
 from clew.config import build
 from clew.data.batches import Pairs
 from clew.errors import ClewError, DataError
-from clew.inspect.attention import align
 from clew.inspect.heads import Layer, attention_taps, distance, entropy, pair_layers, received, text_layers
 from clew.inspect.reading import greedy, reading
 from clew.metrics import Links, aer
+from clew.metrics.alignment import align
 from clew.text.sentinels import encode_gaps
 from clew.text.tokenizer_pair import TokenizerPair
 from clew.web.model_cache import LoadedRun, ModelCache
@@ -219,6 +220,6 @@ def measure(opened: LoadedRun) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def score_at(maps: list[Tensor], sure: list[Links], possible: list[Links], least: float) -> Mapping[str, float]:
+def score_at(maps: list[np.ndarray], sure: list[Links], possible: list[Links], least: float) -> Mapping[str, float]:
     found = aer([align(each, least=least) for each in maps], sure, possible)
     return {"least": least, "aer": found.aer, "precision": found.precision, "recall": found.recall}
