@@ -52,6 +52,11 @@ class PairBatch(Numbered):
     index: Tensor
 
     @property
+    def mask(self) -> Tensor:
+        """Which tokens of what is read are real: the source's, (batch, source)."""
+        return self.source_mask
+
+    @property
     def n_tokens(self) -> int:
         """Real target tokens: what speed and the token budget count."""
         return int(self.target_mask.sum())

@@ -14,6 +14,7 @@ from clew.errors import RecipeError
 from clew.models.bert import Bert, BertConfig
 from clew.models.heads import with_head
 from clew.models.text_classifier import TextClassifierConfig
+from clew.nn.feedforward import FeedForward
 
 
 @pytest.fixture
@@ -42,10 +43,10 @@ def test_fp32_is_the_model(model: Bert, batch: TextBatch) -> None:
 
 
 def test_layers_with_other_settings(model: Bert, batch: TextBatch) -> None:
-    """What a variant of BERT may choose: rotary attention of its own base, another activation."""
+    """What a variant of BERT may choose: rotary attention of its own base, a gated feed-forward."""
     for layer in model.layers:
         layer.attention.rotary, layer.attention.base = True, 50.0
-        layer.feedforward.activation = torch.nn.functional.silu
+        layer.feedforward = FeedForward(64, 96, activation="silu", gated=True)
     found, expected = EncoderEngine(model)(batch), model.eval()(batch)
     torch.testing.assert_close(found.hidden, expected.hidden, atol=1e-5, rtol=1e-5)
 

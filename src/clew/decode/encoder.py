@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clew.batches import TextBatch
-from clew.decode.engine import Dense, int8, joined
+from clew.decode.engine import Dense, FeedForwardEngine, int8, joined
 from clew.errors import RecipeError
 from clew.models.bert import Bert, BertLayer, EncoderOutput
 from clew.nn.attention_engine import look_within_rows, turned
@@ -66,11 +66,10 @@ class LayerEngine:
     """One `BertLayer`: (tokens, d_model) -> (tokens, d_model), or of those in `only`."""
 
     def __init__(self, layer: BertLayer, make: Any) -> None:
-        attention, feedforward = layer.attention, layer.feedforward
-        self.attention, self.activation = attention, feedforward.activation
+        attention = layer.attention
+        self.attention, self.feedforward = attention, FeedForwardEngine(layer.feedforward, make)
         self.project = joined([attention.query, attention.key, attention.value], make)
-        self.output = make(attention.output.weight, attention.output.bias)
-        self.inner, self.outer = (make(part.weight, part.bias) for part in (feedforward.inner, feedforward.outer))
+        self.output = joined([attention.output], make)
         self.norms = [
             (list(norm.normalized_shape), norm.weight.detach(), norm.bias.detach(), norm.eps)
             for norm in (layer.attention_norm, layer.feedforward_norm)
@@ -84,4 +83,4 @@ class LayerEngine:
         context = look_within_rows(F.scaled_dot_product_attention, heads, n_heads, packing, padded=False)
         context = chosen(context, only)
         x = F.layer_norm(self.output(context).add_(chosen(x, only)), *self.norms[0])
-        return F.layer_norm(self.outer(self.activation(self.inner(x))).add_(x), *self.norms[1])
+        return F.layer_norm(self.feedforward(x).add_(x), *self.norms[1])

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from clew.decode.attend import attend_to_past
-from clew.decode.engine import Dense, int8
+from clew.decode.engine import Dense, FeedForwardEngine, int8, joined
 from clew.models.gpt2 import GPT2, DecoderOutput, GPT2Layer
 from clew.models.llama import LlamaLayer
 from clew.models.lstm import LSTM
@@ -52,8 +52,10 @@ class Rows:
         return F.linear(x, self.weight, self.bias)
 
 
-def floating(weight: Tensor, bias: Tensor) -> Any:
-    """x Wᵀ + b in the precision of W, as it is fastest here."""
+def floating(weight: Tensor, bias: Tensor, *, relu: bool = False) -> Any:
+    """f(x Wᵀ + b) in the precision of W, as it is fastest here; f is the identity, or ReLU."""
+    if relu:
+        return Dense(weight, bias, relu=True)
     make: Any = Packed if packs(weight) else Rows if weight.dtype == torch.bfloat16 else Dense
     return make(weight, bias)
 
@@ -99,22 +101,14 @@ class WriterLayer:
         self.attention_norm, self.feedforward_norm = layer.attention_norm, layer.feedforward_norm
         attention: MultiHeadAttention = layer.attention
         self.attention = attention
-        self.project = joined(attention.query, attention.key, attention.value, make=make)
-        self.output = joined(attention.output, make=make)
-        feedforward: Any = layer.feedforward
-        self.gated = not isinstance(layer, GPT2Layer)
-        self.activation = F.silu if self.gated else feedforward.activation
-        parts = [feedforward.gate, feedforward.inner] if self.gated else [feedforward.inner]
-        self.inner, self.outer = joined(*parts, make=make), joined(feedforward.outer, make=make)
+        self.project = joined([attention.query, attention.key, attention.value], make)
+        self.output = joined([attention.output], make)
+        self.feedforward = FeedForwardEngine(layer.feedforward, make)
 
     def __call__(self, x: Tensor, look: Look) -> Tensor:
         heads = self.project(self.attention_norm(x)).unflatten(-1, (-1, self.attention.d_head))
         x = self.output(look(self, heads)).add_(x)
-        inner = self.inner(self.feedforward_norm(x))
-        if self.gated:
-            gate, inner = inner.chunk(2, dim=-1)
-            return self.outer(self.activation(gate).mul_(inner)).add_(x)
-        return self.outer(self.activation(inner)).add_(x)
+        return self.feedforward(self.feedforward_norm(x)).add_(x)
 
 
 Look = Callable[[WriterLayer, Tensor], Tensor]
@@ -139,15 +133,6 @@ def look_at_past(layer: WriterLayer, heads: Tensor, past: np.ndarray, slot: int,
     seen = torch.empty_like(heads[:, : attention.n_heads])
     attend_to_past(numbers(heads), past, slot, begin, 1 / math.sqrt(heads.shape[2]), numbers(seen))
     return seen.flatten(1)[:, None]
-
-
-def joined(*parts: nn.Linear, make: Any) -> Any:
-    """Linear maps of the same input as one, without a bias with 0 for it."""
-    weights: list[Tensor] = [part.weight for part in parts]
-    biases: list[Tensor] = [
-        w.new_zeros(len(w)) if part.bias is None else part.bias for w, part in zip(weights, parts, strict=True)
-    ]
-    return make(torch.cat(weights), torch.cat(biases))
 
 
 def recurrent(model: LSTM, precision: Literal["fp32", "bf16", "int8"]) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from clew.batches import PairBatch, TextBatch
 from clew.errors import ClewError
 from clew.inspect.walks.places import read
-from clew.nn.taps import Tap, capture
+from clew.nn.taps import Tap, capture, parts_of_kind
 
 MEAN = -1  # in the place of a head: the mean of all heads of its layer
 
@@ -39,7 +39,7 @@ class Layer:
 
 def attention_taps(model: nn.Module) -> list[str]:
     """The names of a model's taps of attention weights, in the order in which it was built."""
-    return [name for name, part in model.named_modules() if isinstance(part, Tap) and name.endswith("weights")]
+    return [name for name in parts_of_kind(model, Tap) if name.endswith("weights")]
 
 
 def pair_layers(model: nn.Module, batch: PairBatch, source: list[str], target: list[str]) -> list[Layer]:

@@ -17,6 +17,7 @@ from clew.nn.attention import MultiHeadAttention, head_width
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
+from clew.nn.layer import ENCODER, Layer
 from clew.nn.packing import Packing, chosen
 
 # Published sizes (Devlin et al. 2019, §3; Turc et al. 2019, table 1).
@@ -90,8 +91,10 @@ class BertEmbeddings(nn.Module):
         return self.dropout(self.norm(self.token(token) + self.position(position) + self.segment(segment)))
 
 
-class BertLayer(nn.Module):
+class BertLayer(Layer):
     """Self-attention, then feed-forward with GELU, each as norm(x + dropout(f(x))): (tokens, d) -> (tokens, d)."""
+
+    attentions, pre = (ENCODER,), False
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -140,7 +143,7 @@ class Bert(nn.Module):
         only = None if at is None else packing.token[at]
         last = len(self.layers) - 1
         for n, layer in enumerate(self.layers):
-            x = layer(x, packing, only if n == last else None)
+            x = layer(x, packing=packing, only=only if n == last else None)
         return EncoderOutput(x, packing)
 
 

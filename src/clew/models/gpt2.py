@@ -16,6 +16,7 @@ from clew.nn.causal import Cache, places
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
+from clew.nn.layer import DECODER, Layer
 
 # Published sizes (Radford et al. 2019, table 2).
 SIZES = {
@@ -55,8 +56,10 @@ class DecoderOutput:
     hidden: Tensor
 
 
-class GPT2Layer(nn.Module):
+class GPT2Layer(Layer):
     """x + attention(norm(x)), then x + FFN(norm(x)), GELU by its tanh approximation: (batch, time, d) -> the same."""
+
+    attentions = (DECODER,)
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -12,6 +11,8 @@ from clew.models.gpt2 import GPT2
 from clew.nn.attention import MultiHeadAttention, head_width
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
+from clew.nn.feedforward import FeedForward
+from clew.nn.layer import DECODER, Layer
 from clew.nn.linear import Linear
 
 
@@ -54,27 +55,17 @@ class GroupedAttention(MultiHeadAttention):
         return super().attend(q, k, v, mask, causal)
 
 
-class SwiGLU(nn.Module):
-    """W_2 (silu(W_g x) ⊙ W_1 x) (Shazeer 2020, eq. 6): (…, d_model) -> (…, d_model)."""
-
-    def __init__(self, d_model: int, d_ff: int) -> None:
-        super().__init__()
-        self.gate, self.inner = (Linear(d_model, d_ff, bias=False) for _ in range(2))
-        self.outer = Linear(d_ff, d_model, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.outer(F.silu(self.gate(x)) * self.inner(x))
-
-
-class LlamaLayer(nn.Module):
+class LlamaLayer(Layer):
     """x + attention(norm(x)), then x + SwiGLU(norm(x)): (batch, time, d_model) -> the same."""
+
+    attentions = (DECODER,)
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
         self.attention = GroupedAttention(config)
         self.feedforward_norm = nn.RMSNorm(config.d_model, config.norm_eps)
-        self.feedforward = SwiGLU(config.d_model, config.d_ff)
+        self.feedforward = FeedForward(config.d_model, config.d_ff, activation="silu", gated=True, bias=False)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None, past: Tensor | None) -> Tensor:

@@ -14,9 +14,12 @@ from clew.batches import PairBatch
 from clew.config import Choice
 from clew.models.transformer import TransformerCache
 from clew.models.translator import Memory, TranslatorOutput, check_sharing
+from clew.nn.attention import Dot, MultiHeadAttention
 from clew.nn.attention_engine import KeyValues
-from clew.nn.dropout import Dropout, dropout
+from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
+from clew.nn.feedforward import FeedForward
+from clew.nn.layer import CROSS, DECODER, ENCODER, Layer
 from clew.nn.linear import Linear
 from clew.nn.taps import Tap
 
@@ -102,68 +105,28 @@ def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -torch.inf)[:, None, None]
 
 
-class T5Attention(nn.Module):
+class T5Attention(MultiHeadAttention):
     """Concat(head_i) W_o, head_i = softmax(q kᵀ + bias) v: as `MultiHeadAttention`, but for three things.
 
     The scores are not divided by √d_kv, for which the beginning of the weights makes up; a bias (…, T, S) is added to
-    them, which says what may be attended to as well (-inf: may not); and no projection has a bias of its own.
+    them as the mask, which says what may be attended to as well (-inf: may not); and no projection has a bias.
     """
 
     def __init__(self, config: T5Config) -> None:
-        super().__init__()
-        self.n_heads, self.dropout = config.n_heads, config.dropout
+        nn.Module.__init__(self)
+        self.n_heads, self.d_head, self.dropout = config.n_heads, config.d_kv, config.dropout
+        self.rotary, self.base = False, 0.0
         inner = config.n_heads * config.d_kv
-        self.query = Linear(config.d_model, inner, bias=False)
-        self.key = Linear(config.d_model, inner, bias=False)
-        self.value = Linear(config.d_model, inner, bias=False)
+        self.query, self.key, self.value = (Linear(config.d_model, inner, bias=False) for _ in range(3))
         self.output = Linear(inner, config.d_model, bias=False)
-        self.weights = Tap()
-
-    def split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (B, heads, T, d_kv)
-
-    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Project what is attended to: two of (B, heads, S, d_kv)."""
-        return self.split(self.key(memory)), self.split(self.value(memory))
-
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        """x (B, T, d_model), key and value (B, heads, S, d_kv) -> (B, T, d_model)."""
-        heads = self.attention(self.split(self.query(x)), key, value, bias)
-        return self.output(heads.transpose(1, 2).flatten(2))
-
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        """By the equation while someone listens or weights drop out, else by torch's fused kernel."""
-        p = self.dropout if self.training else 0.0
-        if not self.weights.heard and (not p or q.is_cuda):
-            return F.scaled_dot_product_attention(q, k, v, bias, p, scale=1.0)
-        weights = self.weights((q @ k.transpose(-2, -1) + bias).softmax(dim=-1))  # (B, heads, T, S)
-        return dropout(weights, p, self.training) @ v
-
-    def look(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        """The beams of a sentence, (B·beam, 1, d_model), as positions of one attention to its memory (B, …)."""
-        return self(x.view(len(key), -1, x.shape[-1]), key, value, bias).view(x.shape)
+        self.score, self.weights = Dot(), Tap()
 
 
-class T5FeedForward(nn.Module):
-    """W_o relu(W_i x), or W_o (gelu(W_g x) · W_i x) in version 1.1 (Shazeer 2020, eq. 6): (…, d) -> (…, d)."""
-
-    def __init__(self, config: T5Config) -> None:
-        super().__init__()
-        self.inner = Linear(config.d_model, config.d_ff, bias=False)
-        self.gate = Linear(config.d_model, config.d_ff, bias=False) if config.activation == "gated_gelu" else None
-        self.outer = Linear(config.d_ff, config.d_model, bias=False)
-        self.dropout = Dropout(config.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.gate is None:
-            return self.outer(self.dropout(self.inner(x), relu=True))
-        return self.outer(self.dropout(F.gelu(self.gate(x), approximate="tanh") * self.inner(x)))
-
-
-class T5Layer(nn.Module):
+class T5Layer(Layer):
     """x + dropout(f(norm(x))) for self-attention, in a decoder attention to the memory, and feed-forward.
 
-    norm(x) = g x / √(mean(x²) + ε): neither mean nor bias (Zhang and Sennrich 2019, eq. 4).
+    norm(x) = g x / √(mean(x²) + ε): neither mean nor bias (Zhang and Sennrich 2019, eq. 4). The feed-forward is
+    W_o relu(W_i x), or W_o (gelu(W_g x) ⊙ W_i x) in version 1.1.
     """
 
     def __init__(self, config: T5Config, decoder: bool) -> None:
@@ -173,22 +136,25 @@ class T5Layer(nn.Module):
         self.cross_norm = nn.RMSNorm(config.d_model, config.norm_eps) if decoder else None
         self.cross_attention = T5Attention(config) if decoder else None
         self.feedforward_norm = nn.RMSNorm(config.d_model, config.norm_eps)
-        self.feedforward = T5FeedForward(config)
+        gated = config.activation == "gated_gelu"
+        self.feedforward = FeedForward(
+            config.d_model, config.d_ff, activation="gelu_tanh" if gated else "relu", dropout=config.dropout,
+            gated=gated, bias=False,
+        )  # fmt: skip
         self.dropout = Dropout(config.dropout)
+        self.attentions = (DECODER, CROSS) if decoder else (ENCODER,)
 
     def forward(self, x: Tensor, bias: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """memory (B, S, d), and mask (B, 1, 1, S), 0 or -inf, are the encoder's, for a decoder."""
         y = self.attention_norm(x)
-        x = self.dropout(self.attention(y, *self.attention.keys_values(y), bias), residual=x)
+        x = self.dropout(self.attention(y, y, bias), residual=x)
         if self.cross_attention is not None and self.cross_norm is not None and memory is not None:
-            y, seen = self.cross_norm(x), self.cross_attention.keys_values(memory)
-            x = self.dropout(self.cross_attention(y, *seen, mask), residual=x)
+            x = self.dropout(self.cross_attention(self.cross_norm(x), memory, mask), residual=x)
         return self.dropout(self.feedforward(self.feedforward_norm(x)), residual=x)
 
     def step(self, x: Tensor, bias: Tensor, past: KeyValues, memory: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         """One new position (B·beam, 1, d) of a decoder, with the past and the projected memory from the cache."""
-        y = self.attention_norm(x)
-        x = x + self.attention(y, *past.append(*self.attention.keys_values(y)), bias)
+        x = x + self.attention.step(self.attention_norm(x), past, bias)
         assert self.cross_attention is not None and self.cross_norm is not None
         x = x + self.cross_attention.look(self.cross_norm(x), *memory, mask)
         return x + self.feedforward(self.feedforward_norm(x))

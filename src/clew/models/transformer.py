@@ -19,6 +19,7 @@ from clew.nn.attention_engine import KeyValues
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.nn.feedforward import FeedForward
+from clew.nn.layer import Layer, Part
 from clew.nn.positions import make_positions
 
 
@@ -68,6 +69,9 @@ class Residual(nn.Module):
         return x if self.pre else self.norm(x)
 
 
+FEEDFORWARD = Part("feedforward", "around_feedforward.norm")
+
+
 def make_attention(config: TransformerConfig, rotary: bool) -> MultiHeadAttention:
     return MultiHeadAttention(config.d_model, config.n_heads, dropout=config.attention_dropout, rotary=rotary)
 
@@ -76,14 +80,18 @@ def make_feedforward(config: TransformerConfig) -> FeedForward:
     return FeedForward(config.d_model, config.d_ff, activation=config.activation, dropout=config.dropout)
 
 
-class EncoderLayer(nn.Module):
+class EncoderLayer(Layer):
     """Self-attention, then feed-forward, each within a residual connection."""
+
+    attentions = (Part("attention", "around_attention.norm", "encoder"),)
+    feedforward_part = FEEDFORWARD
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.attention = make_attention(config, config.positions == "rotary")
         self.feedforward = make_feedforward(config)
         self.around_attention, self.around_feedforward = Residual(config), Residual(config)
+        self.pre = config.norm == "pre"
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         y = self.around_attention.before(x)
@@ -91,8 +99,13 @@ class EncoderLayer(nn.Module):
         return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x)))
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(Layer):
     """Causal self-attention, attention to the encoder's memory, feed-forward, each within a residual connection."""
+
+    attentions = (
+        Part("self_attention", "around_self.norm", "decoder"), Part("cross_attention", "around_cross.norm", "cross"),
+    )  # fmt: skip
+    feedforward_part = FEEDFORWARD
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -101,6 +114,7 @@ class DecoderLayer(nn.Module):
         self.feedforward = make_feedforward(config)
         self.around_self, self.around_cross = Residual(config), Residual(config)
         self.around_feedforward = Residual(config)
+        self.pre = config.norm == "pre"
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         y = self.around_self.before(x)

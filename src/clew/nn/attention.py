@@ -40,12 +40,16 @@ class Score(nn.Module):
 class Dot(Score):
     """q·k (Luong et al. 2015, eq. 8)."""
 
+    scale: float | None = 1.0  # of q·k, for engines
+
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         return query @ key.transpose(-2, -1)
 
 
-class ScaledDot(Score):
+class ScaledDot(Dot):
     """q·k / √d_k (Vaswani et al. 2017, eq. 1): keeps the variance of the scores at that of their terms."""
+
+    scale = None  # 1 / √d_k
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         return query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
@@ -124,10 +128,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, score
 
 
 def weigh(query: Tensor, key: Tensor, mask: Tensor | None, score: Score) -> Tensor:
-    """softmax(score(q, k)), (…, T, S); what is masked has weight 0."""
+    """softmax(score(q, k)), (…, T, S); what is masked has weight 0. A mask of numbers is added to the scores."""
     scores = score(query, key)  # (…, T, S)
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     return scores.softmax(dim=-1)
 
 
@@ -142,8 +146,9 @@ class MultiHeadAttention(nn.Module):
     """Concat(head_1 … head_h) W_o with head_i = Attention(Q W_q^i, K W_k^i, V W_v^i) (Vaswani et al. 2017, §3.2.2).
 
     forward(query (B, T, d_model), memory (B, S, d_model), mask, causal) -> (B, T, d_model): project, turn to the places
-    (`rotary`, with its base), attend, merge. `mask` is boolean and broadcasts to (B, heads, T, S); causal: the last
-    query sees all keys, each one before it a key less. `causal`, `packed`, `step` and `look`: this for other batches.
+    (`rotary`, with its base), attend, merge. `mask` is boolean, or is added to the scores, and broadcasts to (B, heads,
+    T, S); causal: the last query sees all keys, each one before it a key less. The other methods are this for batches
+    of other shapes.
     """
 
     def __init__(
@@ -153,7 +158,7 @@ class MultiHeadAttention(nn.Module):
         self.n_heads, self.d_head, self.dropout = n_heads, head_width(d_model, n_heads), dropout
         self.rotary, self.base = rotary, base
         self.query, self.key, self.value, self.output = (Linear(d_model, d_model) for _ in range(4))
-        self.score = ScaledDot()
+        self.score: Dot = ScaledDot()
         self.weights = Tap()
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
@@ -179,7 +184,7 @@ class MultiHeadAttention(nn.Module):
         """
         p = self.dropout if self.training else 0.0
         if not self.weights.heard and engine_pays(q, mask, p):
-            return fast_attention(q, k, v, mask, causal, p)
+            return fast_attention(q, k, v, mask, causal, p, self.score.scale)
         weights = self.weights(weigh(q, k, earlier(q, k, mask) if causal else mask, self.score))
         return dropout(weights, p, self.training) @ v
 
@@ -211,10 +216,10 @@ class MultiHeadAttention(nn.Module):
         padded = x.is_cuda or packing.padded or self.weights.heard
         return self.output(chosen(look_within_rows(self.attend, heads, self.n_heads, packing, padded=padded), only))
 
-    def step(self, query: Tensor, past: KeyValues) -> Tensor:
+    def step(self, query: Tensor, past: KeyValues, mask: Tensor | None = None) -> Tensor:
         """Self-attention of one new position (B, 1, d_model) over the cached ones and itself."""
         q, k, v = self.project(query, query, past.length)
-        return self.merge(self.attend(q, *past.append(k, v)))
+        return self.merge(self.attend(q, *past.append(k, v), mask))
 
     def look(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """Attention of (B·beam, 1, d_model) over keys and values (B, heads, S, d_head) projected beforehand.

@@ -35,17 +35,19 @@ def engine_pays(q: Tensor, mask: Tensor | None, p: float) -> bool:
     return kernel_pays(q, p) or (mask is None and q.device.type == "cpu" and q.dtype in ENGINES)
 
 
-def fast_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, p: float) -> Tensor:
-    """softmax(q kᵀ / √d_head) v with weights dropped out with probability p, where `engine_pays`.
+def fast_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, p: float, scale: float | None = None
+) -> Tensor:
+    """softmax(scale · q kᵀ) v with weights dropped out with probability p, where `engine_pays`; scale: 1 / √d_head.
 
     By torch's kernel, or, for training on the CPU, by the equation with an engine for its softmax.
     """
     if kernel_pays(q, p):
         if causal and (mask is not None or q.shape[-2] != k.shape[-2]):  # what the kernel does not do
             mask, causal = earlier(q, k, mask), False
-        return F.scaled_dot_product_attention(q, k, v, mask, p, is_causal=causal)
+        return F.scaled_dot_product_attention(q, k, v, mask, p, is_causal=causal, scale=scale)
     q, k, v = (each.contiguous() for each in (q, k, v))
-    weights = scaled_softmax(q @ k.transpose(-2, -1), 1 / math.sqrt(q.shape[-1]), causal)
+    weights = scaled_softmax(q @ k.transpose(-2, -1), scale or 1 / math.sqrt(q.shape[-1]), causal)
     return dropout(weights, p, p > 0) @ v
 
 

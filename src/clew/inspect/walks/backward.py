@@ -160,7 +160,7 @@ class Local:
         q, k, v, alpha = (part.detach() for part in (q, k, v, alpha))
         d_scores = through_softmax(alpha, d_O @ v.T) / site.scale
         d_q, d_k = d_scores @ k, d_scores.T @ q
-        if site.rotary:
+        if site.attention.rotary:
             d_q, d_k = turn_back(site, d_q), turn_back(site, d_k)
         return cls(q, k, v, alpha, d_q, d_k, alpha.T @ d_O, site.scale, engine)
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clew.batches import PairBatch, TextBatch
 from clew.inspect.walk import Step, gap, named, tracing
+from clew.inspect.walks.norms import normalise
 from clew.inspect.walks.places import Place, flat, read
 from clew.models.bert import BertEmbeddings
 from clew.models.encoder_translator import EncoderTranslator
@@ -48,7 +49,7 @@ def of_bert(embeddings: BertEmbeddings, batch: Any, engine: Tensor, rows: Sequen
         "E_position": embeddings.position.weight[: len(ids)],
         "E_segment": embeddings.segment.weight[batch.segment[0]],
     }
-    x = normalise(torch.stack([*parts.values()]).sum(dim=0), embeddings.norm)
+    x = normalise(embeddings.norm, torch.stack([*parts.values()]).sum(dim=0))
     return [Step(
         "embedding", r"x_t = \mathrm{norm}(E_{w_t} + P_t + G_{g_t})",
         "A learned vector of the token, one of its position and one of its text are added, and the sum is normed.", [],
@@ -102,18 +103,9 @@ def of_encoder_translator(model: EncoderTranslator, batch: Any, engine: Tensor, 
     vectors = torch.cat([model.embedding.weight[source], slot.expand(n_slots, -1), cls[None]])
     table = model.positions.table
     positions = torch.cat([table[1 : len(rows)], table[:1]])
-    x = normalise(vectors + positions, model.norm)
+    x = normalise(model.norm, vectors + positions)
     return [Step(
         "embedding", r"x_t = \mathrm{norm}(E_{w_t} + P_t)",
         "The token's vector, or that of an empty slot, and the vector of its position; [CLS] has position 0.", [],
         [named("E", vectors, rows), named("P", positions, rows), named("x", x, rows)], gap(x, engine),
     )]  # fmt: skip
-
-
-def normalise(x: Tensor, norm: nn.LayerNorm | nn.RMSNorm) -> Tensor:
-    """γ (x - μ) / √(σ² + ε) + β over the last dimension, or g x / √(mean x² + ε)."""
-    if isinstance(norm, nn.RMSNorm):
-        assert norm.eps is not None
-        return norm.weight * x / (x.square().mean(dim=-1, keepdim=True) + norm.eps).sqrt()
-    centred = x - x.mean(dim=-1, keepdim=True)
-    return norm.weight * centred / (centred.square().mean(dim=-1, keepdim=True) + norm.eps).sqrt() + norm.bias
