@@ -149,7 +149,7 @@ def test_skipgram(settings: dict[str, int]) -> None:
 
 
 def test_drawn_negatives_are_other_words() -> None:
-    walk = skipgram_walk(word2vec(), "cat", "mat", negatives=4, seed=3)
+    walk = skipgram_walk(word2vec(), "cat", "mat", draw=4, seed=3)
     assert walk.tokens[:2] == ["cat", "mat"] and sorted(walk.tokens[2:]) == ["cat", "dog", "ran", "the"]
 
 
@@ -159,7 +159,7 @@ def test_what_skipgram_lacks() -> None:
     with pytest.raises(RecipeError, match="window"):
         skipgram_walk(word2vec(architecture="cbow"), "cat", "mat")
     with pytest.raises(RecipeError, match="9 negatives"):
-        skipgram_walk(word2vec(), "cat", "mat", negatives=9)
+        skipgram_walk(word2vec(), "cat", "mat", draw=9)
 
 
 @pytest.mark.parametrize("settings", [{}, {"min_n": 2, "max_n": 3, "buckets": 20}], ids=["words", "n-grams"])

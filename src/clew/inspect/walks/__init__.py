@@ -104,7 +104,7 @@ def of_words(model: Any, words: list[str], kind: str, at: int, recipe: Any) -> W
     if len(words) < 2:
         raise RecipeError(f"{kind} needs two words", fix='write "centre context", and negatives or a count after them')
     if kind == "skipgram":
-        return skipgram_walk(model, words[0], words[1], negatives=words[2:] or 5, **how)
+        return skipgram_walk(model, words[0], words[1], negatives=words[2:], **how)
     try:
         count = float(words[2])
     except (IndexError, ValueError):
