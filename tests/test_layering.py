@@ -32,11 +32,11 @@ PARENTS: dict[str, set[str]] = {
     "encoder_translator": {"transformer"}, "t5": {"transformer"}, "heads": {"bert"}, "llama": {"gpt2"},
     "lstm": {"gpt2"},
 }  # fmt: skip
-SHARED_BY_MODELS = {"translator", "classifier", "vectors"}
+SHARED_BY_MODELS = {"translator", "heads", "vectors", "layout"}
 
 # What passes between two rooms of one floor: models read the batches that data makes, and a task's predictions carry
 # the attention that inspect reads off.
-OPEN = {"models": ["data", "batches"], "tasks": ["inspect", "attention"]}
+OPEN = {"tasks": ["inspect", "attention"]}
 
 # Python files that stand on floor 0 together may import each other: they are one room.
 GROUND = 0
