@@ -32,7 +32,7 @@ PARENTS: dict[str, set[str]] = {
     "encoder_translator": {"transformer"}, "t5": {"transformer"}, "heads": {"bert"}, "llama": {"gpt2"},
     "lstm": {"gpt2"},
 }  # fmt: skip
-SHARED_BY_MODELS = {"translator", "classifier", "vectors"}
+SHARED_BY_MODELS = {"translator", "heads", "vectors", "layout"}
 
 # Python files that stand on floor 0 together may import each other: they are one room.
 GROUND = 0

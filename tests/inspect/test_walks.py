@@ -11,6 +11,7 @@ import torch
 
 from clew.config import TokenizerConfig
 from clew.errors import DataError, RecipeError
+from clew.inputs import TokenPair, Tokens
 from clew.inspect.points import points, sources
 from clew.inspect.walks import take, walks_for
 from clew.models.bert import BertConfig
@@ -41,7 +42,9 @@ def recipe(task: str, objective: str = "") -> Any:
 
 def transformer() -> Transformer:
     torch.manual_seed(0)
-    return Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2, n_encoder_layers=1), len(WORDS), len(WORDS))
+    return Transformer(
+        Transformer.Config(d_model=8, d_ff=12, n_heads=2, n_encoder_layers=1), TokenPair.of(len(WORDS), len(WORDS))
+    )
 
 
 def all_of(model: Any, tokenizers: Any, task: str, objective: str = "", **choice: Any) -> dict[str, Any]:
@@ -76,17 +79,19 @@ def test_its_own_translation() -> None:
 
 
 def test_an_encoder_translator_has_slots() -> None:
-    model = EncoderTranslator(EncoderTranslator.Config(d_model=8, d_ff=12, n_heads=2), len(WORDS), len(WORDS))
+    model = EncoderTranslator(
+        EncoderTranslator.Config(d_model=8, d_ff=12, n_heads=2), TokenPair.of(len(WORDS), len(WORDS))
+    )
     walks = all_of(model, TokenizerPair(WORDS, WORDS), "translate", text="the cat", target="a dog ran in")
     close(walks)
     assert walks["attention encoder"].tokens == ["▁the", "▁cat", "</s>", "(slot)", "(slot)", "[CLS]"]
 
 
-@pytest.mark.parametrize("head", ["pretrain", "classify", "tag", "answer"])
+@pytest.mark.parametrize("head", ["masked_lm", "classify", "tag", "answer"])
 def test_bert_under_its_heads(head: str) -> None:
     config = BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=32)
-    model = with_head(head, config, len(PIECES), 2, PIECES.pad_id)
-    tokenizers = PIECES if head == "pretrain" else LabelledTokenizer(PIECES, ["no", "yes"])
+    model = with_head(head, config, Tokens(len(PIECES), PIECES.pad_id), 2)
+    tokenizers = PIECES if head == "masked_lm" else LabelledTokenizer(PIECES, ["no", "yes"])
     walks = all_of(model, tokenizers, head, text="the [MASK] sat\ta dog")
     close(walks)
     tokens = walks["attention encoder"].tokens
@@ -98,7 +103,7 @@ def test_t5(activation: str) -> None:
     """Scores with a bias for each distance, not divided; memory and words as a translator's."""
     torch.manual_seed(0)
     sizes = {"d_model": 8, "d_ff": 12, "n_heads": 2, "d_kv": 3, "n_encoder_layers": 2, "n_decoder_layers": 2}
-    model = T5(T5.Config.model_validate({**sizes, "activation": activation}), len(WORDS), len(WORDS))
+    model = T5(T5.Config.model_validate({**sizes, "activation": activation}), TokenPair.of(len(WORDS), len(WORDS)))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     tokenizers = TokenizerPair(WORDS, WORDS)
@@ -118,9 +123,9 @@ def test_decoders(groups: int) -> None:
     tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(kind="characters"))
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"d_model": 8, "n_heads": 2, "n_layers": 2, "max_length": 32}
-    model: Any = GPT2(GPT2Config(**sizes), len(tokenizer))
+    model: Any = GPT2(GPT2Config(**sizes), Tokens(len(tokenizer)))
     if groups:
-        model = Llama(LlamaConfig(**sizes, d_ff=12, n_groups=groups, rotary_base=500.0), len(tokenizer))
+        model = Llama(LlamaConfig(**sizes, d_ff=12, n_groups=groups, rotary_base=500.0), Tokens(len(tokenizer)))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     walks = all_of(model, tokenizer, "write", text="he\tlikes", layer=1, head=1)
@@ -137,7 +142,7 @@ def test_decoders(groups: int) -> None:
 def test_a_recurrent_language_model() -> None:
     tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(kind="characters"))
     torch.manual_seed(0)
-    model = LSTM(LSTMConfig(d_model=8, n_layers=2, dropout=0.0), len(tokenizer)).eval()
+    model = LSTM(LSTMConfig(d_model=8, n_layers=2, dropout=0.0), Tokens(len(tokenizer))).eval()
     walks = all_of(model, tokenizer, "write", "language_model", text="the cat", layer=1, at=3)
     close(walks)
     assert set(walks) == {"recurrent recurrent"}
@@ -147,12 +152,12 @@ def test_a_model_that_writes_under_a_head() -> None:
     tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(kind="characters"))
     config = GPT2Config(d_model=8, n_heads=2, n_layers=2, max_length=16, dropout=0.0)
     torch.manual_seed(0)
-    model = with_head("classify", config, len(tokenizer), 1, tokenizer.pad_id).eval()
+    model = with_head("classify", config, Tokens(len(tokenizer), tokenizer.pad_id), 1).eval()
     close(all_of(model, LabelledTokenizer(tokenizer, ["reward"]), "judge", "reward", text="the cat", at=3))
 
 
 def test_a_recurrent_translator() -> None:
-    model = Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), len(WORDS), len(WORDS))
+    model = Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), TokenPair.of(len(WORDS), len(WORDS)))
     walks = all_of(model, TokenizerPair(WORDS, WORDS), "translate", text="the cat", target="a dog ran", at=2)
     close(walks)
     assert set(walks) == {"alignment", "recurrent encoder", "recurrent decoder"}
@@ -190,7 +195,7 @@ def test_other_word_vectors() -> None:
 
 def test_a_classifier_that_attends() -> None:
     settings: dict[str, Any] = {"encoder": "attention", "d_embedding": 6, "d_model": 5}
-    model = TextClassifier(TextClassifier.Config(**settings), len(WORDS), 2)
+    model = TextClassifier(TextClassifier.Config(**settings), Tokens(len(WORDS)), 2)
     walks = all_of(model, LabelledTokenizer(WORDS, ["no", "yes"]), "classify", text="the cat sat", at=1)
     close(walks)
     assert set(walks) == {"pooling", "recurrent encoder.layer"}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2, GPT2Config
 from clew.models.llama import GroupedAttention, Llama, LlamaConfig
 from clew.nn.attention import MultiHeadAttention
@@ -30,9 +31,9 @@ KINDS = pytest.mark.parametrize("kind", ["gpt2", "llama"])
 
 def make(kind: str = "gpt2") -> GPT2:
     torch.manual_seed(3)
-    model = GPT2(GPT2Config(**SMALL), VOCABULARY).eval()
+    model = GPT2(GPT2Config(**SMALL), Tokens(VOCABULARY)).eval()
     if kind == "llama":
-        model = Llama(LlamaConfig(**SMALL, n_groups=2, d_ff=40), VOCABULARY).eval()
+        model = Llama(LlamaConfig(**SMALL, n_groups=2, d_ff=40), Tokens(VOCABULARY)).eval()
     for parameter in model.parameters():  # biases too, which begin at 0
         parameter.add_(torch.randn_like(parameter) * 0.1)
     return model
@@ -48,7 +49,7 @@ def ids(*shape: int) -> torch.Tensor:
 )
 def test_the_published_sizes(size: str, count: int) -> None:
     with torch.device("meta"):
-        model = GPT2(GPT2Config.model_validate({"size": size}), 50257)
+        model = GPT2(GPT2Config.model_validate({"size": size}), Tokens(50257))
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 

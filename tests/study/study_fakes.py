@@ -51,8 +51,13 @@ class FakeTask:
 
     quality, example_name, unit = "bleu", "sentence", "target tokens"
 
+    compared, open_ended = "bleu", False
+
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    def bind(self, context: Any) -> None:
+        """It needs nothing of the run."""
 
     def examples(self, data: FakeData, splits: list[str]) -> list[Example]:
         return Translate.examples(Translate(TranslateConfig(source="en", target="fr")), data, splits)

@@ -115,9 +115,9 @@ def _explain_masks(path: str, settings: list[str], as_json: bool) -> None:
     from clew.errors import RecipeError
     from clew.inspect.masking import explain
     from clew.recipe_file import load_recipe
-    from clew.runs.start import Start, with_start_sizes
+    from clew.runs.start import Start, complete
 
-    recipe = with_start_sizes(load_recipe(path, settings)[0])
+    recipe = complete(load_recipe(path, settings)[0])
     if recipe.task.kind != "pretrain":
         raise RecipeError("nothing is masked by this recipe", where=path, fix='give one whose task.kind is "pretrain"')
     task, text = build("task", recipe.task), build("data", recipe.data).split("train")

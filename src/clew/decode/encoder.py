@@ -12,7 +12,7 @@ from torch import Tensor
 from clew.batches import TextBatch
 from clew.decode.engine import Dense, FeedForwardEngine, int8, joined
 from clew.errors import RecipeError
-from clew.models.bert import Bert, BertLayer, EncoderOutput
+from clew.models.bert import Bert, BertLayer, EncoderOutput, first_places
 from clew.nn.attention_engine import look_within_rows, turned
 from clew.nn.packing import Packing, chosen
 
@@ -28,6 +28,7 @@ class EncoderEngine:
 
     def __init__(self, model: Bert, precision: Precision = "fp32") -> None:
         self.model, self.config, self.embeddings = model.eval(), model.config, model.embeddings
+        self.width, self.token_table = model.width, model.token_table
         self.bf16, make = precision == "bf16", int8 if precision == "int8" else Dense
         self.layers = [] if self.bf16 else [LayerEngine(layer, make) for layer in model.layers]  # type: ignore[arg-type]
 
@@ -42,6 +43,10 @@ class EncoderEngine:
         for layer in self.layers[:-1]:
             x = layer(x, packing)
         return EncoderOutput(self.layers[-1](x, packing, None if at is None else packing.token[at]), packing)
+
+    def pooled(self, batch: TextBatch) -> Tensor:
+        """Return the states of each row's first token, without work for the others: (batch, d_model)."""
+        return self(batch, first_places(batch)).hidden
 
 
 def reader(model: Any, precision: Precision) -> Any:

@@ -47,7 +47,7 @@ def engine(model: Any, precision: str) -> Any:
     model.eval()
     if precision == "bf16":
         model = copy.deepcopy(model).to(torch.bfloat16)
-    if isinstance(model, Transformer):
+    if type(model) is Transformer:  # a subclass may compute otherwise
         return TransformerEngine(model, int8 if precision == "int8" else Dense)
     if precision != "int8":
         return model
@@ -112,7 +112,7 @@ class TransformerEngine:
     parallel = False
 
     def __init__(self, model: Transformer, make: Any) -> None:
-        self.model, self.config = model, model.config
+        self.model, self.config, self.max_length = model, model.config, model.max_length
         self.encoder = [EncoderEngine(layer, make) for layer in model.encoder.layers]  # type: ignore[arg-type]
         self.decoder = [DecoderEngine(layer, make) for layer in model.decoder.layers]  # type: ignore[arg-type]
         cross: list[Any] = [layer.cross_attention for layer in model.decoder.layers]

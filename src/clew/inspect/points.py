@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from clew.errors import ClewError, RecipeError
 from clew.inspect.reading import read_together
@@ -91,9 +90,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
 
 
-def sources(model: nn.Module) -> list[str]:
+def sources(model: Any) -> list[str]:
     """Where points can be had from a model: its words, its tables of tokens by name, and what texts make of it."""
-    found = ["words"] if hasattr(model, "vectors") else []
+    found = ["words"] if "words" in model.heads else []
     found += [name for name, part in model.named_modules() if isinstance(part, Embedding) and part.name == "token"]
     return found + (["tokens", "texts"] if layers(model) else [])
 

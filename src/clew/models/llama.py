@@ -7,12 +7,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from clew.config import Choice
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2
+from clew.models.layout import Layout
 from clew.nn.attention import MultiHeadAttention, head_width
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
-from clew.nn.layer import DECODER, Layer
+from clew.nn.layer import DECODER_PART, Layer
 from clew.nn.linear import Linear
 
 
@@ -41,6 +43,32 @@ class LlamaConfig(Choice):
         return self
 
 
+LAYOUT = Layout(
+    model_type="llama",
+    prefix="model.",
+    names={
+        "token": "embed_tokens", "norm": "norm", "layers.{}.attention_norm": "layers.{}.input_layernorm",
+        "layers.{}.attention.query": "layers.{}.self_attn.q_proj",
+        "layers.{}.attention.key": "layers.{}.self_attn.k_proj",
+        "layers.{}.attention.value": "layers.{}.self_attn.v_proj",
+        "layers.{}.attention.output": "layers.{}.self_attn.o_proj",
+        "layers.{}.feedforward_norm": "layers.{}.post_attention_layernorm",
+        "layers.{}.feedforward.gate": "layers.{}.mlp.gate_proj",
+        "layers.{}.feedforward.inner": "layers.{}.mlp.up_proj",
+        "layers.{}.feedforward.outer": "layers.{}.mlp.down_proj",
+    },
+    heads={"LlamaForCausalLM": ("language_model", {"output": "lm_head"})},
+    settings={
+        "d_model": "hidden_size", "d_ff": "intermediate_size", "n_heads": "num_attention_heads",
+        "n_groups": "num_key_value_heads", "n_layers": "num_hidden_layers", "norm_eps": "rms_norm_eps",
+        "max_length": "max_position_embeddings", "tied": "tie_word_embeddings",
+    },
+    fixed={"model_type": "llama", "hidden_act": "silu", "attention_bias": False, "mlp_bias": False},
+    tied={"lm_head.weight": "model.embed_tokens.weight"},
+    buffers=r".*\.rotary_emb\.inv_freq",
+)  # fmt: skip
+
+
 class GroupedAttention(MultiHeadAttention):
     """Attention with one key and value for a group of queries (Ainslie et al. 2023), turned, without biases."""
 
@@ -58,7 +86,7 @@ class GroupedAttention(MultiHeadAttention):
 class LlamaLayer(Layer):
     """x + attention(norm(x)), then x + SwiGLU(norm(x)): (batch, time, d_model) -> the same."""
 
-    attentions = (DECODER,)
+    attentions = (DECODER_PART,)
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
@@ -76,18 +104,19 @@ class LlamaLayer(Layer):
 class Llama(GPT2):
     """GPT-2 with other layers; positions are in attention alone, where only their differences matter."""
 
-    Config = LlamaConfig  # type: ignore[assignment]
-    config: LlamaConfig  # type: ignore[assignment]
+    Config = LlamaConfig
+    layout = LAYOUT
+    config: LlamaConfig
 
-    def __init__(self, config: LlamaConfig, vocab_size: int) -> None:
+    def __init__(self, config: LlamaConfig, spec: Tokens) -> None:
         nn.Module.__init__(self)
         self.config = config
-        self.token = Embedding(vocab_size, config.d_model)
+        self.token = Embedding(spec.vocab_size, config.d_model)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(LlamaLayer(config) for _ in range(config.n_layers))
         self.norm = nn.RMSNorm(config.d_model, config.norm_eps)  # type: ignore[assignment]
-        self.output = None if config.tied else Linear(config.d_model, vocab_size, bias=False)
-        self.register_buffer("no_bias", torch.zeros(vocab_size), persistent=False)
+        self.output = None if config.tied else Linear(config.d_model, spec.vocab_size, bias=False)
+        self.register_buffer("no_bias", torch.zeros(spec.vocab_size), persistent=False)
         self.initialise()
 
     def embed(self, text: Tensor, position: Tensor) -> Tensor:

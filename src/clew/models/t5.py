@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from clew.batches import PairBatch
 from clew.config import Choice
+from clew.inputs import TokenPair
+from clew.models.layout import Layout
 from clew.models.transformer import TransformerCache
-from clew.models.translator import Memory, TranslatorOutput, check_sharing
+from clew.models.translator import Memory, Translator, TranslatorOutput, check_sharing
 from clew.nn.attention import Dot, MultiHeadAttention
 from clew.nn.attention_engine import KeyValues
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
-from clew.nn.layer import CROSS, DECODER, ENCODER, Layer
+from clew.nn.layer import CROSS_PART, DECODER_PART, ENCODER_PART, Layer
 from clew.nn.linear import Linear
 from clew.nn.taps import Tap
 
@@ -64,6 +66,49 @@ class T5Config(Choice):
         if self.buckets % 4 or self.max_distance <= self.buckets // 2:
             raise ValueError("buckets must be a multiple of 4, and max_distance over half of them")
         return self
+
+
+# A layer's modules, ours → theirs, in an encoder and, where the feed-forward comes third, in a decoder.
+ATTENTION = {"query": "q", "key": "k", "value": "v", "output": "o"}
+BOTH = {"attention_norm": "layer.0.layer_norm"} | {
+    f"attention.{a}": f"layer.0.SelfAttention.{b}" for a, b in ATTENTION.items()
+}
+CROSS = {"cross_norm": "layer.1.layer_norm"} | {
+    f"cross_attention.{a}": f"layer.1.EncDecAttention.{b}" for a, b in ATTENTION.items()
+}
+INNER = {"gate": "wi_0", "outer": "wo"}  # and `inner`: wi, or wi_1 beside a gate
+
+
+def names_of(stack: str, layer: dict[str, str], feedforward: str) -> dict[str, str]:
+    """Return the names of an encoder or a decoder."""
+    inner = {f"feedforward.{a}": f"{feedforward}.DenseReluDense.{b}" for a, b in INNER.items()}
+    layer = layer | inner | {"feedforward_norm": f"{feedforward}.layer_norm"}
+    found = {f"{stack}.layers.{{}}.{a}": f"{stack}.block.{{}}.{b}" for a, b in layer.items()}
+    found[f"{stack}.positions.bias"] = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias"
+    return found | {f"{stack}.norm": f"{stack}.final_layer_norm"}
+
+
+LAYOUT = Layout(
+    model_type="t5",
+    prefix="",
+    names={
+        "embedding": "shared", "output": "lm_head", **names_of("encoder", BOTH, "layer.1"),
+        **names_of("decoder", BOTH | CROSS, "layer.2"),
+    },
+    heads={"T5ForConditionalGeneration": ("translate", {})},
+    settings={
+        "d_model": "d_model", "d_kv": "d_kv", "d_ff": "d_ff", "n_heads": "num_heads",
+        "n_encoder_layers": "num_layers", "n_decoder_layers": "num_decoder_layers",
+        "buckets": "relative_attention_num_buckets", "max_distance": "relative_attention_max_distance",
+        "dropout": "dropout_rate", "norm_eps": "layer_norm_epsilon",
+    },
+    fixed={"model_type": "t5"},
+    tied={
+        "encoder.embed_tokens.weight": "shared.weight", "decoder.embed_tokens.weight": "shared.weight",
+        "lm_head.weight": "shared.weight",
+    },
+    buffers=r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",  # in published files
+)  # fmt: skip
 
 
 def bucket(distance: Tensor, n: int, max_distance: int, causal: bool) -> Tensor:
@@ -142,7 +187,7 @@ class T5Layer(Layer):
             gated=gated, bias=False,
         )  # fmt: skip
         self.dropout = Dropout(config.dropout)
-        self.attentions = (DECODER, CROSS) if decoder else (ENCODER,)
+        self.attentions = (DECODER_PART, CROSS_PART) if decoder else (ENCODER_PART,)
 
     def forward(self, x: Tensor, bias: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """memory (B, S, d), and mask (B, 1, 1, S), 0 or -inf, are the encoder's, for a decoder."""
@@ -177,7 +222,7 @@ class T5Stack(nn.Module):
         return self.dropout(self.norm(x))
 
 
-class T5(nn.Module):
+class T5(Translator):
     """Encoder and decoder of one vocabulary (Raffel et al. 2020, §2.1, §3.1.1): a `Translator`.
 
     Version 1.0 shares one table between both embeddings and the output, whose states are scaled by d_model^-½;
@@ -185,13 +230,15 @@ class T5(nn.Module):
     """
 
     Config = T5Config
-    parallel = False
+    adapter = "clew.hub.t5:T5Adapter"
+    layout = LAYOUT
     target_attention = "decoder.layers.*.cross_attention.weights"
     output_bias: Tensor
 
-    def __init__(self, config: T5Config, source_size: int, target_size: int, pad_id: int = 0) -> None:
+    def __init__(self, config: T5Config, spec: TokenPair) -> None:
         super().__init__()
-        check_sharing(source_size, target_size)
+        target_size = spec.target.vocab_size
+        check_sharing(spec)
         self.config = config
         self.embedding = Embedding(target_size, config.d_model)
         self.encoder = T5Stack(config, config.n_encoder_layers, decoder=False)
@@ -222,6 +269,12 @@ class T5(nn.Module):
         bias = self.decoder.positions(x.shape[1])
         hidden = self.decoder(x, bias, memory.states, additive(memory.mask, x.dtype))
         return TranslatorOutput(hidden * self.scale)
+
+    def blocks(self) -> list[nn.Module]:
+        return [self.embedding, *self.encoder.layers, *self.decoder.layers]
+
+    def token_table(self) -> Tensor:
+        return self.embedding.weight
 
     def output_table(self) -> tuple[Tensor, Tensor]:
         """Weight (V, d) and bias (V,), zeros, of the projection onto the vocabulary."""

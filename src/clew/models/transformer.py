@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from clew.batches import PairBatch
 from clew.config import Choice
-from clew.models.translator import Memory, TranslatorOutput, check_sharing, one_table
+from clew.inputs import TokenPair
+from clew.models.translator import Memory, Translator, TranslatorOutput, check_sharing, one_table
 from clew.nn.attention import MultiHeadAttention, head_width
 from clew.nn.attention_engine import KeyValues
 from clew.nn.dropout import Dropout
@@ -167,20 +168,21 @@ class TransformerCache:
         self.mask = self.mask.index_select(0, sentences)
 
 
-class Transformer(nn.Module):
+class Transformer(Translator):
     """Encoder–decoder with shared embeddings (Vaswani et al. 2017, fig. 1 and §3.4).
 
     Departs from the paper where the config says so: pre-norm is the default, since it trains without care.
     """
 
     Config = TransformerConfig
-    parallel = False
+    exports = frozenset({"ctranslate2"})
     target_attention = "decoder.layers.*.cross_attention.weights"
 
-    def __init__(self, config: TransformerConfig, source_size: int, target_size: int, pad_id: int = 0) -> None:
+    def __init__(self, config: TransformerConfig, spec: TokenPair) -> None:
         super().__init__()
+        source_size, target_size, pad_id = spec.source.vocab_size, spec.target.vocab_size, spec.target.pad_id
         if config.share_embeddings:
-            check_sharing(source_size, target_size)
+            check_sharing(spec)
         self.config = config
         frozen = config.source_embedding.frozen, config.target_embedding.frozen
         self.source_embedding = Embedding(source_size, config.d_model, padding_idx=pad_id, frozen=frozen[0])
@@ -216,6 +218,14 @@ class Transformer(nn.Module):
         memory = self.encode(batch.source, batch.source_mask)
         x = self.embed(self.target_embedding, batch.target_in)
         return TranslatorOutput(self.decoder(x, memory.states, memory.mask[:, None, None, :]))
+
+    @property
+    def max_length(self) -> int:
+        return int(self.config.max_length)
+
+    def blocks(self) -> list[nn.Module]:
+        tables = nn.ModuleList([self.source_embedding, self.target_embedding])
+        return [tables, *self.encoder.layers, *self.decoder.layers]
 
     def output_table(self) -> tuple[Tensor, Tensor]:
         """Weight (V, D) and bias (V,) of the projection: the embedding table read backwards (§3.4)."""

@@ -32,6 +32,6 @@ class Layer(nn.Module):
     pre: bool = True  # whether the norms stand before the parts, or after the sums
 
 
-ENCODER = Part("attention", "attention_norm", "encoder")
-DECODER = Part("attention", "attention_norm", "decoder")
-CROSS = Part("cross_attention", "cross_norm", "cross")
+ENCODER_PART = Part("attention", "attention_norm", "encoder")
+DECODER_PART = Part("attention", "attention_norm", "decoder")
+CROSS_PART = Part("cross_attention", "cross_norm", "cross")

@@ -16,7 +16,6 @@ from clew.study.compare import reason
 from clew.study.plan import Plan
 from clew.study.view import Finished, View, build_view, main_split
 from clew.study.words import markdown, ranked, summarise
-from clew.tasks.examples import compared
 
 DIGITS = 3  # of attention weights, which are shown as shades
 PAIRED = {"bleu": bleu, "chrf": chrf}  # metrics that two sets of outputs can be compared by, sentence by sentence
@@ -39,10 +38,10 @@ def write_report(folder: Path, *, target: float | None = None) -> View:
     read = {id: [Finished(seed, run.results(), run.metrics()) for seed, run in of.items()] for id, of in runs.items()}
     recipe = plan.variants[0].recipe
     task = build("task", recipe.task)
-    view = build_view(plan, read, failed, compared(task), target) | {
+    view = build_view(plan, read, failed, task.compared, target) | {
         "items": task.example_name,
         "counted": task.unit,
-        "open_ended": getattr(task, "open_ended", False),
+        "open_ended": task.open_ended,
     }
     data = build("data", recipe.data)
     firsts = {id: next(iter(of.values())) for id, of in runs.items() if of}
@@ -72,7 +71,7 @@ def p_values(view: View, firsts: Mapping[str, Run], data: Any) -> dict[tuple[str
 
 def describe_data(data: Any, results: Mapping[str, Any]) -> str:
     """Name a data source, its licence, what was read of it and the sentences of the splits that were measured."""
-    name = getattr(data.config, "name", data.config.kind)
+    name = data.config.model_dump().get("name", data.config.kind)
     measured = [f"{split} {f['sentences']:,} rows" for split, f in results["splits"].items() if "sentences" in f]
     parts = [f"{name or data.config.kind} (licence: {data.about['licence']})", *results["data"], ", ".join(measured)]
     return "; ".join(part for part in parts if part)

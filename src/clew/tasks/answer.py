@@ -63,6 +63,7 @@ class Answer(SupervisedTask):
     """
 
     Config = AnswerConfig
+    hint = "A question, and the text that holds the answer."
     head = "answer"
     example_name = "question"
     unit = "windows"
@@ -94,8 +95,11 @@ class Answer(SupervisedTask):
     def references(self, rows: Rows) -> list[str]:
         return [answers[0]["text"] if answers else "" for answers in self.golds(rows)]
 
-    def labels(self, rows: Rows) -> list[str]:
+    def own_labels(self) -> list[str]:
         return ["first", "last"]
+
+    def labels(self, rows: Rows) -> list[str]:
+        return self.own_labels()
 
     def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Windows:
         """The windows of each line. Raises DataError for a line without a tab."""

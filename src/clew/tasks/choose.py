@@ -34,6 +34,7 @@ class Choose(SupervisedTask):
     """Read column `text` with each of the choices, as pairs, and choose one (Devlin et al. 2019, §4.4)."""
 
     Config = ChooseConfig
+    hint = "What is asked, and what there is to choose from."
     head = "choose"
     example_name = "question"
     unit = "questions"
@@ -42,6 +43,15 @@ class Choose(SupervisedTask):
     @property
     def fields(self) -> tuple[str, ...]:
         return (self.config.text, *self.config.choices)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        return (self.config.text, *(f"choice {name}" for name in self.config.choices))
+
+    def looked_at(self, text: str, answer: str, labels: Sequence[str]) -> str:
+        """Return what is asked with the choice that was made."""
+        first, *others = text.split("\t")
+        return f"{first}\t{others[labels.index(answer)]}"
 
     def inputs(self, rows: Rows) -> list[str]:
         choices = [named(rows, name, "task.choices") for name in self.config.choices]
@@ -59,8 +69,11 @@ class Choose(SupervisedTask):
             )  # fmt: skip
         return [names[label] for label in labels]
 
-    def labels(self, rows: Rows) -> list[str]:
+    def own_labels(self) -> list[str]:
         return [*self.config.choices]
+
+    def labels(self, rows: Rows) -> list[str]:
+        return self.own_labels()
 
     def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
         """A pair for each choice. Raises DataError for a line with fewer or more choices."""

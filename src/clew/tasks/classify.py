@@ -54,6 +54,10 @@ class PairTask(SupervisedTask):
         return str(self.config.metrics[0])
 
     @property
+    def hint(self) -> str:
+        return "Two texts." if self.config.pair else "A text."
+
+    @property
     def fields(self) -> tuple[str, ...]:
         return (self.config.text, self.config.pair) if self.config.pair else (self.config.text,)
 
@@ -82,6 +86,11 @@ class Classify(PairTask):
 
     def labels(self, rows: Rows) -> list[str]:
         return LabelledTokenizer.classes(self.references(rows), rows.report.source)
+
+    def groups(self, data: Any, split: str, most: int) -> list[str]:
+        rows = data.split(split)
+        pairs = zip(self.inputs(rows)[:most], self.references(rows), strict=False)
+        return [label for text, label in pairs if text.strip()]
 
     def predictions(
         self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
-from clew.contracts import Example, Prediction
+from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.contracts import Example, Prediction, Task
 from clew.data.catalogue import find, locate
 from clew.data.corpus import CorpusLoader
 from clew.data.readers import existing
@@ -23,7 +22,7 @@ from clew.metrics.bootstrap import mean_of
 from clew.metrics.nearness import nearness
 from clew.metrics.words import Noun, Pair, analogy_score, clustering_purity, read_set, similarity_score
 from clew.models.vectors import WordVectors
-from clew.text.words import Progress, WordVocabulary, encode, encode_to
+from clew.text.words import WordVocabulary, encode, encode_to
 
 VALIDATION_BLOCKS = 4  # of the validation text are looked at, each about 40,000 words
 PROBES = 8  # words shown where the recipe names none: frequent ones, the first hundred left out
@@ -38,18 +37,21 @@ class EmbedConfig(Choice):
     probes: tuple[str, ...] = ()
 
 
-class Embed:
+class Embed(Task):
     """Learn a vector for each word of a text."""
 
     Config = EmbedConfig
+    preprocessor_class = WordVocabulary
+    head = "words"
+    hint = (
+        "A word for its neighbours; “king - man + woman” for an analogy; two words for how alike they are; "
+        "more for the odd one out."
+    )
     example_name = "word"
     unit = "words"
-    watch: Callable[[str, int, int], None] | None = (
-        None  # told what is being read, how far it has come, and of how much
-    )
 
     def __init__(self, config: EmbedConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self.sets = {name.rpartition("/")[2].partition(".")[0]: read_set(set_file(name)) for name in config.sets}
 
     @property
@@ -59,12 +61,10 @@ class Embed:
 
     # Which examples.
 
-    def watched(self, what: str) -> Progress | None:
-        """What to tell of reading, for whoever watches."""
-        return partial(self.watch, what) if self.watch else None
-
-    def preprocessor(self, rows: Text, config: TokenizerConfig) -> WordVocabulary:
+    def preprocessor(self, rows: Text, config: TokenizerConfig, given: Any = None) -> WordVocabulary:
         """The words of the text, by count. Raises RecipeError where the tokenizer is not one of words."""
+        if given is not None:
+            raise RecipeError("word vectors count their own vocabulary", where="tokenizer.start", fix="leave it out")
         if config.kind != "word":
             raise RecipeError(
                 f"word vectors are of words, not of {config.kind} tokens",
@@ -72,19 +72,8 @@ class Embed:
             )  # fmt: skip
         return WordVocabulary.count(
             rows.paths, min_count=config.min_count, max_size=config.vocab_size, lowercase=config.lowercase,
-            letters=config.letters, progress=self.watched("counting words"),
+            letters=config.letters, progress=self.progress("counting words"),
         )  # fmt: skip
-
-    def save_preprocessor(self, preprocessor: WordVocabulary, folder: Path) -> None:
-        preprocessor.save(folder / "tokenizer.json")
-
-    def describe(self, preprocessor: WordVocabulary) -> dict[str, int]:
-        """What `config.json` says of the vocabulary."""
-        return {"vocab_size": len(preprocessor)}
-
-    def load_preprocessor(self, folder: Path) -> WordVocabulary:
-        """The vocabulary that a run folder holds."""
-        return WordVocabulary.load(folder / "tokenizer.json")
 
     def batches(self, rows: Text, preprocessor: WordVocabulary, train: TrainConfig, seed: int) -> CorpusLoader:
         """Slices of the text as ids, which lie in a temporary file for as long as the loader lives.
@@ -100,13 +89,10 @@ class Embed:
                     where="task.sets", fix="leave that set out, or give text in its language",
                 ) from error  # fmt: skip
         folder = tempfile.TemporaryDirectory(prefix="clew-")
-        text = encode_to(folder.name, rows.paths, preprocessor, self.watched("encoding text"))
-        loader = CorpusLoader(text.ids, text.ends, batch_tokens=train.batch_tokens, seed=seed)
+        text = encode_to(folder.name, rows.paths, preprocessor, self.progress("encoding text"))
+        loader = CorpusLoader(text.ids, text.ends, batch_tokens=train.batch.of_tokens("running text"), seed=seed)
         weakref.finalize(loader, folder.cleanup)
         return loader
-
-    def model(self, config: Choice, preprocessor: WordVocabulary) -> Any:
-        return build("model", config, preprocessor)
 
     # How to predict.
 
@@ -118,6 +104,7 @@ class Embed:
         decode: DecodeConfig,
         *,
         attention: bool = False,
+        listener: Any = None,
     ) -> Iterator[Prediction]:
         """Answer each line: a word by its neighbours, "king - man + woman" by an analogy, words by the odd one out."""
         vectors = model.vectors()

@@ -39,6 +39,7 @@ class Tag(SupervisedTask):
     """
 
     Config = TagConfig
+    hint = "A sentence."
     head = "tag"
     example_name = "sentence"
     unit = "words"

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers as hf
@@ -19,6 +20,7 @@ from tokenizers import decoders, models, normalizers
 
 from clew.config import TokenizerConfig
 from clew.errors import DataError, RecipeError, VocabularyError
+from clew.inputs import Preprocessor, Tokens
 from clew.text.report import VocabularyReport, vocabulary_report
 from clew.text.specials import SPECIALS, Specials
 from clew.text.tokenizer_files import inner_of_file, inner_of_folder, transformers_config, write
@@ -28,7 +30,7 @@ from clew.text.wordpiece import framing, train_wordpiece
 Offsets = list[tuple[int, int]]
 
 
-class Tokenizer:
+class Tokenizer(Preprocessor):
     """Text ↔ token ids; the special ids are looked up by name: pad_id, bos_id, eos_id, unk_id, mask_id (or None).
 
     `decode(encode(x)) == normalise(x)` for characters, word, bpe, unigram (where nothing is unknown), gpt2 and byte_bpe
@@ -93,6 +95,21 @@ class Tokenizer:
         if self.exact:
             return seen
         return re.sub(" +", " ", seen).strip(" ")
+
+    @property
+    def spec(self) -> Tokens:
+        return Tokens(len(self), self.pad_id)
+
+    @property
+    def source(self) -> Tokenizer:
+        return self
+
+    @property
+    def target(self) -> Tokenizer:
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        return {"vocab_size": len(self), "pad_id": self.pad_id, "eos_id": self.eos_id}
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, without special tokens."""
@@ -198,7 +215,8 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write `tokenizer.json` (what transformers' PreTrainedTokenizerFast loads): whole, or not at all."""
-        write(Path(path), self.inner.to_str(pretty=True))
+        file = Path(path)
+        write(file / "tokenizer.json" if file.is_dir() else file, self.inner.to_str(pretty=True))
 
     def save_pretrained(self, folder: str | Path, max_length: int) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, of which `transformers.AutoTokenizer` makes the same.

@@ -13,10 +13,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from clew.errors import ClewError, RunError
+from clew.errors import ClewError, RunError, told
 from clew.metrics.shown import about
 from clew.runs import Run
-from clew.tasks.examples import compared
 
 AGE = 0.5
 DEPTH = 4  # folders below the one that is looked at
@@ -150,7 +149,7 @@ def summary(name: str, run: Run) -> Summary:
             "data_kind": recipe.data.kind,
         }  # fmt: skip
         task = run.task
-        quality = compared(task)
+        quality = task.compared
         shown = about(quality)
         out |= {"quality": quality, "quality_label": shown["label"], "counted": task.unit}
         values = [(row["step"], finite(row["valid"].get(quality))) for row in logged if "valid" in row]
@@ -160,7 +159,7 @@ def summary(name: str, run: Run) -> Summary:
         out["last"] = known[-1][0] if known else None
         out["spark"] = [value for value, _ in thin(known, SPARK)]
     except (ClewError, OSError, ValueError, KeyError) as error:
-        out["problem"] = getattr(error, "what", None) or str(error)
+        out["problem"] = told(error)
     try:
         results = run.results() if run.finished else {}
         out["parameters"] = results.get("parameters")

@@ -48,7 +48,7 @@ def loss_of(model: Any, batch: PairBatch | TextBatch) -> Loss:
     every = torch.arange(batch.text.shape[1])
     batch = replace(batch, at=every, label=batch.text[0])
     if hasattr(model, "vocabulary_table"):
-        weight, bias = model.vocabulary_table()
+        weight, bias = model.output_table()
         log_p = (model(batch).hidden @ weight.T + bias).log_softmax(dim=-1)
         nll = -log_p.gather(-1, batch.text[0][:, None]).sum()
         return Loss(
