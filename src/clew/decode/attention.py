@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from clew.batches import PairBatch
-from clew.nn.taps import capture
+from clew.nn.taps import capture, evaluating
 
 
-@torch.no_grad()
 def attention_maps(model: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
     """Run the model over a batch and return its target-to-source attention: tap name → (batch, heads, target, source).
 
@@ -26,13 +25,8 @@ def attention_maps(model: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
     pattern = str(model.target_attention)
     if not pattern:
         return {}
-    was_training = model.training
-    model.eval()
-    try:
-        with capture(model, pattern) as seen:
-            model(batch)
-    finally:
-        model.train(was_training)
+    with evaluating(model), capture(model, pattern) as seen:
+        model(batch)
     # A recurrent decoder calls it every step.
     return {name: torch.cat(weights, dim=2).cpu() for name, weights in seen.items()}
 

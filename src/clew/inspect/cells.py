@@ -1,14 +1,6 @@
 """An RNN, an LSTM and a GRU as walks show them: the equations of a step, forward and backward, and their symbols.
 
-Backward the state is s_t = h_t, or (h_t, c_t) of an LSTM. With g = ∂L_t/∂h_k and e = ∂L_t/∂c_k of a step k:
-
-    RNN    δ_k = (1 - h_k²)∘g                                   back: W_hᵀ δ_k
-    LSTM   e ← e + g∘o∘(1 - tanh²c_k)                           back: W_hᵀ δ_k, and f∘e to the cell
-           δ_k = [e∘g̃∘i(1-i); e∘c_{k-1}∘f(1-f); e∘i∘(1-g̃²); g∘tanh(c_k)∘o(1-o)]
-    GRU    n̄ = g∘(1-z)∘(1-n²)                                   back: W_hᵀ δ'_k + g∘z
-           δ_k = [n̄∘a_n∘r(1-r); g∘(h_{k-1}-n)∘z(1-z); n̄]       δ'_k: the same, but n̄∘r in the end
-
-where a_n = W_hn h_{k-1} + b_hn.
+Backward the state is s_t = h_t, or (h_t, c_t) of an LSTM, g = ∂L_t/∂h_k, e = ∂L_t/∂c_k and a_n = W_hn h_{k-1} + b_hn.
 """
 
 from __future__ import annotations

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from clew.batches import PairBatch, TextBatch
+from clew.contracts import Model
 from clew.errors import DataError
 from clew.inspect.walk import Call, tracing
 from clew.inspect.walks.places import read
 from clew.nn.layer import Layer
 from clew.nn.recurrent import Recurrent
-from clew.nn.taps import parts_of_kind
+from clew.nn.taps import evaluating, parts_of_kind
 
 Batch = PairBatch | TextBatch
 Per = Literal["token", "text"]
@@ -35,7 +36,7 @@ def depths(model: nn.Module) -> list[str]:
     return [EMBEDDINGS, *found] if found else []
 
 
-def states(model: nn.Module, batch: Batch, per: Per) -> dict[str, Tensor]:
+def states(model: Model, batch: Batch, per: Per) -> dict[str, Tensor]:
     """What each layer makes of a batch: name → (examples, d); an example is a token, or a text by its tokens' mean."""
     names, stacks = layers(model), parts_of_kind(model, Recurrent)
     seen = {name: calls[0] for name, calls in watched(model, batch, names).items() if name in names}
@@ -43,7 +44,7 @@ def states(model: nn.Module, batch: Batch, per: Per) -> dict[str, Tensor]:
     return {name: of_examples(padded(seen[name], outputs[name]), batch, per) for name in names}
 
 
-def states_at(model: nn.Module, batch: Batch, per: Per, depth: str) -> Tensor:
+def states_at(model: Model, batch: Batch, per: Per, depth: str) -> Tensor:
     """The same at one of `depths`, (examples, d)."""
     if depth == EMBEDDINGS:
         call = watched(model, batch, layers(model)[:1])[layers(model)[0]][0]
@@ -58,18 +59,12 @@ def states_at(model: nn.Module, batch: Batch, per: Per, depth: str) -> Tensor:
     return of_examples(torch.cat([seen[tap][0].output for tap in taps if tap in seen], dim=-1), batch, per)
 
 
-@torch.no_grad()
-def watched(model: nn.Module, batch: Batch, names: list[str], *, taps: bool = False) -> dict[str, list[Call]]:
+def watched(model: Model, batch: Batch, names: list[str], *, taps: bool = False) -> dict[str, list[Call]]:
     """The calls of these modules while the model reads. Raises DataError where there are none."""
     if not names:
         raise DataError("this model has no layers that read a text", where=type(model).__name__)
-    was_training = model.training
-    model.eval()
-    try:
-        with tracing(model, *names, taps=taps) as seen:
-            read(model, batch)
-    finally:
-        model.train(was_training)
+    with evaluating(model), tracing(model, *names, taps=taps) as seen:
+        read(model, batch)
     return seen
 
 

@@ -178,6 +178,8 @@ class LastState(Model):
     """Logits from the state of a text's last token, the only one of a model that writes which has read all of it
     (Radford et al. 2018, §3.2; of rewards Ouyang et al. 2022, §3.5): W h + b, (batch, classes)."""
 
+    heads = frozenset({"classify"})
+
     def __init__(self, body: Model, n_outputs: int) -> None:
         super().__init__()
         self.body, self.config = body, body.config

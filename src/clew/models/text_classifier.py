@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clew.batches import TextBatch
 from clew.config import Choice
 from clew.contracts import Head, Model
+from clew.errors import RecipeError
 from clew.inputs import InputSpec, Tokens
 from clew.models.heads import ClassifierOutput
 from clew.nn.convolution import MaxOverTime
@@ -93,11 +94,14 @@ class TextClassifier(Model):
     """
 
     Config = TextClassifierConfig
+    heads = frozenset({"classify"})
 
     @classmethod
     def with_head(cls, head: Head, config: TextClassifierConfig, spec: InputSpec, n_outputs: int) -> Model:
-        if head != "classify" or not isinstance(spec, Tokens):
+        if head not in cls.heads:
             return super().with_head(head, config, spec, n_outputs)
+        if not isinstance(spec, Tokens):
+            raise RecipeError(f"a {config.kind} reads texts", where="model.kind", fix="choose another kind of model")
         return cls(config, spec, n_outputs)
 
     def __init__(self, config: TextClassifierConfig, spec: Tokens, n_classes: int) -> None:

@@ -70,7 +70,9 @@ class Residual(nn.Module):
         return x if self.pre else self.norm(x)
 
 
-FEEDFORWARD = Part("feedforward", "around_feedforward.norm")
+SELF_PART = Part("self_attention", "around_self.norm", "decoder")
+CROSS_PART = Part("cross_attention", "around_cross.norm", "cross")
+FEEDFORWARD_PART = Part("feedforward", "around_feedforward.norm")
 
 
 def make_attention(config: TransformerConfig, rotary: bool) -> MultiHeadAttention:
@@ -85,7 +87,7 @@ class EncoderLayer(Layer):
     """Self-attention, then feed-forward, each within a residual connection."""
 
     attentions = (Part("attention", "around_attention.norm", "encoder"),)
-    feedforward_part = FEEDFORWARD
+    feedforward_part = FEEDFORWARD_PART
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -103,10 +105,8 @@ class EncoderLayer(Layer):
 class DecoderLayer(Layer):
     """Causal self-attention, attention to the encoder's memory, feed-forward, each within a residual connection."""
 
-    attentions = (
-        Part("self_attention", "around_self.norm", "decoder"), Part("cross_attention", "around_cross.norm", "cross"),
-    )  # fmt: skip
-    feedforward_part = FEEDFORWARD
+    attentions = SELF_PART, CROSS_PART
+    feedforward_part = FEEDFORWARD_PART
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

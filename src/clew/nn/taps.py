@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from clew.errors import ClewError
@@ -33,6 +34,18 @@ class Tap(nn.Module):
 def parts_of_kind(model: nn.Module, kind: type[Kind]) -> dict[str, Kind]:
     """Return the modules of a class, or of one derived from it, within a model by their names, in order."""
     return {name: module for name, module in model.named_modules() if isinstance(module, kind)}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Have the model evaluate, without gradients, while the block runs."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
 
 
 @contextmanager

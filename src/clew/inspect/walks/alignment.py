@@ -54,7 +54,7 @@ def alignment_walk(
 
 @dataclass(frozen=True)
 class Scored:
-    """How a score comes about: its kind in words, the scores e (T, S), their formula, and the steps before them."""
+    """How a score comes about: what it is called, the scores e (T, S), their formula, and the steps before them."""
 
     title: str
     e: Tensor

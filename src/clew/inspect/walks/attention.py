@@ -59,7 +59,7 @@ def attention_walk(
     with torch.no_grad():
         site, weights = visit(exact, batch, at, layer), visit(exact, batch, at, layer, listen=True).weights
         assert weights is not None
-        steps = embedding(exact, batch, at, rows)
+        steps = embedding(exact, batch, place, rows)
         if layer or place == "cross":
             steps.append(came_in(site, at, layer, rows))
         steps += [*through(site, weights, rows, columns, head)]
@@ -112,7 +112,7 @@ def through(site: Site, weights: Tensor, rows: Sequence[str], columns: Sequence[
     y = site.x
     if site.pre:
         y = normalise(site.norm, site.x)
-        steps.append(normed(site.norm, "norm before", "y", "x", y, gap(y, site.norm(site.x)), rows))
+        steps.append(normed(site.norm, "norm before", "y", "x", site.x, site.norm(site.x), rows))
     memory = y if site.memory is None else site.memory
     of = "y" if site.pre else "x"
     q, k, v = project(site, y, memory)
@@ -259,5 +259,4 @@ def ending(site: Site, output: Tensor, rows: Sequence[str]) -> list[Step]:
     )  # fmt: skip
     if site.pre:
         return [added]
-    last = normalise(site.norm, total)
-    return [added, normed(site.norm, "norm", "z", "x'", last, gap(last, site.result), rows)]
+    return [added, normed(site.norm, "norm", "z", "x'", total, site.result, rows)]

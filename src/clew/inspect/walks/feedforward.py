@@ -66,7 +66,7 @@ def feedforward_walk(
             "what comes in", r"x", "What attention left: the engine's own numbers.", [], [named("x", x, rows)], None
         )]  # fmt: skip
         if pre:
-            steps.append(normed(norm, "norm before", "y", "x", y, gap(y, flat(before.output)), rows))
+            steps.append(normed(norm, "norm before", "y", "x", x, flat(before.output), rows))
         out = wide(network, "y" if pre else "x", y, inner, flat(called.output), rows, steps)
         total = x + out
         result = flat(seen[name][0].output)
@@ -75,8 +75,7 @@ def feedforward_walk(
             [named("x'", total, rows)], gap(total, result) if pre else None,
         ))  # fmt: skip
         if not pre:
-            z = normalise(norm, total)
-            steps.append(normed(norm, "norm", "z", "x'", z, gap(z, result), rows))
+            steps.append(normed(norm, "norm", "z", "x'", total, result, rows))
     title = f"Feed-forward of the {place}, layer {layer + 1} of {where.n_layers}"
     return Walk(title, [*rows], steps)
 

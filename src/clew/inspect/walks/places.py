@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from clew.batches import PairBatch, TextBatch
+from clew.contracts import Model
 from clew.errors import RecipeError
 from clew.inspect.walk import Call, tracing
-from clew.models.gpt2 import GPT2
-from clew.models.lstm import LSTM
 from clew.models.t5 import RelativePositions
 from clew.nn.layer import Layer, Part
 from clew.nn.taps import parts_of_kind
@@ -95,17 +94,13 @@ class Site:
         return math.sqrt(self.d_head) if self.bias is None else 1.0
 
 
-def read(model: nn.Module, batch: PairBatch | TextBatch) -> Any:
-    """Let a model read a batch; an encoder under a head reads alone, so that all of its states are made."""
-    if isinstance(model, GPT2 | LSTM) and isinstance(batch, TextBatch):
-        return model(batch.text)
-    inner = getattr(model, "encoder", None)
-    if isinstance(batch, TextBatch) and isinstance(inner, nn.Module) and hasattr(inner, "embeddings"):
-        return inner(batch)
-    return model(batch)
+def read(model: Model, batch: Any) -> Any:
+    """Let a model read a batch; what is below a head reads alone, so that all of its states are made."""
+    body = model.backbone
+    return body(batch.text if "language_model" in body.heads else batch)
 
 
-Run = Callable[[nn.Module, Any], Any]
+Run = Callable[[Any, Any], Any]
 
 
 def visit(
