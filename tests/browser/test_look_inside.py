@@ -206,7 +206,7 @@ def test_tokens_are_seen_in_any_layer(tab: Tab) -> None:
     ("tsne", "perplexity", "openTSNE"), ("umap", "neighbours", "umap"),
 ])  # fmt: skip
 def test_methods_with_their_settings(tab: Tab, method: str, setting: str, module: str) -> None:
-    pytest.importorskip(module, reason="needs the extra `project`")
+    pytest.importorskip(module, reason=f"needs {module}")
     page = go(tab, f"#/project?run=words&method={method}&{setting}=6", ".cloud canvas")
     status = page.locator(".page p[role=status]")
     page.get_by_text(f"{setting} 6").wait_for()

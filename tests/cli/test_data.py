@@ -6,7 +6,7 @@ import typer
 from typer.testing import CliRunner
 
 from clew.cli.data import data
-from clew.data.known import ENTRIES
+from clew.data.entry import entries
 from clew.errors import DataError
 
 app = typer.Typer()
@@ -30,9 +30,9 @@ def pairs(tmp_path):
 def test_the_list_names_every_set(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     text = run()
-    assert all(name in text for name in ENTRIES)
+    assert all(name in text for name in entries())
     rows = json.loads(run("--json"))
-    assert [row["name"] for row in rows] == list(ENTRIES)
+    assert [row["name"] for row in rows] == list(entries())
     assert all(row["licence"] and row["size"] for row in rows)
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from clew.data.catalogue import Catalogue, CatalogueConfig, locate, places
-from clew.data.entry import counted_from_zero
-from clew.data.known import ENTRIES
+from clew.data.entry import CONVERSIONS, counted_from_zero, entries
 from clew.errors import DataError
 
 FOLDER = Path(os.environ.get("CLEW_DATA", "../shared/data"))
@@ -19,7 +18,7 @@ def here(name):
 
 
 def test_every_entry_is_whole():
-    for name, entry in ENTRIES.items():
+    for name, entry in entries().items():
         assert entry.what and entry.licence and entry.rows and entry.size > 0, name
         assert entry.url.startswith("https://"), name
         if entry.columns:
@@ -27,6 +26,7 @@ def test_every_entry_is_whole():
             assert {*entry.rename, *entry.convert, *(c for cs in entry.lacking.values() for c in cs)} <= {
                 *entry.columns
             }
+            assert set(entry.convert.values()) <= CONVERSIONS.keys(), name
             assert not entry.names or set(entry.columns) <= {*entry.names}, name
             parallel = any("{}" in p for ps in entry.splits.values() for p in ps)
             assert parallel == (entry.format == "parallel text"), name
@@ -67,7 +67,7 @@ def test_where_it_is_looked_for(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="not on this machine") as caught:
         locate("hansards")
     text = str(caught.value)
-    assert ENTRIES["hansards"].licence in text and ENTRIES["hansards"].url in text
+    assert entries()["hansards"].licence in text and entries()["hansards"].url in text
     looked = places("hansards")
     assert all(str(place) in text for place in looked)
     assert [p.name for p in looked] == ["word_alignment"] * 3
@@ -99,7 +99,9 @@ def test_multi30k_as_published():
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", [n for n, e in ENTRIES.items() if e.columns and e.size < 500_000 and n != "multi30k"])
+@pytest.mark.parametrize(
+    "name", [n for n, e in entries().items() if e.columns and e.size < 500_000 and n != "multi30k"]
+)
 def test_small_sets_have_the_rows_they_promise(name):
     source = here(name)
     for split in source.splits:
@@ -115,7 +117,7 @@ def test_small_sets_have_the_rows_they_promise(name):
 def test_every_set_has_its_files():
     if not FOLDER.is_dir():
         pytest.skip(f"no data at {FOLDER} (set CLEW_DATA)")
-    for name, entry in ENTRIES.items():
+    for name, entry in entries().items():
         folder = locate(name)
         for pattern in (p for patterns in entry.splits.values() for p in patterns if entry.columns):
             assert (folder / pattern.format(entry.columns[0])).is_file(), name

@@ -97,7 +97,7 @@ def test_trustworthiness() -> None:
 @pytest.mark.parametrize("dims", [2, 3])
 def test_neighbourhoods_are_kept(method: Any, module: str, dims: int) -> None:
     """The five clouds stay apart, better than PCA does, and the same seed gives the same picture."""
-    pytest.importorskip(module, reason=f"needs the extra project ({module})", exc_type=ImportError)
+    pytest.importorskip(module, reason=f"needs {module}", exc_type=ImportError)
     points = cloud(200, 20)
     found = method(points, dims, seed=1)
     assert found.coordinates.shape == (200, dims) and found.settings["seed"] == 1
@@ -108,7 +108,7 @@ def test_neighbourhoods_are_kept(method: Any, module: str, dims: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "module"), [(tsne, "openTSNE"), (umap, "umap")])
 def test_slow_methods_tell_how_far_they_are_and_can_be_ended(method: Any, module: str) -> None:
-    pytest.importorskip(module, reason=f"needs the extra project ({module})", exc_type=ImportError)
+    pytest.importorskip(module, reason=f"needs {module}", exc_type=ImportError)
     told: list[float] = []
     method(cloud(100), progress=told.append)
     assert told == sorted(told) and 0 <= told[0] < 0.5 and told[-1] == 1

@@ -100,7 +100,7 @@ def test_runs_without_checkpoints_say_so(page: Any, word_runs: Path, serve: Any,
 
 
 def test_the_methods_take_their_settings(page: Any) -> None:
-    pytest.importorskip("openTSNE", reason="needs the extra `project`")
+    pytest.importorskip("openTSNE", reason="needs openTSNE")
     asked = {"run": "words", "source": "words", "dims": 2, "method": "tsne", "seed": 3, "perplexity": 5}
     *shares, found = map(json.loads, page("/api/points", asked).body.splitlines())
     assert found["settings"] == {"dims": 2, "perplexity": 5.0, "seed": 3} and shares[-1] == {"done": 1}

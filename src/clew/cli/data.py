@@ -155,10 +155,10 @@ def _vocabulary(source: Catalogue, kind: Kind, vocab_size: int) -> VocabularyRep
 
 def _list(as_json: bool) -> None:
     from clew.data.catalogue import places
-    from clew.data.known import ENTRIES
+    from clew.data.entry import entries
 
     sets: list[dict[str, Any]] = []
-    for name, entry in ENTRIES.items():
+    for name, entry in entries().items():
         here = next((str(place) for place in places(name) if place.is_dir()), None)
         sets.append(
             {"name": name, "what": entry.what, "columns": entry.columns, "rows": entry.rows, "size": entry.size}

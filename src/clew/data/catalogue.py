@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from clew.data.entry import Entry
-from clew.data.known import ENTRIES
+from clew.data.entry import CONVERSIONS, Entry, entries
 from clew.data.readers import read
 from clew.data.rows import Rows
 from clew.data.source import SPLITS, Source, SourceConfig
@@ -86,27 +85,28 @@ class Catalogue(Source):
         )
         renamed = dict(zip(columns, rows.columns.values(), strict=True))
         for column in entry.convert.keys() & renamed.keys():
-            renamed[column] = [entry.convert[column](value) for value in renamed[column]]
+            renamed[column] = list(map(CONVERSIONS[entry.convert[column]], renamed[column]))
         return Rows(renamed, rows.report)
 
 
 def find(name: str) -> Entry:
-    """The entry of a known data set; DataError with the nearest name otherwise."""
-    if name not in ENTRIES:
-        near = difflib.get_close_matches(name, ENTRIES, n=1)
+    """Return the entry of a known data set. Raise DataError with the nearest name otherwise."""
+    known = entries()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
         raise DataError(
             f'there is no data set "{name}" in the catalogue',
             where="data.name",
             fix=(f'did you mean "{near[0]}"? ' if near else "") + "`clew data` lists them",
         )
-    return ENTRIES[name]
+    return known[name]
 
 
 def places(name: str, folder: str | None = None) -> list[Path]:
     """Where the files of a data set are looked for, in this order."""
     if folder is not None:
         return [Path(folder)]
-    there = ENTRIES[name].folder or name
+    there = entries()[name].folder or name
     root = os.environ.get("CLEW_DATA")
     own = [Path(root) / there] if root else []
     return [*own, Path("../shared/data") / there, Path.home() / ".cache/clew/data" / there]

@@ -14,7 +14,6 @@ import numpy as np
 from clew.errors import DataError, MissingExtra, RecipeError
 from clew.inspect.points import ROWS, Points, times, unit
 
-INSTALL = "pip install 'clew[project]'"
 Progress = Callable[[float], None]
 
 
@@ -101,7 +100,7 @@ def tsne(
     try:
         from openTSNE import TSNE
     except ImportError as error:
-        raise MissingExtra("t-SNE needs openTSNE", fix=INSTALL) from error
+        raise MissingExtra("t-SNE needs openTSNE", fix="pip install openTSNE") from error
     done = count(1)
     method: Any = TSNE(
         n_components=dims, perplexity=perplexity, metric="cosine", random_state=seed, n_jobs=-1,
@@ -130,7 +129,7 @@ def umap(
             warnings.simplefilter("ignore", ImportWarning)  # of a part that is not used
             from umap import UMAP
     except ImportError as error:
-        raise MissingExtra("UMAP needs umap-learn", fix=INSTALL) from error
+        raise MissingExtra("UMAP needs umap-learn", fix="pip install 'clew[umap]'") from error
     bar = Bar(progress)
     method = UMAP(
         n_components=dims, n_neighbors=neighbours, min_dist=min_dist, metric="cosine", random_state=seed, n_jobs=1,
