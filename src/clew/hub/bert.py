@@ -32,7 +32,10 @@ class EncoderAdapter(TransformersAdapter):
     """An encoder under a head."""
 
     def config_to_hf(self, model: Model, preprocessor: Any) -> dict[str, Any]:
-        out = super().config_to_hf(model, preprocessor) | {"pad_token_id": preprocessor.spec.pad_id}
+        pad_id = preprocessor.spec.pad_id
+        out = super().config_to_hf(model, preprocessor) | {"pad_token_id": pad_id}
+        if self.layout.positions:
+            out[self.layout.positions] += pad_id + 1
         if model.heads & {"classify", "tag"}:
             n = model.n_outputs
             names = preprocessor.labels if len(preprocessor.labels) == n else [f"LABEL_{i}" for i in range(n)]
@@ -41,6 +44,12 @@ class EncoderAdapter(TransformersAdapter):
         if "classify" in model.heads:
             out["problem_type"] = "regression" if model.n_outputs == 1 else "single_label_classification"
         return out
+
+    def filled_in(self, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+        found, positions = dict(settings), self.layout.positions
+        if positions in found:
+            found[positions] -= found.get("pad_token_id", 1) + 1
+        return found
 
     def write_tokenizer(self, folder: Path, model: Model, preprocessor: Any) -> None:
         preprocessor.source.save_pretrained(folder, model.max_length)

@@ -149,13 +149,17 @@ class Pooler(nn.Module):
 class BertEmbeddings(nn.Module):
     """dropout(norm(E_token + E_position + E_segment)), all learned (§3, fig. 2): ids (tokens,) -> (tokens, d_model)."""
 
-    def __init__(self, config: BertConfig, vocab_size: int, pad_id: int) -> None:
+    def __init__(self, config: BertConfig, spec: Tokens) -> None:
         super().__init__()
-        self.token = Embedding(vocab_size, config.d_model, padding_idx=pad_id)
-        self.position = Embedding(config.max_length, config.d_model, name="position")
+        self.token = Embedding(spec.vocab_size, config.d_model, padding_idx=spec.pad_id)
+        self.position = Embedding(config.max_length + self.first(spec), config.d_model, name="position")
         self.segment = Embedding(config.n_segments, config.d_model, name="segment")
         self.norm = nn.LayerNorm(config.d_model, config.norm_eps)
         self.dropout = Dropout(config.dropout)
+
+    def first(self, spec: Tokens) -> int:
+        """Return the row of the first position in the table."""
+        return 0
 
     def forward(self, token: Tensor, position: Tensor, segment: Tensor) -> Tensor:
         return self.dropout(self.norm(self.token(token) + self.position(position) + self.segment(segment)))
@@ -191,17 +195,18 @@ class Bert(Encoder):
     adapter = "clew.hub.bert:EncoderAdapter"
     exports = frozenset({"onnx", "sentence-transformers"})
     layout = LAYOUT
+    Embeddings: type[BertEmbeddings] = BertEmbeddings
 
     def __init__(self, config: BertConfig, spec: Tokens) -> None:
         super().__init__()
         self.config, self.width, self.head_dropout = config, config.d_model, config.dropout
-        self.embeddings = BertEmbeddings(config, spec.vocab_size, spec.pad_id)
+        self.embeddings = self.Embeddings(config, spec)
         layers = [BertLayer(config) for _ in range(config.n_layers)]
         self.layers = nn.ModuleList(layers)
         initialise(self, config.d_model)
         frequencies = math.pi * torch.rand(config.d_model // 2)
         with torch.no_grad():
-            table = self.embeddings.position.weight
+            table = self.embeddings.position.weight[self.embeddings.first(spec) :]
             table.copy_(waves(config.max_length, frequencies, config.d_model) * (table.std() * math.sqrt(2)))
         for layer in layers[:LOCAL_LAYERS]:
             look_at_neighbours(layer.attention, frequencies)

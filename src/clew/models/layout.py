@@ -19,7 +19,8 @@ class Layout:
     fixed: what is written there, and must stand there (or nothing: these are transformers' defaults) to be read.
     tied: copies of other tensors, which files may hold or leave out. buffers: what older files hold, though it is no
     weight (a regular expression). spelling: how older files end some names. transposed: the modules whose matrices are
-    stored as (in, out) (a regular expression).
+    stored as (in, out) (a regular expression). positions: the setting of their number, where it counts rows before the
+    first one besides, as many as the number of the padding token and one.
     """
 
     model_type: str
@@ -32,3 +33,4 @@ class Layout:
     buffers: str = "(?!)"
     spelling: Mapping[str, str] = field(default_factory=dict)
     transposed: str = "(?!)"
+    positions: str = ""

@@ -110,7 +110,7 @@ class Answer(SupervisedTask):
         assert out.first is not None
         for number, (question, (ids, offsets)) in enumerate(zip(questions, contexts, strict=True)):
             question = question[: config.max_question]
-            room = config.max_length - len(question) - 3
+            room = config.max_length - len(question) - 2 - tokenizer.separators
             out.cut += len(ids) > room
             for begin in range(0, max(1, len(ids) - room + config.stride), config.stride):
                 row, first = with_special_tokens(tokenizer, question, ids[begin : begin + room])

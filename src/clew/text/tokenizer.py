@@ -55,6 +55,7 @@ class Tokenizer(Preprocessor):
         self.eos_id, self.unk_id = ids[self.specials.eos], ids[self.specials.unk]
         self.cls_id, self.sep_id = self.bos_id, self.eos_id  # as BERT calls them
         self.mask_id = ids[self.specials.mask] if self.specials.mask else None
+        self.separators = separators(inner, self.eos_id)
         self.special_ids = frozenset(ids[name] for name in self.specials.all)  # they stand for no text
 
     @classmethod
@@ -80,7 +81,7 @@ class Tokenizer(Preprocessor):
                 where=f"tokenizer.min_count = {config.min_count}",
             )
         if mask:
-            inner.post_processor = framing(SPECIALS[1], SPECIALS[2], inner)
+            inner.post_processor = framing(SPECIALS[1], SPECIALS[2], inner, twice=config.kind == "byte_bpe")
         return cls(inner)
 
     def __len__(self) -> int:
@@ -248,6 +249,14 @@ class Tokenizer(Preprocessor):
         if ids and not 0 <= min(ids) <= max(ids) < len(self):
             wrong = next(i for i in ids if not 0 <= i < len(self))
             raise VocabularyError(f"token id {wrong} is outside the vocabulary of {len(self)} tokens")
+
+
+def separators(inner: hf.Tokenizer, eos_id: int) -> int:
+    """Return how many end tokens stand between two texts: one in BERT's template, two in RoBERTa's."""
+    pair = inner.encode("a", "a", add_special_tokens=True)
+    which = pair.sequence_ids  # 0 and 1 in the texts, None at special tokens
+    between = [i for n, i in enumerate(pair.ids) if which[n] is None and 0 in which[:n] and 1 in which[n:]]
+    return max(1, between.count(eos_id))
 
 
 def _agree(config: TokenizerConfig, n_specials: int) -> None:
