@@ -51,6 +51,7 @@ KINDS: dict[str, dict[str, str]] = {
         "t5": "clew.models.t5:T5",
         "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
         "bert": "clew.models.bert:Bert",
+        "roberta": "clew.models.roberta:Roberta",
         "gpt2": "clew.models.gpt2:GPT2",
         "llama": "clew.models.llama:Llama",
         "lstm": "clew.models.lstm:LSTM",

@@ -208,7 +208,7 @@ FAULTS = {
     "no folder": (shutil.rmtree, "there is no such folder"),
     "no config": (lambda at: (at / "config.json").unlink(), "config.json cannot be read"),
     "config cut": (lambda at: cut(at / "config.json"), "config.json cannot be read"),
-    "another family": (lambda at: rewrite(at, model_type="roberta"), 'model_type is "roberta"'),
+    "another family": (lambda at: rewrite(at, model_type="electra"), 'model_type is "electra"'),
     "another activation": (lambda at: rewrite(at, hidden_act="relu"), 'hidden_act is "relu" there(.|\n)*"gelu"'),
     "relative": (lambda at: rewrite(at, position_embedding_type="relative_key"), "position_embedding_type"),
     "heads do not fit": (lambda at: rewrite(at, num_attention_heads=3), "d_model 16 is not a multiple of n_heads 3"),
