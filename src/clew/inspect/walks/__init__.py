@@ -129,15 +129,7 @@ def two(words: list[str], name: str) -> list[str]:
     return words[:2]
 
 
-def of_cbow(model: Word2Vec, words: list[str], at: int, recipe: Any) -> Walk:
-    return cbow_walk(model, words, at, **rate(recipe))
-
-
-def of_skipgram(model: Word2Vec, words: list[str], at: int, recipe: Any) -> Walk:
-    return skipgram_walk(model, *two(words, "skipgram"), negatives=words[2:], **rate(recipe))
-
-
-def of_glove(model: GloVe, words: list[str], at: int, recipe: Any) -> Walk:
+def of_glove(model: GloVe, words: list[str], _at: int, recipe: Any) -> Walk:
     word, context = two(words, "glove")
     try:
         count = float(words[2])
@@ -150,4 +142,10 @@ def of_glove(model: GloVe, words: list[str], at: int, recipe: Any) -> Walk:
     return glove_walk(model, word, context, count, **how)
 
 
-OF_WORDS: dict[str, Callable[..., Walk]] = {"cbow": of_cbow, "skipgram": of_skipgram, "glove": of_glove}
+OF_WORDS: dict[str, Callable[..., Walk]] = {
+    "cbow": lambda model, words, at, recipe: cbow_walk(model, words, at, **rate(recipe)),
+    "skipgram": lambda model, words, at, recipe: skipgram_walk(
+        model, *two(words, "skipgram"), negatives=words[2:], **rate(recipe)
+    ),
+    "glove": of_glove,
+}

@@ -89,7 +89,7 @@ LOSSES: dict[str, Callable[[Any, Any], Loss]] = {
     "translate": of_target, "language_model": of_next_tokens, "masked_lm": of_tokens, "classify": of_logits,
     "tag": of_logits, "answer": of_span,
 }  # fmt: skip
-"""By what a model gives."""
+"""By what a model gives, see `Model.heads`."""
 
 
 def backward_walk(
