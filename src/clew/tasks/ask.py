@@ -45,6 +45,7 @@ class Ask(Task):
 
     Config = AskConfig
     quality = "accuracy"
+    asks = True
     ways = ("accuracy", "accuracy_per_token", "accuracy_per_byte", "accuracy_calibrated")
 
     def __init__(self, config: AskConfig) -> None:

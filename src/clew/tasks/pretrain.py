@@ -53,6 +53,7 @@ class Pretrain(Task):
     head = "masked_lm"
     hint = "A text with [MASK] in place of a word."
     quality = "accuracy"
+    hides_tokens = True
     example_name = "[MASK] text"
     unit = "hidden tokens"
 
