@@ -227,7 +227,7 @@ class Pretrain(Task):
     def evaluate(
         self, model: Any, preprocessor: Tokenizer, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
-        """Return the figures of the whole text, with 95% intervals over its batches; on a part of it, if it was trained on."""
+        """Return the figures of the whole text with 95% intervals over its batches; of a part, if it was trained on."""
         found = self.figures(model, preprocessor, rows, decode, PART if rows.borrowed else None)
         return {name: each.as_dict() for name, each in found.items()} | {"outputs": []}
 
