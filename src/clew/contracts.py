@@ -345,6 +345,8 @@ class Task(ABC):
     unit = "texts"  # what losses and a budget in tokens count
     open_ended = False  # many answers would be right
     writes_on = False  # it goes on with a text, token by token: see `stream`
+    asks = False  # it trains nothing and measures a model that writes on
+    hides_tokens = False  # its batches have masks in place of some tokens
     n_shortened = 0  # of the examples that were last predicted
 
     def __init__(self, config: Any) -> None:

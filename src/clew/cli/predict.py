@@ -110,7 +110,7 @@ def document(prediction: Any, best: list[tuple[str, float]], attention: bool) ->
 
 
 def watched(predictions: Iterable[Any], text: str) -> Iterator[Any]:
-    """The same, with a bar on standard error for a file, where someone watches and the output goes elsewhere."""
+    """Yield predictions, with a bar on standard error for a file, where someone watches and output goes elsewhere."""
     if not os.path.isfile(text) or not sys.stderr.isatty() or sys.stdout.isatty():
         yield from predictions
         return

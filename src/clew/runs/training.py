@@ -21,6 +21,7 @@ from clew.errors import CheckpointError, RecipeError, RunError
 from clew.runs.card import write_card
 from clew.runs.events import Events
 from clew.runs.folder import Run, device_of, open_run, writing
+from clew.runs.results import differences
 from clew.runs.start import Start, complete
 from clew.train import checkpoint
 from clew.train.average import Average
@@ -91,21 +92,11 @@ def check_same(old: Recipe, new: Recipe, folder: str | Path) -> None:
     """A run may be resumed with another budget, and nothing else."""
     left, right = old.model_dump(mode="json"), new.model_dump(mode="json")
     left["train"].pop("budget"), right["train"].pop("budget")
-    if differing := list(differences(left, right)):
+    if differing := [key for key, _, _ in differences(left, right)]:
         raise CheckpointError(
             f"this run was started from another recipe, with another {', '.join(differing)}",
             where=str(folder), fix=f"go on with its own (clew train {folder} --resume), or choose another --out",
         )  # fmt: skip
-
-
-def differences(left: dict[str, Any], right: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted keys whose values differ, or that one side lacks."""
-    for key in left | right:
-        a, b = left.get(key), right.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            yield prefix + key
 
 
 class Training:

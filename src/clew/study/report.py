@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from clew.config import build
-from clew.metrics import bleu, chrf, paired_bootstrap
+from clew.errors import DataError
+from clew.metrics import paired_bootstrap
 from clew.metrics.alignment import salient
 from clew.page.single_file import single_file
 from clew.runs.folder import Run
@@ -18,7 +19,6 @@ from clew.study.view import Finished, View, build_view, main_split
 from clew.study.words import markdown, ranked, summarise
 
 DIGITS = 3  # of attention weights, which are shown as shades
-PAIRED = {"bleu": bleu, "chrf": chrf}  # metrics that two sets of outputs can be compared by, sentence by sentence
 
 
 def write_report(folder: Path, *, target: float | None = None) -> View:
@@ -59,14 +59,17 @@ def p_values(view: View, firsts: Mapping[str, Run], data: Any) -> dict[tuple[str
     """Paired bootstrap between the best two of a one-seed study, from their outputs for the same test sentences."""
     best = ranked(view, view["quality"])[:2]
     runs = [firsts[model["id"]] for model in best]
-    measure = PAIRED.get(view["quality"])
     same_data = len({run.recipe.data.model_dump_json() for run in runs}) == 1
-    if len(runs) < 2 or any(len(model["seeds"]) > 1 for model in best) or measure is None or not same_data:
+    if len(runs) < 2 or any(len(model["seeds"]) > 1 for model in best) or not same_data:
         return {}
     split = main_split(runs[0].results())
-    references = data.split(split)[runs[0].recipe.task.target]
-    a, b = (measure(run.outputs(split), references) for run in runs)
-    return {(best[0]["id"], best[1]["id"]): paired_bootstrap(a, b).p_value}
+    try:
+        references = runs[0].task.references(data.split(split))
+    except DataError:  # of running text there are none
+        return {}
+    one, other = (run.outputs(split) for run in runs)
+    scores = runs[0].task.paired(one, other, references).get(view["quality"])
+    return {(best[0]["id"], best[1]["id"]): paired_bootstrap(*scores).p_value} if scores else {}
 
 
 def describe_data(data: Any, results: Mapping[str, Any]) -> str:

@@ -79,12 +79,12 @@ class Answer(SupervisedTask):
 
     def inputs(self, rows: Rows) -> list[str]:
         """question TAB context, any white space within them as a space."""
-        return tabbed(self.column(rows, "question"), self.column(rows, "context"))
+        return tabbed(self.text_column(rows, "question"), self.text_column(rows, "context"))
 
     def golds(self, rows: Rows) -> list[list[dict[str, Any]]]:
         """The answers of each question. Raises DataError where they are not written as SQuAD's."""
         try:
-            found = [listed(json.loads(text)) for text in self.column(rows, "answers")]
+            found = [listed(value) for value in self.column(rows, "answers")]
             return [[{"text": str(a["text"]), "start": int(a["answer_start"])} for a in answers] for answers in found]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -127,7 +127,7 @@ class Answer(SupervisedTask):
         Raises DataError where an answer does not stand in its context.
         """
         texts, golds = self.encode(self.inputs(rows), preprocessor), self.golds(rows)
-        contexts = self.column(rows, "context")
+        contexts = self.text_column(rows, "context")
         for window, number in enumerate(texts.part_of):
             if golds[number]:
                 start, end = nearest(golds[number][0], contexts[number], rows.report.source)
@@ -139,10 +139,9 @@ class Answer(SupervisedTask):
         return list(zip(out.start.float().cpu(), out.end.float().cpu(), strict=True))
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
+        self, lines: Sequence[str], texts: Any, outputs: Sequence[Any], preprocessor: LabelledTokenizer
     ) -> list[Prediction]:
         """The best answer, "" where there is none; alternatives: the next, by probability among all those named."""
-        assert isinstance(texts, Windows)
         spans: list[dict[str, tuple[float, int]]] = [{} for _ in lines]
         null = [math.inf] * len(lines)
         for number, window, (start, end) in zip(texts.part_of, texts.offsets, outputs, strict=True):
@@ -207,7 +206,9 @@ class Answer(SupervisedTask):
 
 
 def listed(answers: Any) -> Any:
-    """Answers one by one; the hub's form, {"text": […], "answer_start": […]}, has them side by side."""
+    """Return answers one by one; the hub's form, {"text": […], "answer_start": […]}, has them side by side."""
+    if isinstance(answers, str):
+        answers = json.loads(answers)
     if not isinstance(answers, dict):
         return answers
     pairs = zip(answers["text"], answers["answer_start"], strict=True)

@@ -45,6 +45,7 @@ class Ask(Task):
 
     Config = AskConfig
     quality = "accuracy"
+    asks = True
     ways = ("accuracy", "accuracy_per_token", "accuracy_per_byte", "accuracy_calibrated")
 
     def __init__(self, config: AskConfig) -> None:
@@ -91,7 +92,7 @@ class Ask(Task):
         if row[self.config.label] not in self.config.labels:
             known = ", ".join(self.config.labels)
             raise DataError(f'"{row[self.config.label]}" is no label', where=where, fix=f"task.labels has {known}")
-        return self.config.labels.index(row[self.config.label])
+        return int(self.config.labels.index(row[self.config.label]))
 
     def shots(self, train: Rows | None) -> str:
         """What stands before each prompt: `shots` training rows with their right answers."""
@@ -102,7 +103,7 @@ class Ask(Task):
         order = np.random.default_rng(self.config.seed).permutation(len(train))
         by_answer: list[list[dict[str, str]]] = [[] for _ in self.config.choices]
         for i in order:
-            row = {name: train[name][i] for name in self.columns}
+            row = {name: str(train[name][i]) for name in self.columns}
             by_answer[self.right(row, str(train.report))].append(row)
         turns = [row for n in range(max(map(len, by_answer))) for rows in by_answer for row in rows[n : n + 1]]
         parts = []
@@ -154,7 +155,7 @@ class Ask(Task):
         """
         model.eval()
         before, n = self.shots(choose_on), len(self.config.choices)
-        table = [{name: rows[name][i] for name in self.columns} for i in range(len(rows))]
+        table = [{name: str(rows[name][i]) for name in self.columns} for i in range(len(rows))]
         gold = np.array([self.right(row, str(rows.report)) for row in table])
         prompts = [before + self.fill(self.config.prompt, row) for row in table for _ in range(n)]
         nothing = before + re.sub(r"\{\w+\}", NOTHING, self.config.prompt)

@@ -15,7 +15,7 @@ from clew.errors import DataError
 from clew.metrics.bootstrap import Score
 from clew.metrics.classification import accuracy
 from clew.tasks.classify import choice, negative_log_likelihood
-from clew.tasks.supervised import SupervisedTask, named, tabbed
+from clew.tasks.supervised import SupervisedTask, tabbed, texts_of
 from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.template import encode_pairs
 
@@ -54,14 +54,14 @@ class Choose(SupervisedTask):
         return f"{first}\t{others[labels.index(answer)]}"
 
     def inputs(self, rows: Rows) -> list[str]:
-        choices = [named(rows, name, "task.choices") for name in self.config.choices]
-        return tabbed(self.column(rows, "text"), *choices)
+        choices = [texts_of(rows, name, "task.choices") for name in self.config.choices]
+        return tabbed(self.text_column(rows, "text"), *choices)
 
     def references(self, rows: Rows) -> list[str]:
         """The names of the right choices. Raises DataError where a label is none of them."""
         names = {name: name for name in self.config.choices}
         names |= {str(i): name for i, name in enumerate(self.config.choices) if str(i) not in names}
-        labels = self.column(rows, "label")
+        labels = self.label_column(rows, "label")
         if wrong := [label for label in labels if label not in names]:
             raise DataError(
                 f'the label "{wrong[0]}" is no choice', where=f"{rows.report.source}, column {self.config.label}",

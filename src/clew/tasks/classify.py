@@ -62,10 +62,10 @@ class PairTask(SupervisedTask):
         return (self.config.text, self.config.pair) if self.config.pair else (self.config.text,)
 
     def inputs(self, rows: Rows) -> list[str]:
-        texts = self.column(rows, "text")
+        texts = self.text_column(rows, "text")
         if not self.config.pair:
             return texts
-        return tabbed(texts, self.column(rows, "pair"))
+        return tabbed(texts, self.text_column(rows, "pair"))
 
     def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
         """Frame each text or pair. Raises DataError for a line without its second text."""
@@ -82,7 +82,7 @@ class Classify(PairTask):
     Config = ClassifyConfig
 
     def references(self, rows: Rows) -> list[str]:
-        return self.column(rows, "label")
+        return self.label_column(rows, "label")
 
     def labels(self, rows: Rows) -> list[str]:
         return LabelledTokenizer.classes(self.references(rows), rows.report.source)

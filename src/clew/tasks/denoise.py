@@ -173,7 +173,7 @@ class Denoise(Task):
     def evaluate(
         self, model: Any, preprocessor: TokenizerPair, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
-        """The same on the whole text, with 95% intervals over its batches; on a part of it, if it was trained on."""
+        """Return the figures of the whole text with 95% intervals over its batches; of a part, if it was trained on."""
         found = self.figures(model, preprocessor, rows, decode, PART if rows.borrowed else None)
         return {name: each.as_dict() for name, each in found.items()} | {"outputs": []}
 

@@ -15,12 +15,12 @@ from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
 from clew.contracts import Example, Prediction, Task
 from clew.data.catalogue import find, locate
 from clew.data.corpus import CorpusLoader
-from clew.data.readers import existing
+from clew.data.lines import existing
 from clew.data.text import Text
 from clew.errors import DataError, RecipeError, VocabularyError
 from clew.metrics.bootstrap import mean_of
 from clew.metrics.nearness import nearness
-from clew.metrics.words import Noun, Pair, analogy_score, clustering_purity, read_set, similarity_score
+from clew.metrics.words import read_set, score_set
 from clew.models.vectors import WordVectors
 from clew.text.words import WordVocabulary, encode, encode_to
 
@@ -57,7 +57,7 @@ class Embed(Task):
     @property
     def quality(self) -> str:
         """The mean correlation with people's similarity scores; without such a set, nearness in validation text."""
-        return "similarity" if any(isinstance(items[0], Pair) for items in self.sets.values()) else "nearness"
+        return "similarity" if any(items[0].measure == "similarity" for items in self.sets.values()) else "nearness"
 
     # Which examples.
 
@@ -124,7 +124,7 @@ class Embed(Task):
     ) -> dict[str, Any]:
         """What is quick to measure, nearness and similarity, as figures; and the neighbours of the probes."""
         vectors = model.vectors()
-        pairs = {name: items for name, items in self.sets.items() if isinstance(items[0], Pair)}
+        pairs = {name: items for name, items in self.sets.items() if items[0].measure == "similarity"}
         scores = {"nearness": self.nearness(vectors, preprocessor, rows), **judge(vectors, pairs)}
         probes = [word for word in self.config.probes or frequent(preprocessor) if word in vectors]
         samples = [{"source": word, "output": answer(vectors, word).shown} for word in probes]
@@ -165,15 +165,12 @@ def judge(vectors: WordVectors, sets: Mapping[str, Sequence[Any]]) -> dict[str, 
     found: dict[str, Any] = {}
     similar: list[dict[str, Any]] = []
     for name, items in sets.items():
-        if isinstance(items[0], Pair):
-            similar.append(found.setdefault(f"similarity:{name}", similarity_score(vectors, items).as_dict()))
-        elif isinstance(items[0], Noun):
-            found[f"purity:{name}"] = clustering_purity(vectors, items).as_dict()
-        else:
-            scored = analogy_score(vectors, items)
-            parts = {part: scored.parts[part] for part in ("semantic", "syntactic") if part in scored.parts}
-            found["analogies"] = scored.as_dict()
-            found |= {f"analogies:{part}": score.as_dict() for part, score in parts.items()}
+        measure, scored = items[0].measure, score_set(vectors, items)
+        name = measure if measure == "analogies" else f"{measure}:{name}"
+        found[name] = scored.as_dict()
+        similar += [found[name]] if measure == "similarity" else []
+        parts = {part: scored.parts[part] for part in ("semantic", "syntactic") if part in scored.parts}
+        found |= {f"{measure}:{part}": score.as_dict() for part, score in parts.items()}
     return {**({"similarity": mean_of(similar)} if similar else {}), **found}
 
 

@@ -162,7 +162,7 @@ class LanguageModeling(Task):
         decode: DecodeConfig,
         listener: Listener | None = None,
     ) -> Iterator[Prediction]:
-        """The same by beam search; the other hypotheses are alternatives."""
+        """Go on with texts by beam search; the other hypotheses are alternatives."""
         found = beam(
             model, prompts, width=decode.beam, steps=decode.max_length, end_id=preprocessor.eos_id,
             length_penalty=decode.length_penalty, listener=listener,
@@ -288,7 +288,8 @@ def spaces(preprocessor: Tokenizer) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 def begun(batch: Block, n: np.ndarray, opens: np.ndarray, closes: np.ndarray) -> np.ndarray:
     """How many words begin among the targets of each row, (batch,); one goes on where neither side has a space."""
     text, target = batch.text.numpy(), batch.target.numpy()
-    return (n[target] - (opens[target] & closes[text])).sum(axis=1)
+    found: np.ndarray = (n[target] - (opens[target] & closes[text])).sum(axis=1)
+    return found
 
 
 def before(text: str, stop: Sequence[str]) -> str:

@@ -133,7 +133,7 @@ class Preference(LanguageModeling):
     def evaluate(
         self, model: Any, preprocessor: Tokenizer, rows: Any, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
-        """The same on all pairs and all prompts, with 95% intervals over them."""
+        """Return the figures of all pairs and all prompts, with 95% intervals over them."""
         out: dict[str, Any] = {k: each.as_dict() for k, each in self.preferred(model, preprocessor, rows).items()}
         if self.config.asked is None:
             return out | {"outputs": []}

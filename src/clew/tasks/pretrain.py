@@ -53,6 +53,7 @@ class Pretrain(Task):
     head = "masked_lm"
     hint = "A text with [MASK] in place of a word."
     quality = "accuracy"
+    hides_tokens = True
     example_name = "[MASK] text"
     unit = "hidden tokens"
 
@@ -94,11 +95,11 @@ class Pretrain(Task):
 
     @property
     def longest(self) -> int:
-        return self.config.max_length
+        return int(self.config.max_length)
 
     def n_outputs(self, preprocessor: Tokenizer) -> int:
         """Return 2, whether the second text follows or not; 0 without pairs."""
-        return 2 * self.config.next_sentence
+        return 2 * int(self.config.next_sentence)
 
     # How to predict.
 
@@ -226,7 +227,7 @@ class Pretrain(Task):
     def evaluate(
         self, model: Any, preprocessor: Tokenizer, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
-        """The same on the whole text, with 95% intervals over its batches; on a part of it, if it was trained on."""
+        """Return the figures of the whole text with 95% intervals over its batches; of a part, if it was trained on."""
         found = self.figures(model, preprocessor, rows, decode, PART if rows.borrowed else None)
         return {name: each.as_dict() for name, each in found.items()} | {"outputs": []}
 

@@ -49,8 +49,8 @@ class SupervisedTask(Task):
         return (self.config.text,)
 
     @abstractmethod
-    def inputs(self, rows: Rows) -> list[str]:
-        """The examples as `clew predict` takes them, a line each."""
+    def inputs(self, rows: Rows) -> list[Any]:
+        """Return the examples as `clew predict` takes them: a line each, as a rule."""
 
     @abstractmethod
     def references(self, rows: Rows) -> list[str]:
@@ -65,7 +65,7 @@ class SupervisedTask(Task):
         """Lines as a model reads them, without labels."""
 
     def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Texts:
-        """The same of rows, with their labels: the class of each row's answer."""
+        """Return rows as a model reads them, with their labels: the class of each row's answer."""
         texts = self.encode(self.inputs(rows), preprocessor)
         texts.label = [preprocessor.index[label] for label in self.references(rows)]
         return texts
@@ -91,13 +91,26 @@ class SupervisedTask(Task):
 
     # Vocabularies.
 
-    def column(self, rows: Rows, key: str) -> list[str]:
-        """The column that `task.key` names. Raises DataError where the data has none of that name."""
+    def column(self, rows: Rows, key: str) -> list[Any]:
+        """Return the column that `task.key` names. Raise DataError where the data has none of that name."""
         return named(rows, self.config.model_dump()[key], f"task.{key}")
+
+    def text_column(self, rows: Rows, key: str) -> list[str]:
+        """Return a column of texts. Raise DataError where there is none, or a row holds something else."""
+        return texts_of(rows, self.config.model_dump()[key], f"task.{key}")
+
+    def label_column(self, rows: Rows, key: str) -> list[str]:
+        """Return a column of labels by name, which of a number is its digits. Raise DataError for anything else."""
+        name = self.config.model_dump()[key]
+        return [text_of(value, rows, name, i) for i, value in enumerate(self.column(rows, key))]
+
+    def line(self, given: Any) -> str:
+        """Return an example as people read it."""
+        return str(given)
 
     def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> LabelledTokenizer:
         """A tokenizer trained on the texts, or the one given, and the labels."""
-        texts = (text for line in self.inputs(rows)[: config.max_examples] for text in line.split("\t"))
+        texts = (text for given in self.inputs(rows)[: config.max_examples] for text in self.line(given).split("\t"))
         return LabelledTokenizer(given or Tokenizer.train(texts, config), self.labels(rows))
 
     def words(self, preprocessor: LabelledTokenizer) -> dict[str, list[str]]:
@@ -180,12 +193,12 @@ class SupervisedTask(Task):
         found = []
         for split in splits:
             rows = data.split(split)
-            inputs, references = self.inputs(rows), self.references(rows)
+            inputs, references = [*map(self.line, self.inputs(rows))], self.references(rows)
             found += [Example(inputs[i], references[i]) for i in by_length(inputs, SHOWN)]
         return found
 
     def texts(self, data: Any, split: str, most: int) -> list[str]:
-        return [text for text in self.inputs(data.split(split))[:most] if text.strip()]
+        return [text for text in map(self.line, self.inputs(data.split(split))[:most]) if text.strip()]
 
     # Which metrics.
 
@@ -207,7 +220,8 @@ class SupervisedTask(Task):
             **self.loss(predictions, rows),
             **{name: score.value for name, score in self.figures(predictions, rows).items()},
             "samples": [
-                {"source": t, "reference": y, "output": f"{p.shown or p.text} ({p.score:.2f})"} for t, y, p in shown
+                {"source": self.line(t), "reference": y, "output": f"{p.shown or p.text} ({p.score:.2f})"}
+                for t, y, p in shown
             ],
         }
 
@@ -239,8 +253,31 @@ def tabbed(*columns: Sequence[str]) -> list[str]:
     return ["\t".join(text.translate(SPACES) for text in texts) for texts in zip(*columns, strict=True)]
 
 
-def named(rows: Rows, name: str, where: str) -> list[str]:
-    """A column. Raises DataError where there is none of that name."""
+def texts_of(rows: Rows, name: str, where: str) -> list[str]:
+    """Return a column of texts. Raise DataError where there is none of that name, or a row holds something else."""
+    found = named(rows, name, where)
+    for number, value in enumerate(found):
+        if not isinstance(value, str):
+            raise no_text(value, rows, name, number)
+    return found
+
+
+def text_of(value: Any, rows: Rows, name: str, number: int) -> str:
+    """Return a label, which may be a number, by its name. Raise DataError for anything else."""
+    if not isinstance(value, str | int | float):
+        raise no_text(value, rows, name, number)
+    return str(value)
+
+
+def no_text(value: Any, rows: Rows, name: str, number: int) -> DataError:
+    return DataError(
+        f"a text was expected, and this is {type(value).__name__}: {str(value)[:60]}",
+        where=f"{rows.report.source}, column {name}, row {number + 1}", fix="name a column of texts, or mend that row",
+    )  # fmt: skip
+
+
+def named(rows: Rows, name: str, where: str) -> list[Any]:
+    """Return a column. Raise DataError where there is none of that name."""
     if name not in rows.columns:
         raise DataError(
             f'no column "{name}" in {rows.report.source}', where=where, fix=f"columns there: {', '.join(rows.columns)}"

@@ -24,6 +24,7 @@ from clew.errors import DataError
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
 from clew.metrics.alignment import align, best_map, merge_subwords, salient
 from clew.tasks.examples import SHOWN, by_length
+from clew.tasks.supervised import texts_of
 from clew.text.tokenizer import Tokenizer
 from clew.text.tokenizer_pair import TokenizerPair
 
@@ -56,14 +57,12 @@ class Translate(Task):
     # Which examples.
 
     def columns(self, rows: Rows) -> tuple[list[str], list[str]]:
-        """Source and target texts. Raises DataError where a column is missing."""
-        for name in (self.config.source, self.config.target):
-            if name not in rows.columns:
-                have = ", ".join(rows.columns)
-                raise DataError(
-                    f'no column "{name}" in {rows.report.source}', where="task", fix=f"columns there: {have}"
-                )
-        return rows[self.config.source], rows[self.config.target]
+        """Return source and target texts. Raise DataError where a column is missing, or holds something else."""
+        source, target = self.config.source, self.config.target
+        return texts_of(rows, source, "task.source"), texts_of(rows, target, "task.target")
+
+    def check(self, rows: Rows) -> None:
+        self.columns(rows)
 
     def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> TokenizerPair:
         """Return what is trained on the texts of these rows; one vocabulary where `config.joint`, or the one given."""

@@ -48,7 +48,7 @@ def encode_pairs(tokenizer: Tokenizer, first: Sequence[str], second: Sequence[st
 
 
 def without_special_tokens(tokenizer: Tokenizer, first: list[int], second: list[int] | None) -> tuple[list[int], int]:
-    """The same for a model that knows no frame."""
+    """Return the ids of both for a model that knows no frame, and the number of those of the first segment."""
     if second is None:
         ids = first or [tokenizer.unk_id]
         return ids, len(ids)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +13,7 @@ from clew.inspect.cka import cka_map
 from clew.inspect.reading import read_together
 from clew.metrics import Score, paired_bootstrap
 from clew.metrics.shown import about
-from clew.runs import Run
+from clew.runs import Run, results
 from clew.web.model_cache import ModelCache
 
 SHOWN = 60  # examples in which the two differ most
@@ -25,7 +24,7 @@ def compare(one: Run, other: Run) -> dict[str, Any]:
     """The differences of two runs. What cannot be had of their data is told in `why`, and the rest is there."""
     mine, theirs = (run.recipe.model_dump(mode="json") for run in (one, other))
     out: dict[str, Any] = {
-        "recipe": [{"key": key, "one": a, "other": b} for key, a, b in differences(mine, theirs)],
+        "recipe": [{"key": key, "one": a, "other": b} for key, a, b in results.differences(mine, theirs)],
         "metrics": metrics(one, other), "paired": [], "examples": [], "split": "", "counts": None, "why": "",
     }  # fmt: skip
     try:
@@ -35,25 +34,17 @@ def compare(one: Run, other: Run) -> dict[str, Any]:
     return out
 
 
-def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Dotted key and both values, where two recipes differ; a key that one lacks is None there."""
-    for key in one | other:
-        a, b = one.get(key), other.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            yield prefix + key, a, b
-
-
 def metrics(one: Run, other: Run) -> list[dict[str, Any]]:
     """Every figure that both measured at their end."""
     if not (one.finished and other.finished):
         return []
-    splits = [run.results()["splits"] for run in (one, other)]
+    splits = [
+        {split: results.metrics(figures) for split, figures in run.results()["splits"].items()} for run in (one, other)
+    ]
     return [
         {"split": split, "name": name, "label": named(name), "one": figure, "other": splits[1][split][name]}
         for split, figures in splits[0].items() if split in splits[1]
-        for name, figure in figures.items() if isinstance(figure, dict) and isinstance(splits[1][split].get(name), dict)
+        for name, figure in figures.items() if name in splits[1][split]
     ]  # fmt: skip
 
 
