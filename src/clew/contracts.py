@@ -50,7 +50,11 @@ class Model(nn.Module):
     bears_heads = False  # True: the heads of all tasks can stand on it
     n_outputs = 0  # of the head, where it has so many
     share_read = 1.0  # of its weights, that each token is multiplied by
+    # These two are of the very class that names them, since a subclass may compute otherwise: see `own`.
     exports: ClassVar[frozenset[str]] = frozenset()  # the programs that a run of it can be written for
+    engine: ClassVar[Literal["", "reads", "writes", "translates"]] = (
+        ""  # which of those in `decode/` computes as it does
+    )
     layout: ClassVar[Any] = None  # the names of tensors and settings that the adapter goes by
 
     @classmethod
@@ -64,6 +68,11 @@ class Model(nn.Module):
                 f"a {config.kind} {REFUSED[head]}", where="model.kind", fix="choose another kind of model"
             )
         return cls(config, spec)
+
+    @classmethod
+    def own(cls, name: Literal["exports", "engine"]) -> Any:
+        """Return what the class itself, not one that it derives from, says of `exports` or `engine`."""
+        return vars(cls).get(name, vars(Model)[name])
 
     @property
     def max_length(self) -> int | None:

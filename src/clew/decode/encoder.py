@@ -52,12 +52,12 @@ class EncoderEngine:
 def reader(model: Any, precision: Precision) -> Any:
     """What reads as a model of a reading task does: itself in fp32, with its encoder by the engine in bf16 and int8.
 
-    Raises RecipeError for those where the model is no BERT under a head, and for int8 on a GPU.
+    Raises RecipeError for those where its encoder has no engine, and for int8 on a GPU.
     """
-    body, device = getattr(model.eval(), "encoder", None), next(model.parameters()).device
+    body, device = model.eval().backbone, next(model.parameters()).device
     if precision == "fp32":
         return model
-    if not isinstance(body, Bert):
+    if body.own("engine") != "reads":
         raise RecipeError("this model predicts in fp32 alone", where="decode.precision", fix="leave it out")
     if precision == "int8" and device.type != "cpu":
         raise RecipeError("int8 is for a CPU", where="decode.precision", fix='take "bf16", or train.device = "cpu"')

@@ -17,7 +17,6 @@ from clew.decode.attend import attend_to_past
 from clew.decode.engine import Dense, FeedForwardEngine, int8, joined
 from clew.models.gpt2 import GPT2, DecoderOutput, GPT2Layer
 from clew.models.llama import LlamaLayer
-from clew.models.lstm import LSTM
 from clew.nn.attention import MultiHeadAttention
 from clew.nn.attention_engine import look_back, turned
 from clew.nn.causal import Cache, places
@@ -135,9 +134,14 @@ def look_at_past(layer: WriterLayer, heads: Tensor, past: np.ndarray, slot: int,
     return seen.flatten(1)[:, None]
 
 
-def recurrent(model: LSTM, precision: Literal["fp32", "bf16", "int8"]) -> Any:
-    """An LSTM writes as it stands: a step of it is one call of torch's. int8 is for the table of the logits alone."""
+def writer(model: Any, precision: Literal["fp32", "bf16", "int8"]) -> Any:
+    """Return what writes as the model does: the engine of its class, else itself, or a copy of it in lower precision.
+
+    Without an engine int8 is for the table of the logits alone; with one, fp32 on a GPU needs none.
+    """
     model.eval()
+    if model.own("engine") == "writes" and not (precision == "fp32" and model.token.weight.is_cuda):
+        return Writer(model, precision)
     if precision == "fp32":
         return model
     model = copy.deepcopy(model)
@@ -145,10 +149,3 @@ def recurrent(model: LSTM, precision: Literal["fp32", "bf16", "int8"]) -> Any:
         return model.to(torch.bfloat16)
     model.__dict__["logits"] = int8(*model.output_table())
     return model
-
-
-def writer(model: GPT2 | LSTM, precision: Literal["fp32", "bf16", "int8"]) -> Any:
-    """What writes as the model does: itself in fp32 on a GPU, else the engine."""
-    if isinstance(model, LSTM):
-        return recurrent(model, precision)
-    return model.eval() if precision == "fp32" and model.token.weight.is_cuda else Writer(model, precision)

@@ -31,7 +31,7 @@ def export(model: Any, preprocessor: TokenizerPair, folder: Path, *, quantizatio
         raise MissingExtra(
             "exporting to CTranslate2 needs its package", fix="pip install 'clew[ctranslate2]'"
         ) from error
-    if "ctranslate2" not in model.exports or model.config.positions != "sinusoidal":
+    if "ctranslate2" not in model.own("exports") or model.config.positions != "sinusoidal":
         raise RecipeError(
             f"CTranslate2 has no form for {type(model).__name__}",
             where="model", fix='export a model of kind "transformer" with positions = "sinusoidal"',

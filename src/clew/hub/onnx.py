@@ -75,7 +75,7 @@ def export(model: Any, preprocessor: Any, config: Mapping[str, Any], folder: Pat
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError as error:
         raise MissingExtra("exporting to ONNX needs its packages", fix="pip install 'clew[onnx]'") from error
-    if "onnx" not in model.backbone.exports:
+    if "onnx" not in model.backbone.own("exports"):
         raise RecipeError(
             f"no graph is made of {type(model).__name__}", where="model", fix='export a model of kind "bert"'
         )

@@ -40,7 +40,7 @@ class Alone(Model):
 def export(model: Any, preprocessor: Any, folder: Path, *, pooling: str = "mean") -> None:
     """Write the encoder without its head. Raises RecipeError for a model that is no encoder, or an unknown pooling."""
     encoder = model.backbone
-    if "sentence-transformers" not in encoder.exports:
+    if "sentence-transformers" not in encoder.own("exports"):
         raise RecipeError(
             f"{type(model).__name__} gives no vectors of sentences", where="model", fix='export a model of kind "bert"'
         )

@@ -194,6 +194,7 @@ class Bert(Encoder):
     Config: type[Choice] = BertConfig
     adapter = "clew.hub.bert:EncoderAdapter"
     exports = frozenset({"onnx", "sentence-transformers"})
+    engine = "reads"
     layout = LAYOUT
     Embeddings: type[BertEmbeddings] = BertEmbeddings
 

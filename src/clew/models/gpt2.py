@@ -113,6 +113,7 @@ class GPT2(Model):
     Config: type[Choice] = GPT2Config
     heads = frozenset({"language_model"})
     adapter = "clew.hub.decoders:DecoderAdapter"
+    engine = "writes"
     layout = LAYOUT
     no_bias: Tensor
 

@@ -106,6 +106,7 @@ class Llama(GPT2):
 
     Config = LlamaConfig
     layout = LAYOUT
+    engine = "writes"
     config: LlamaConfig
 
     def __init__(self, config: LlamaConfig, spec: Tokens) -> None:

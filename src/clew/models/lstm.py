@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from clew.config import Choice
 from clew.contracts import Head, Model
+from clew.errors import ClewError
 from clew.inputs import Tokens
 from clew.models.gpt2 import DecoderOutput
 from clew.models.heads import LastState
@@ -37,6 +38,10 @@ class Carried:
     def __init__(self) -> None:
         self.state: State | None = None
         self.length = 0
+
+    def back(self, n: int) -> None:
+        """Raise ClewError: what has been read is in the state for good."""
+        raise ClewError("an LSTM cannot take back what it has read", where="--draft", fix="write without a draft")
 
     def select(self, rows: Tensor) -> None:
         """Keep the given rows, in that order (beam search moves, drops and repeats them)."""

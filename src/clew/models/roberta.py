@@ -47,6 +47,7 @@ class Roberta(Bert):
 
     Config = RobertaConfig
     Embeddings = RobertaEmbeddings
+    engine, exports = "reads", Bert.exports
     layout = replace(
         LAYOUT, model_type="roberta", prefix="roberta.", positions="max_position_embeddings",
         fixed=LAYOUT.fixed | {"model_type": "roberta"},

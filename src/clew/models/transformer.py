@@ -176,6 +176,7 @@ class Transformer(Translator):
 
     Config = TransformerConfig
     exports = frozenset({"ctranslate2"})
+    engine = "translates"
     target_attention = "decoder.layers.*.cross_attention.weights"
 
     def __init__(self, config: TransformerConfig, spec: TokenPair) -> None:
