@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
@@ -143,10 +146,45 @@ def load_class(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
+_received: ContextVar[bool] = ContextVar("received", default=False)
+_trusted: ContextVar[bool] = ContextVar("trusted", default=False)
+_imported: set[str] = set()  # every "module:Class" that was resolved; to name one again runs nothing new
+
+
+@contextmanager
+def trusting() -> Iterator[None]:
+    """Within the block, import whatever classes run folders name: what `--trust` does."""
+    token = _trusted.set(True)
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
+
+
+def trusted() -> bool:
+    """Return whether run folders may name any class."""
+    return _trusted.get()
+
+
+@contextmanager
+def reading_received() -> Iterator[None]:
+    """Within the block, `resolve` imports no class from outside of clew, but within `trusting`.
+
+    A run folder may come from anywhere, and what its recipe names would run here. What a recipe of the user's own has
+    named in this process is imported already, and stays known.
+    """
+    token = _received.set(True)
+    try:
+        yield
+    finally:
+        _received.reset(token)
+
+
 def resolve(section: str, kind: str) -> Any:
     """Return the class that `kind` stands for in `section` of a recipe.
 
-    Raises RecipeError where the kind is unknown (with the nearest known one) or cannot be imported.
+    Raises RecipeError where the kind is unknown (with the nearest known one), cannot be imported, or is a class from
+    outside of clew that a run folder names (`reading_received`).
     """
     kind = today(section, kind)
     target = KINDS[section].get(kind, kind)
@@ -159,10 +197,17 @@ def resolve(section: str, kind: str) -> Any:
             where=f"{section}.kind",
             fix=f'{hint}known: {known}, or "package.module:Class"',
         )
+    if _received.get() and kind not in KINDS[section] and target not in _imported and not trusted():
+        raise RecipeError(
+            f'this run names a class from outside of clew, "{target}", which would be imported',
+            where=f"{section}.kind", fix="where you trust who made this run, add --trust",
+        )  # fmt: skip
     try:
-        return load_class(target)
+        found = load_class(target)
     except (ImportError, AttributeError) as error:
         raise RecipeError(f'cannot load {section} kind "{kind}": {error}', where=f"{section}.kind") from error
+    _imported.add(target)
+    return found
 
 
 def build(section: str, config: Choice, *args: Any, **kwargs: Any) -> Any:

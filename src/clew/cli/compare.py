@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clew.cli.trust import Trust
 from clew.errors import ClewError, RecipeError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def compare(
         float | None, typer.Option(help="Validation quality to time; by default 90% of the best model's.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole comparison as JSON.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Train several recipes, or one with settings varied, under equal budgets; report which wins, and at what cost."""
     from clew.recipe_file import load_recipe

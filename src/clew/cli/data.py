@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from clew.cli.trust import Trust
+
 if TYPE_CHECKING:
     from clew.data.catalogue import Catalogue
     from clew.text.report import VocabularyReport
@@ -38,6 +40,7 @@ def data(
         typer.Option("--set", metavar="KEY=VALUE", help="With --explain: settings of presets/words.toml."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
+    trust: Trust = False,
 ) -> None:
     """List the known data sets; with a name, show its terms, its first rows and what a tokenizer makes of it."""
     if name is None:

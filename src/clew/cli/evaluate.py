@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clew.cli.trust import Trust
 from clew.errors import ClewError, RecipeError
 
 
@@ -35,6 +36,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Of the suite: its folder; RUN/SUITE by default.")
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Score a run on a split of its data: every metric of its task, with 95% intervals and signatures.
 
@@ -70,10 +72,10 @@ def evaluate(
 
 def changed(run: Any, overrides: list[str], *tables: str) -> Any:
     """The recipe of a run with the settings of the command line. Raises RecipeError where they are not in `tables`."""
-    from clew.recipe_file import load_recipe
+    from clew.recipe_file import load_received
     from clew.runs.results import differences
 
-    recipe, _ = load_recipe(run.path / "recipe.toml", overrides)
+    recipe = load_received(run.path / "recipe.toml", overrides)
     found = differences(run.recipe.model_dump(mode="json"), recipe.model_dump(mode="json"))
     if fixed := [key for key, _, _ in found if key.partition(".")[0] not in tables]:
         raise RecipeError(

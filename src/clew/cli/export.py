@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from clew.cli.trust import Trust
+
 
 class Target(StrEnum):
     ctranslate2 = "ctranslate2"
@@ -43,6 +45,7 @@ def export(
     pooling: Annotated[
         str, typer.Option(help="For sentence-transformers, the vector of a sentence: mean or cls.")
     ] = "mean",
+    trust: Trust = False,
 ) -> None:
     """Write a run for another program.
 
@@ -55,7 +58,7 @@ def export(
 
     opened = Run.open(run)
     model: Any = opened.model()
-    if to.value not in (able := model.backbone.exports):
+    if to.value not in (able := model.backbone.own("exports")):
         known = ", ".join(target.value for target in Target if target.value in able) or "none"
         what = f"a {opened.recipe.model.kind} cannot be written as {to}"
         raise RecipeError(what, where="--to", fix=f"for this run: {known}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from clew.cli.trust import Trust
 from clew.errors import RunError
 
 
@@ -18,6 +19,7 @@ def look(
         typer.Option(help="The address to listen on. Beyond this machine, whoever has the printed address may look."),
     ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option(help="Open the page at once.")] = True,
+    trust: Trust = False,
 ) -> None:
     """Open the browser page over a folder of runs: curves, attention, predictions. Stop it with Ctrl-C."""
     if not runs.is_dir():

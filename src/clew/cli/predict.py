@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clew.cli.trust import Trust
 from clew.errors import DataError, RecipeError
 
 
@@ -36,6 +37,7 @@ def predict(
     ] = None,
     attention: Annotated[bool, typer.Option(help="With --json: the attention maps too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per text.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Run a trained model on a text, a file or standard input; one line out for each line in, in the same order."""
     from clew.cli.evaluate import changed

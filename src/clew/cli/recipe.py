@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from clew.cli.trust import Trust
 from clew.errors import RecipeError
 from clew.recipe_file import dump_recipe, load_recipe
 from clew.recipe_reference import reference
@@ -18,6 +19,7 @@ def recipe(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE…", help="Settings to change.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print for machines: the recipe and its origins.")] = False,
     keys: Annotated[bool, typer.Option("--keys", help="Print the reference of every key (Markdown) instead.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Print a recipe filled in, with where each value came from: file and line, override, or default."""
     if keys:

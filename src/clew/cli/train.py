@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clew.cli.trust import Trust
 from clew.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -31,19 +32,20 @@ def train(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per validation, and the results.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Train what a recipe describes, or on your own files: a translator on two of parallel lines or one table, word
     vectors on one of running text.
 
     `clew train RUN --resume` goes on with a run by its own recipe; under a larger budget, also where it had finished.
     """
-    from clew.recipe_file import load_recipe
+    from clew.recipe_file import load_received, load_recipe
     from clew.runs.training import open_training
 
     paths = [argument for argument in arguments if "=" not in argument or os.path.exists(argument)]
     overrides = [argument for argument in arguments if argument not in paths]
     if len(paths) == 1 and (own := Path(paths[0]) / "recipe.toml").is_file():
-        recipe, _ = load_recipe(own, overrides)
+        recipe = load_received(own, overrides)
         out = out or Path(paths[0])
     elif len(paths) == 1 and paths[0].endswith(".toml"):
         recipe, _ = load_recipe(paths[0], overrides)

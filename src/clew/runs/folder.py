@@ -20,7 +20,7 @@ from clew.errors import RunError
 from clew.hub.adapter import adapter_of
 from clew.inputs import Preprocessor
 from clew.nn.low_rank import merge
-from clew.recipe_file import dump_recipe, load_recipe
+from clew.recipe_file import dump_recipe, load_received
 from clew.tensor_file import save_file
 from clew.train import checkpoint
 
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def recipe(self) -> Recipe:
-        return load_recipe(self.path / "recipe.toml", [])[0]
+        return load_received(self.path / "recipe.toml")
 
     @property
     def task(self) -> Task:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from clew.config import trusted
 from clew.errors import ClewError
 from clew.study.plan import Plan, Planned
 from clew.train.budget import Progress
@@ -109,7 +110,14 @@ def _side_by_side(runs: Sequence[Planned], jobs: int) -> Iterator[Event]:
 
 
 def _start(run: Planned) -> subprocess.Popen[bytes]:
-    command = [*COMMAND, str(run.recipe_file), "--out", str(run.folder), "--resume"]
+    command = [
+        *COMMAND,
+        str(run.recipe_file),
+        "--out",
+        str(run.folder),
+        "--resume",
+        *(["--trust"] if trusted() else []),
+    ]
     with run.log.open("wb") as log:
         return subprocess.Popen(
             command,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from clew.config import BudgetConfig, Recipe
 from clew.errors import RecipeError, RunError
-from clew.recipe_file import dump_recipe, load_recipe
+from clew.recipe_file import dump_recipe, load_received, load_recipe
 
 UNITS = {
     "s": ("cpu_minutes", 1 / 60),
@@ -83,7 +83,7 @@ class Plan:
         """Write `study.json` and a recipe file per training; raises RunError where another recipe trained there."""
         for run in self.runs:
             text = dump_recipe(run.recipe)
-            if run.recipe_file.exists() and run.folder.exists() and load_recipe(run.recipe_file)[0] != run.recipe:
+            if run.recipe_file.exists() and run.folder.exists() and load_received(run.recipe_file) != run.recipe:
                 raise RunError(
                     f'the folder holds a "{run.variant.label}" that another recipe trained',
                     where=str(run.folder),
@@ -106,7 +106,7 @@ class Plan:
             ) from error
         first = study["seeds"][0]
         variants = [
-            Variant(v["id"], v["label"], v["settings"], load_recipe(folder / v["id"] / f"seed-{first}.toml")[0])
+            Variant(v["id"], v["label"], v["settings"], load_received(folder / v["id"] / f"seed-{first}.toml"))
             for v in study["variants"]
         ]
         return cls(folder, variants, study["seeds"], study["command"])
