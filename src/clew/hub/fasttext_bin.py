@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -149,7 +149,7 @@ def matrix(file: TableFile, at: int, dim: int, name: str) -> tuple[np.ndarray, i
     return table, at + table.nbytes
 
 
-def unpack(file: TableFile, form: str, at: int, name: str) -> tuple:
+def unpack(file: TableFile, form: str, at: int, name: str) -> tuple[Any, ...]:
     """Little-endian numbers at byte `at`. Raises DataError where the file ends before them."""
     if at + struct.calcsize(form) > len(file.bytes):
         raise file.wrong(f"the file ends before {name}", f"byte {len(file.bytes)}")

@@ -29,7 +29,7 @@ class PaddedEncoder(nn.Module):
         return self.inner.read(batch, Padded(batch.mask), at)
 
     def pooled(self, batch: TextBatch) -> Tensor:
-        return self(batch, first_places(batch)).hidden
+        return self.forward(batch, first_places(batch)).hidden
 
     def token_table(self) -> Tensor:
         return self.inner.token_table()

@@ -24,7 +24,8 @@ class Alone(Model):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.encoder, self.config = model.backbone, model.config
+        self.encoder: Model = model.backbone
+        self.config = model.config
         poolers = dict(model.named_children()).get("pooler")
         if poolers is not None and [*poolers.parameters()]:
             self.pooler = poolers

@@ -36,5 +36,5 @@ class LanguageModel(Objective):
 
 def log_p_of(model: Any, hidden: Tensor, text: Tensor) -> Tensor:
     """log P(x_(t+1) | x_1 … x_t) from the states of text (batch, time): (batch, time - 1)."""
-    logits = model.logits(hidden[:, :-1]).float()  # (batch, time - 1, V)
+    logits: Tensor = model.logits(hidden[:, :-1]).float()  # (batch, time - 1, V)
     return logits.log_softmax(dim=-1).gather(2, text[:, 1:, None]).squeeze(2)

@@ -224,7 +224,7 @@ class RollOutLoader(Loader):
 
     @property
     def epochs_done(self) -> float:
-        return (self.ppo.number + 1) * self.ppo.settings.texts / len(self.prompts)
+        return float((self.ppo.number + 1) * self.ppo.settings.texts / len(self.prompts))
 
     def plan(self, epoch: int) -> list[Tensor]:
         """Return the rows of each batch of a roll-out, which is made if it is not the one in hand."""

@@ -51,7 +51,7 @@ class WordPairs(Objective):
     @property
     def moves_weights(self) -> bool:  # type: ignore[override]
         """Whether an engine takes the steps, at the optimizer's rate, or the optimizer itself."""
-        return self.config.engine == "kernel"
+        return bool(self.config.engine == "kernel")
 
     def __call__(self, model: Word2Vec, batch: CorpusBatch) -> Loss:
         return self.by_kernel(model, batch) if self.config.engine == "kernel" else self.by_equation(model, batch)

@@ -112,7 +112,7 @@ class Run:
             raise RunError("this run has no model yet", where=str(self.path), fix=self.go_on)
         if self.recipe.train.threads:
             torch.set_num_threads(self.recipe.train.threads)
-        model = self.task.model(self.recipe.model, self.preprocessor())
+        model: Model = self.task.model(self.recipe.model, self.preprocessor())
         try:
             state = load_file(file)
             if step is None:
@@ -187,7 +187,7 @@ class Run:
             raise RunError("this run has not finished", where=str(self.path), fix=self.go_on)
         file = self.path / "results.json"
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             if isinstance(found["splits"], dict):
                 return found
         except (ValueError, KeyError, TypeError, RecursionError):

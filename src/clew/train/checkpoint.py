@@ -108,7 +108,8 @@ def load(
     objective.load_state_dict(joined(part(tensors, "objective."), scalars.get("objective", {})))
     batches.load_state_dict(scalars["batches"])
     vars(progress).update(scalars["progress"])
-    return scalars["extra"]
+    extra: dict[str, Any] = scalars["extra"]
+    return extra
 
 
 def parted(state: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:

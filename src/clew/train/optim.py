@@ -56,15 +56,18 @@ Factor = Callable[[str], float]
 """Of the rate, for the parameter of that name."""
 
 
+Group = dict[str, Any]
+"""Of torch's optimizers: `params`, and settings of theirs."""
+
 Parameters = Mapping[str, nn.Parameter]
 
 
 def parameter_groups(
     model: nn.Module, lr: float, weight_decay: float, factor: Factor | None = None, more: Parameters | None = None
-) -> list[dict]:
+) -> list[Group]:
     """Two groups for each rate, the highest first: matrices, which decay, and the rest, which does not."""
     tables = {id(table) for table in embeddings(model)}
-    groups: dict[float, tuple[list, list]] = {1.0: ([], [])}
+    groups: dict[float, tuple[list[nn.Parameter], list[nn.Parameter]]] = {1.0: ([], [])}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decays, rest = groups.setdefault(factor(name) if factor else 1.0, ([], []))
@@ -163,7 +166,7 @@ class AdaGrad(_Factory):
     Config = AdaGradConfig
 
     @staticmethod
-    def make(groups: list[dict], *, initial: float, **options: Any) -> Optimizer:
+    def make(groups: list[Group], *, initial: float, **options: Any) -> Optimizer:
         return torch.optim.Adagrad(groups, initial_accumulator_value=initial, eps=0, **options)
 
 
@@ -178,7 +181,7 @@ class Adafactor(_Factory):
     Config = AdafactorConfig
 
     @staticmethod
-    def make(groups: list[dict], *, fused: bool, **options: Any) -> Optimizer:
+    def make(groups: list[Group], *, fused: bool, **options: Any) -> Optimizer:
         return torch.optim.Adafactor(groups, **options)
 
 
@@ -204,7 +207,7 @@ class MuonAndAdamW(Optimizer):
     """
 
     def __init__(
-        self, groups: list[dict], *, momentum: float, betas: tuple[float, float] | list[float], eps: float
+        self, groups: list[Group], *, momentum: float, betas: tuple[float, float] | list[float], eps: float
     ) -> None:
         super().__init__(groups, {"momentum": momentum, "betas": tuple(betas), "eps": eps})
 
@@ -246,7 +249,8 @@ class MuonAndAdamW(Optimizer):
         state = self.state[parameter]
         if name not in state:
             state[name] = torch.zeros_like(parameter)
-        return state[name]
+        found: torch.Tensor = state[name]
+        return found
 
 
 def orthogonal(x: torch.Tensor, steps: int = 5) -> torch.Tensor:
