@@ -26,7 +26,9 @@ def _reference() -> Iterator[str]:
     yield ""
     yield "Printed by `clew recipe --keys`; a test keeps this page equal to the code. `clew recipe FILE` shows what a"
     yield 'recipe of yours says for each of these, and where it says so. Where a number may be left out, "none" undoes'
-    yield 'its default. Beside the kinds listed here, a recipe may name its own: `kind = "package.module:Class"`.'
+    yield 'its default. Beside the kinds listed here, a recipe may name its own, `kind = "package.module:Class"`, of a'
+    yield "module that Python finds (installed, or in a folder of `PYTHONPATH`). Of a run folder such a class is"
+    yield "imported with `--trust` alone, since whoever made the folder may not be you."
     yield from _table("The top of the file", "", Recipe)
     for name, field in Recipe.model_fields.items():
         if name in KINDS:

@@ -125,6 +125,7 @@ def test_ppo_raises_the_reward(home: Path, tmp_path: Path) -> None:
     sample = next((tmp_path / "run" / "samples").iterdir()).read_text()
     assert "before" in sample and "output" in sample
     assert not [name for name in load_file(tmp_path / "run" / "model.safetensors") if "value" in name]
+    assert run.model(step=run.steps()[-1]).state_dict().keys() == run.model().state_dict().keys()
     said = clew("predict", tmp_path / "run", "the film was")
     assert said.exit_code == 0 and said.stdout.strip()
 
