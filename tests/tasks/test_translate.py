@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from clew.batches import PairBatch
 from clew.config import DecodeConfig, TokenizerConfig, TrainConfig
+from clew.contracts import Model
 from clew.data.grammar import Grammar
 from clew.data.rows import ReadReport, Rows
 from clew.decode.search import Hypothesis
@@ -55,14 +56,14 @@ class Cache:
         self.source = self.source[sentences]
 
 
-class UpperCase(nn.Module):
+class UpperCase(Model):
     """Writes word i of the source as word i of the target, in upper case; the logits are hidden states of size V."""
 
     parallel = False
 
     def __init__(self, preprocessor: TokenizerPair, heads: int = 1) -> None:
         super().__init__()
-        self.config = self.max_length = None
+        self.config = None
         self.target_attention = "look.weights" if heads else ""
         self.look = Look(heads)
         self.anchor = nn.Parameter(torch.zeros(()))  # a model is where its parameters are
