@@ -12,6 +12,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -20,7 +21,8 @@ from beside import Asked, Comparison, Jobs, Measured, Peer, arguments, parse
 sys.path.append(str(Path(__file__).resolve().parent / "peers"))
 from decoder_common import SHAPES
 
-from clew.hub.decoders import config_to_hf, state_to_hf
+from clew.hub.adapter import adapter_of
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2, GPT2Config
 from clew.tensor_file import save_file
 
@@ -55,10 +57,12 @@ def prepare(folder: Path, jobs: list[str]) -> None:
         vocab_size, n_layers, n_heads, d_model, positions, *_ = SHAPES[job]
         config = GPT2Config(n_layers=n_layers, n_heads=n_heads, d_model=d_model, max_length=positions, dropout=0.0)
         torch.manual_seed(1)
-        model = GPT2(config, vocab_size)
+        model = GPT2(config, Tokens(vocab_size))
         (folder / job).mkdir()
-        (folder / job / "config.json").write_text(json.dumps(config_to_hf(model, 0)))
-        save_file(state_to_hf(model), folder / job / "model.safetensors", {"format": "pt"})
+        (folder / job / "config.json").write_text(
+            json.dumps(adapter_of(model).config_to_hf(model, SimpleNamespace(eos_id=0)))
+        )
+        save_file(adapter_of(model).to_hf(model), folder / job / "model.safetensors", {"format": "pt"})
         np.save(folder / f"{job}.npy", np.random.default_rng(1).integers(0, vocab_size, 200_000).astype(np.uint16))
 
 

@@ -24,7 +24,8 @@ from clew.data.batches import Texts
 from clew.data.catalogue import Catalogue, CatalogueConfig, locate
 from clew.data.lines import lines
 from clew.data.rows import Rows
-from clew.hub.bert import config_to_hf, state_to_hf
+from clew.hub.adapter import adapter_of
+from clew.inputs import Tokens
 from clew.models.bert import BertConfig
 from clew.models.heads import with_head
 from clew.tensor_file import save_file
@@ -122,20 +123,20 @@ def write_lines(
     path: Path, tokenizer: Tokenizer, texts: list[str], second: list[str] | None = None, labels: list[int] | None = None
 ) -> float:
     """Write the lines of a job, shuffled; gives their mean number of tokens."""
-    with_special_tokens = encode_pairs(tokenizer, texts, second, 128)
-    columns = (with_special_tokens.ids, with_special_tokens.first, labels or [0] * len(texts), texts)
+    encoded = encode_pairs(tokenizer, texts, second, 128)
+    columns = (encoded.ids, encoded.first, labels or [0] * len(texts), texts)
     rows = [dict(zip(("input_ids", "first", "label", "text"), row, strict=True)) for row in zip(*columns, strict=True)]
     random.Random(1).shuffle(rows)  # any first n of them are a fair sample
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return sum(map(len, with_special_tokens.ids)) / len(rows)
+    return sum(map(len, encoded.ids)) / len(rows)
 
 
 def write_model(folder: Path, config: BertConfig, tokenizer: Tokenizer, path: Path) -> None:
     """A model with random weights as transformers keeps it, and the vectors that it gives, a line at a time."""
     torch.manual_seed(1)
-    model = with_head("pretrain", config, len(tokenizer), 0, 0).eval()
-    made(folder).joinpath("config.json").write_text(json.dumps(config_to_hf(model, 0)))
-    save_file(state_to_hf(model, str(folder)), folder / "model.safetensors", {"format": "pt"})
+    model = with_head("masked_lm", config, Tokens(len(tokenizer)), 0).eval()
+    made(folder).joinpath("config.json").write_text(json.dumps(adapter_of(model).config_to_hf(model, tokenizer)))
+    save_file(adapter_of(model).to_hf(model), folder / "model.safetensors", {"format": "pt"})
     tokenizer.save_pretrained(folder, config.max_length)
     ids = [json.loads(line)["input_ids"] for line in path.read_text().splitlines()]
     with torch.inference_mode():

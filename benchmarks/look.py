@@ -36,6 +36,7 @@ import numpy as np
 import torch
 
 from clew.data.batches import Texts
+from clew.inputs import Tokens
 from clew.inspect.heads import entropy, text_layers
 from clew.models.bert import Bert
 from clew.page.single_file import LOOK
@@ -59,7 +60,7 @@ tokenizer = {{ kind = "wordpiece", vocab_size = 300, lowercase = true }}
 model = {{ kind = "bert", d_model = {width}, d_ff = 512, n_heads = {heads}, n_layers = {layers}, max_length = 512 }}
 objective = {{ kind = "masked_lm" }}
 train.budget.steps = 1
-train.batch_tokens = 512
+train.batch.tokens = 512
 train.evaluate_examples = 1
 train.optimizer = {{ kind = "adamw", lr = 0.001 }}
 """
@@ -82,7 +83,7 @@ PAINTED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimat
 def saved(n_layers: int, n_heads: int) -> tuple[int, float]:
     """Bytes of a saved page of TOKENS tokens, and the mean entropy of its rows in bits."""
     torch.manual_seed(0)
-    model = Bert(Bert.Config(n_layers=n_layers, n_heads=n_heads, d_model=64 * n_heads, d_ff=64), 1000)
+    model = Bert(Bert.Config(n_layers=n_layers, n_heads=n_heads, d_model=64 * n_heads, d_ff=64), Tokens(1000))
     with torch.no_grad():
         for layer in model.layers:
             layer.attention.query.weight.mul_(SHARPER)

@@ -60,7 +60,7 @@ def recipe(kind: str) -> Recipe:
         "model": {"kind": kind, **MODELS[kind]},
         "objective": {"kind": "translation"},
         "train": {
-            "threads": 1, "device": "cpu", "batch_tokens": 768, "average": 0.9, "patience": 5, "save_every": 3,
+            "threads": 1, "device": "cpu", "batch": {"tokens": 768}, "average": 0.9, "patience": 5, "save_every": 3,
             "evaluate_every": 10, "evaluate_examples": 8, "budget": {"steps": 60},
             "optimizer": {"kind": "adam", "lr": 0.01}, "schedule": {"kind": "inverse_sqrt", "warmup": 10},
         },

@@ -102,8 +102,8 @@ def test_recipe_needs_a_file() -> None:
 def test_recipe_prints_it_filled_in(tmp_path: Path, recipe_text: str) -> None:
     path = tmp_path / "a.toml"
     path.write_text(recipe_text)
-    text = CliRunner().invoke(cli.app, ["recipe", str(path), "train.batch_tokens=77"]).stdout
-    assert f'name = "a"  # {path}:1' in text and "batch_tokens = 77  # override" in text
+    text = CliRunner().invoke(cli.app, ["recipe", str(path), "train.batch.tokens=77"]).stdout
+    assert f'name = "a"  # {path}:1' in text and "tokens = 77  # override" in text
     document = json.loads(CliRunner().invoke(cli.app, ["recipe", "--json", str(path)]).stdout)
     assert document["recipe"]["name"] == "a" and document["provenance"]["seed"] == "default"
 

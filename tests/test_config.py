@@ -32,7 +32,7 @@ inner = {width = 4}
 kind = "first"
 
 [train]
-batch_tokens = 100
+batch.tokens = 100
 
 [train.optimizer]
 kind = "first"
@@ -66,18 +66,24 @@ class Second:
         limit: float | None = 1.5
 
 
+class Published:
+    class Config(Choice):
+        kind: str = "published"
+
+
 @pytest.fixture(autouse=True)
 def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two kinds for each choice, so that these tests need no other room."""
     classes = {"first": First, "second": Second}
-    monkeypatch.setattr(config, "KINDS", {section: {kind: kind for kind in classes} for section in config.KINDS})
+    known = {section: {kind: kind for kind in classes} for section in config.KINDS}
+    monkeypatch.setattr(config, "KINDS", known | {"initialiser": {"published": "published"}})
     monkeypatch.setattr("clew.recipe_file.KINDS", config.KINDS)
     for module in ("clew.config", "clew.recipe_file"):
         monkeypatch.setattr(f"{module}.resolve", resolve_here)
 
 
 def resolve_here(section: str, kind: str) -> type:
-    classes: dict[str, type] = {"first": First, "second": Second}
+    classes: dict[str, type] = {"first": First, "second": Second, "published": Published}
     if kind not in classes:
         raise RecipeError(f'unknown {section} kind "{kind}"', where=f"{section}.kind")
     return classes[kind]
@@ -99,10 +105,10 @@ def child(base: Path, text: str, name: str = "child.toml") -> Path:
 def test_values_and_where_they_came_from(base: Path) -> None:
     path = child(base, 'extends = "base.toml"\nname = "child"\n\n[train]\nbatch_tokens = 200\n')
     recipe, provenance = load_recipe(path, ["train.clip_norm=0.5", "model.words=['a', 'b']"])
-    assert (recipe.name, recipe.train.batch_tokens, recipe.train.clip_norm) == ("child", 200, 0.5)
+    assert (recipe.name, recipe.train.batch.tokens, recipe.train.clip_norm) == ("child", 200, 0.5)
     assert recipe.model.words == ("a", "b")
     assert provenance["name"] == f"{path}:2"
-    assert provenance["train.batch_tokens"] == f"{path}:5"
+    assert provenance["train.batch.tokens"] == f"{path}:5"
     assert provenance["model.size"] == f"{base}:12"
     assert provenance["model.inner.width"] == f"{base}:13"
     assert provenance["train.clip_norm"] == provenance["model.words"] == "override"
@@ -157,13 +163,13 @@ def test_an_override_is_toml_or_else_text(text: str, value: object) -> None:
 
 @pytest.mark.parametrize(("overrides", "parts"), [
     (["train.batch_token=3"], ['unknown key "batch_token"', "override, train.batch_token"]),
-    (["train.batch_token=3"], ['did you mean "batch_tokens"?']),
+    (["train.batch.token=3"], ['did you mean "tokens"?']),
     (["model.sise=3"], ['unknown key "sise"', "override, model.sise", 'did you mean "size"?']),
     (["model.inner.widht=3"], ['unknown key "widht"', 'did you mean "width"?']),
     (["train.optimizer.sise=3"], ['did you mean "size"?']),
     (["modle.size=3"], ['unknown key "modle"', 'did you mean "model"?']),
-    (["train.batch_tokens=many"], ["train.batch_tokens = 'many'", "valid integer"]),
-    (["train.batch_tokens=0"], ["train.batch_tokens = 0", "greater than or equal to 1"]),
+    (["train.batch.tokens=many"], ["train.batch.tokens = 'many'", "valid integer"]),
+    (["train.batch.tokens=0"], ["train.batch.tokens = 0", "greater than or equal to 1"]),
     (["train.optimizer=3"], ["[optimizer] needs a kind", "override, train.optimizer"]),
     (["train.optimizer.kind=x"], ['unknown optimizer kind "x"', "override, train.optimizer.kind"]),
     (["model.kind=third"], ['unknown model kind "third"', "override, model.kind"]),

@@ -8,13 +8,14 @@ from common import Ids, Job, Meter, chunks, measure_decoding, pad, read_job, uns
 from torch import nn
 
 from clew.batches import PairBatch
-from clew.config import BudgetConfig
+from clew.config import BatchConfig, BudgetConfig
+from clew.contracts import Loss
 from clew.data.batches import PairLoader, Pairs
 from clew.decode.engine import engine
 from clew.decode.search import Limits, search
+from clew.inputs import TokenPair
 from clew.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from clew.models.transformer import Transformer, TransformerConfig
-from clew.objectives.loss import Loss
 from clew.objectives.translation import Translation, TranslationConfig
 from clew.train.loop import fit
 from clew.train.optim import Adam, AdamConfig
@@ -31,7 +32,7 @@ LSTM = Seq2SeqConfig(d_embedding=common.D_MODEL, d_model=common.D_MODEL, dropout
 def train(job: Job, model: nn.Module) -> None:
     loader = PairLoader(
         Pairs(*job.pairs("train")),
-        batch_tokens=common.BATCH_TOKENS,
+        batch=BatchConfig(tokens=common.BATCH_TOKENS),
         max_length=256,
         seed=1,
         pad_id=common.PAD,
@@ -55,7 +56,7 @@ def train(job: Job, model: nn.Module) -> None:
 
 
 def decode(job: Job) -> None:
-    model = engine(Transformer(TRANSFORMER, job.vocab_size, job.vocab_size, common.PAD), job.precision)
+    model = engine(Transformer(TRANSFORMER, TokenPair.of(job.vocab_size, job.vocab_size, common.PAD)), job.precision)
     limits = Limits(common.BOS, eos_id=-1, max_length=common.FORCED_LENGTH)  # no token ends a sentence but the limit
 
     def translate(sentences: Ids, beam: int, batch_size: int) -> Ids:
@@ -77,8 +78,8 @@ if __name__ == "__main__":
         decode(job)
     lstm = LSTM.model_copy(update={"input_feeding": job.job == "train-lstm-feeding"})
     model = (
-        Transformer(TRANSFORMER, *2 * [job.vocab_size], common.PAD)
+        Transformer(TRANSFORMER, TokenPair.of(*2 * [job.vocab_size], common.PAD))
         if job.job == "train"
-        else Seq2Seq(lstm, *2 * [job.vocab_size], common.PAD)
+        else Seq2Seq(lstm, TokenPair.of(*2 * [job.vocab_size], common.PAD))
     )
     train(job, model)

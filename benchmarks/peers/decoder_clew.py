@@ -10,12 +10,13 @@ from common import Meter
 from decoder_common import CLIP_NORM, LEARNING_RATE, Job, measure_writing, read_job
 from safetensors.torch import load_file
 
-from clew.config import BudgetConfig, SampleConfig
+from clew.config import BatchConfig, BudgetConfig, SampleConfig
 from clew.data.blocks import BlockLoader
 from clew.data.documents import Documents
 from clew.decode.sample import sample
 from clew.decode.writer import writer
-from clew.hub.decoders import config_from_hf, fill
+from clew.hub.adapter import adapter_of, family_of
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2
 from clew.objectives.language_model import LanguageModel, LanguageModelConfig
 from clew.train.loop import fit
@@ -23,9 +24,9 @@ from clew.train.optim import AdamW
 
 
 def load(job: Job) -> GPT2:
-    config = config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
-    model = GPT2(config, job.vocab_size)  # type: ignore[arg-type]
-    fill(model, load_file(job.folder / "model.safetensors"), str(job.folder))
+    config = family_of(GPT2).config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
+    model = GPT2(config, Tokens(job.vocab_size))  # type: ignore[arg-type]
+    adapter_of(model).fill(model, load_file(job.folder / "model.safetensors"), str(job.folder))
     return model
 
 
@@ -43,7 +44,7 @@ class Counted(BlockLoader):
 def train(job: Job) -> None:
     ids = job.ids
     documents = Documents(ids, torch.tensor([0, len(ids)]).numpy(), torch.tensor([0, 1]).numpy())
-    batches = Counted(documents, job.positions, batch_tokens=job.batch * job.positions, seed=1)
+    batches = Counted(documents, job.positions, batch=BatchConfig(tokens=job.batch) * job.positions, seed=1)
     batches.meter = Meter(job)  # type: ignore[arg-type]
     model = load(job)
     optimizer = AdamW(AdamW.Config(lr=LEARNING_RATE, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1))(model)

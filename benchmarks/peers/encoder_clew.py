@@ -15,12 +15,13 @@ from encoder_common import Ids, Job, in_batches, measure_encoding, read_job
 from safetensors.torch import load_file
 
 from clew.batches import TextBatch
-from clew.config import BudgetConfig
+from clew.config import BatchConfig, BudgetConfig
 from clew.data.batches import TextLoader, Texts
 from clew.data.masking import Masking
 from clew.decode.encoder import EncoderEngine
-from clew.hub.bert import config_from_hf, fill
-from clew.models.bert import BertConfig
+from clew.hub.adapter import adapter_of, family_of
+from clew.inputs import Tokens
+from clew.models.bert import Bert, BertConfig
 from clew.models.heads import with_head
 from clew.objectives.classification import Classification
 from clew.objectives.masked_lm import MaskedLM
@@ -71,14 +72,15 @@ def train(job: Job) -> None:
     ids = [row["input_ids"] for row in rows]
     texts = Texts(ids, [row["label"] for row in rows], [row["first"] for row in rows])
     settings = {
-        "batch_tokens": round(job.batch * sum(map(len, ids)) / len(ids)), "max_length": common.MAX_LENGTH, "seed": 1,
+        "batch": BatchConfig(tokens=round(job.batch * sum(map(len, ids)) / len(ids))),
+        "max_length": common.MAX_LENGTH, "seed": 1,
         "pad_id": 0,
     }  # fmt: skip
     pretrain = job.job != "finetune"
     loader = MaskedLines(texts, meta, **settings) if pretrain else TextLoader(texts, **settings)
     objective: Any = MaskedLM(MaskedLM.Config()) if pretrain else Classification(Classification.Config())
-    head, n_outputs = ("pretrain", 0) if pretrain else ("classify", common.CLASSES)
-    model = with_head(head, MODEL, meta["vocab_size"], n_outputs, 0)
+    head, n_outputs = ("masked_lm", 0) if pretrain else ("classify", common.CLASSES)
+    model = with_head(head, MODEL, Tokens(meta["vocab_size"]), n_outputs)
     meter = Meter(job, "clew")
 
     def counted(model: Any, batch: TextBatch) -> Any:
@@ -95,9 +97,9 @@ def train(job: Job) -> None:
 
 
 def encode(job: Job) -> None:
-    config = config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
-    model = with_head("pretrain", config, job.vocab_size, 0, 0)
-    fill(model, load_file(job.folder / "model.safetensors"), str(job.folder))
+    config = family_of(Bert).config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
+    model = with_head("masked_lm", config, Tokens(job.vocab_size), 0)
+    adapter_of(model).fill(model, load_file(job.folder / "model.safetensors"), str(job.folder))
     encoder = model.encoder.eval() if job.precision == "fp32" else EncoderEngine(model.encoder, job.precision)
 
     @torch.inference_mode()

@@ -21,6 +21,11 @@ class Batch:
         tensors = {each.name: value for each in fields(self) if torch.is_tensor(value := vars(self)[each.name])}
         return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
 
+    @property
+    def n_read(self) -> int:
+        """What a model reads of it: real tokens of both sides, words, images. Speed and FLOPs count these."""
+        raise NotImplementedError
+
     def row_numbers(self) -> list[int]:
         """Return the numbers of the data's rows that it was made of, where they are known."""
         return []
@@ -52,9 +57,18 @@ class PairBatch(Numbered):
     index: Tensor
 
     @property
+    def mask(self) -> Tensor:
+        """Which tokens of what is read are real: the source's, (batch, source)."""
+        return self.source_mask
+
+    @property
     def n_tokens(self) -> int:
         """Real target tokens: what speed and the token budget count."""
         return int(self.target_mask.sum())
+
+    @property
+    def n_read(self) -> int:
+        return int(self.source_mask.sum() + self.target_mask.sum())
 
 
 @dataclass
@@ -76,6 +90,10 @@ class TextBatch(Numbered):
     at: Tensor | None = None
     follows: Tensor | None = None
 
+    @property
+    def n_read(self) -> int:
+        return int(self.mask.sum())
+
 
 @dataclass
 class Block(Numbered):
@@ -92,6 +110,10 @@ class Block(Numbered):
     position: Tensor | None = None
     counted: Tensor | None = None
 
+    @property
+    def n_read(self) -> int:
+        return self.text.numel()
+
 
 @dataclass
 class ImageBatch(Numbered):
@@ -100,6 +122,10 @@ class ImageBatch(Numbered):
     pixels: Tensor
     label: Tensor
     index: Tensor
+
+    @property
+    def n_read(self) -> int:
+        return len(self.pixels)
 
 
 @dataclass
@@ -114,6 +140,10 @@ class PreferenceBatch(Numbered):
     written: Tensor
     reference: Tensor
     index: Tensor
+
+    @property
+    def n_read(self) -> int:
+        return self.text.numel()
 
 
 @dataclass
@@ -141,6 +171,10 @@ class RollOut(Numbered):
         names = [each.name for each in fields(self) if torch.is_tensor(vars(self)[each.name])]
         return replace(self, **{name: vars(self)[name][rows] for name in names})
 
+    @property
+    def n_read(self) -> int:
+        return self.text.numel()
+
 
 @dataclass
 class CorpusBatch(Batch):
@@ -154,6 +188,10 @@ class CorpusBatch(Batch):
     ends: Tensor
     seed: int
 
+    @property
+    def n_read(self) -> int:
+        return len(self.ids)
+
 
 @dataclass
 class CooccurrenceBatch(Batch):
@@ -162,3 +200,7 @@ class CooccurrenceBatch(Batch):
     rows: Tensor
     cols: Tensor
     counts: Tensor
+
+    @property
+    def n_read(self) -> int:
+        return len(self.rows)

@@ -51,6 +51,7 @@ KINDS: dict[str, dict[str, str]] = {
         "t5": "clew.models.t5:T5",
         "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
         "bert": "clew.models.bert:Bert",
+        "roberta": "clew.models.roberta:Roberta",
         "gpt2": "clew.models.gpt2:GPT2",
         "llama": "clew.models.llama:Llama",
         "lstm": "clew.models.lstm:LSTM",
@@ -69,6 +70,10 @@ KINDS: dict[str, dict[str, str]] = {
         "dpo": "clew.objectives.dpo:DPO",
         "ipo": "clew.objectives.dpo:IPO",
         "ppo": "clew.objectives.ppo:PPO",
+    },
+    "initialiser": {
+        "published": "clew.train.initialiser:Published",
+        "token_statistics": "clew.train.initialiser:TokenStatistics",
     },
     "optimizer": {
         "adamw": "clew.train.optim:AdamW",
@@ -210,6 +215,33 @@ class BudgetConfig(Config):
         return self
 
 
+class BatchConfig(Config):
+    """How large a batch is: `tokens` (padded, of the larger side, at most), or so many `examples`."""
+
+    tokens: int | None = Field(None, ge=1)
+    examples: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def one(self) -> BatchConfig:
+        if (self.tokens is None) == (self.examples is None):
+            raise ValueError("a batch is of so many tokens or of so many examples: set one of the two")
+        return self
+
+    def full(self, tokens: int, examples: int) -> bool:
+        """Return whether a batch of that size is over the limit."""
+        return tokens > self.tokens if self.tokens else examples > (self.examples or 0)
+
+    def shared(self, n: int) -> BatchConfig:
+        """Return the size of a batch each of whose examples has n texts."""
+        return BatchConfig(tokens=max(1, self.tokens // n)) if self.tokens else self
+
+    def of_tokens(self, what: str) -> int:
+        """Return the tokens of a batch. Raise RecipeError where it is given in examples."""
+        if self.tokens is None:
+            raise RecipeError(f"{what} comes in tokens", where="train.batch.examples", fix="set train.batch.tokens")
+        return self.tokens
+
+
 class TrainConfig(Config):
     """Everything about the training loop."""
 
@@ -217,7 +249,7 @@ class TrainConfig(Config):
     schedule: choice_of("schedule") = Field(default_factory=lambda: {"kind": "inverse_sqrt"}, validate_default=True)
     tuning: choice_of("tuning") = Field(default_factory=lambda: {"kind": "full"}, validate_default=True)
     budget: BudgetConfig = BudgetConfig(epochs=10)
-    batch_tokens: int = Field(4096, ge=1)  # padded tokens of the larger side, at most, per batch
+    batch: BatchConfig = BatchConfig(tokens=4096)
     accumulate: int = Field(1, ge=1)  # batches per optimizer step
     max_length: int = Field(256, ge=1)  # longer examples are counted and left out of training
     clip_norm: float | None = Field(1.0, gt=0)
@@ -267,5 +299,6 @@ class Recipe(Config):
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: choice_of("model")
     objective: choice_of("objective")
+    initialiser: choice_of("initialiser") = Field(default_factory=lambda: {"kind": "published"}, validate_default=True)
     train: TrainConfig = Field(default_factory=TrainConfig)
     decode: DecodeConfig = DecodeConfig()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -17,9 +18,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from clew.batches import Batch
-from clew.config import Choice, DecodeConfig, Recipe, TokenizerConfig, TrainConfig, load_class
+from clew.config import Choice, DecodeConfig, Recipe, TokenizerConfig, TrainConfig, load_class, resolve
 from clew.errors import DataError, RecipeError
-from clew.inputs import InputSpec, Preprocessor
+from clew.inputs import Preprocessor
 
 Head = Literal[
     "words", "translate", "language_model", "masked_lm", "classify", "tag", "choose", "answer"
@@ -27,7 +28,7 @@ Head = Literal[
 """What a task asks of a model: one output a text, one a token, the next token, …"""
 
 HEADS: dict[str, str] = {
-    "masked_lm": "clew.models.heads:MaskedLM",
+    "masked_lm": "clew.models.heads:Pretraining",
     "classify": "clew.models.heads:SequenceClassification",
     "tag": "clew.models.heads:TokenClassification",
     "choose": "clew.models.heads:MultipleChoice",
@@ -42,21 +43,25 @@ class Model(nn.Module):
     Subclasses inherit all of it, a user's class too.
     """
 
-    Config: ClassVar[type[Choice]]
+    Config: type[Choice]
     config: Any
     heads: ClassVar[frozenset[str]] = frozenset()  # which of `Head` the model is by itself
-    adapter: str = ""  # "module:Class" of the `Adapter` of its family; "": kept in clew's own format
-    layout: ClassVar[Any] = None  # what that adapter reads the names of tensors and settings from
+    adapter: ClassVar[str] = ""  # "module:Class" of the `Adapter` of its family; "": kept in clew's own format
+    bears_heads = False  # True: the heads of all tasks can stand on it
+    n_outputs = 0  # of the head, where it has so many
+    share_read = 1.0  # of its weights, that each token is multiplied by
+    exports: ClassVar[frozenset[str]] = frozenset()  # the programs that a run of it can be written for
+    layout: ClassVar[Any] = None  # the names of tensors and settings that the adapter goes by
 
     @classmethod
-    def with_head(cls, head: Head, config: Any, spec: InputSpec, n_outputs: int) -> Model:
+    def with_head(cls, head: Head, config: Any, spec: Any, n_outputs: int) -> Model:
         """Return a new model that gives what `head` says; n_outputs: classes, where there are any.
 
         Raise RecipeError where this kind of model cannot.
         """
         if head not in cls.heads:
             raise RecipeError(
-                f"a {config.kind} cannot be used to {head}", where="model.kind", fix="choose another kind of model"
+                f"a {config.kind} {REFUSED[head]}", where="model.kind", fix="choose another kind of model"
             )
         return cls(config, spec)
 
@@ -66,28 +71,65 @@ class Model(nn.Module):
         return None
 
     @property
-    def body(self) -> Model:
+    def backbone(self) -> Model:
         """The model below a task's head; itself where there is none."""
         return self
 
     def blocks(self) -> Sequence[nn.Module]:
-        """Return the parts of the body from the input upwards, for tuning by depth; none where it has no such parts.
+        """Return the parts of the backbone from the input upwards, for tuning by depth; none where it has none.
 
         What learns and is in none of them is the head.
         """
         return ()
 
-    def lookup_tables(self) -> Sequence[nn.Parameter]:
-        """Return tables whose rows are looked up and never multiplied: they cost no work and do not decay."""
-        return ()
+    def token_table(self) -> Tensor:
+        """Return the vectors of the tokens that it reads, (V, d). Raise RecipeError where it reads no tokens."""
+        raise RecipeError(f"a {type(self).__name__} has no table of tokens", where="model.kind")
 
-    def output_table(self) -> tuple[Tensor, Tensor] | None:
-        """Return weight (V, d) and bias (V,) of the projection onto the vocabulary, where there is one."""
-        return None
+    def output_table(self) -> tuple[Tensor, ...]:
+        """Return weight (V, d) and bias (V,) of the projection onto the vocabulary; nothing where it has none."""
+        return ()
 
     def vectors(self) -> Any:
         """Return its `WordVectors`. Raise RecipeError where it has none."""
-        raise RecipeError(f"a {type(self).__name__} has no word vectors", where="model.kind")
+        raise RecipeError(
+            f"a {type(self).__name__} has no word vectors", where="model.kind",
+            fix="take a run of word vectors (clew train TEXT)",
+        )  # fmt: skip
+
+
+REFUSED: dict[Head, str] = {
+    "words": "gives no word vectors", "translate": "does not translate", "language_model": "does not write",
+    "masked_lm": "does not fill masks", "classify": "does not classify", "tag": "does not tag words",
+    "choose": "does not choose among several texts", "answer": "does not find answers in a text",
+}  # fmt: skip
+
+
+class Encoder(Model):
+    """A model whose states a head reads. `forward(batch, at=None)` gives an `EncoderOutput`.
+
+    at: (n,) places among the batch · time ones, the only ones whose states will be asked for.
+    """
+
+    bears_heads = True
+    width: int  # numbers in a state
+    head_dropout = 0.0  # of the states that a head reads
+
+    @classmethod
+    def with_head(cls, head: Head, config: Any, spec: Any, n_outputs: int) -> Model:
+        if head not in HEADS:
+            return super().with_head(head, config, spec, n_outputs)
+        made: Model = load_class(HEADS[head])(cls(config, spec), spec, n_outputs)
+        return made
+
+    def pooled(self, batch: Any) -> Tensor:
+        """Return one vector an input, (batch, width), without work for anything else."""
+        found: Tensor = self(batch).pooled
+        return found
+
+    def pooler(self) -> nn.Module:
+        """Return a new module that `pooled` goes through before a head's linear layer."""
+        return nn.Identity()
 
 
 class EncoderOutput(Protocol):
@@ -98,8 +140,9 @@ class EncoderOutput(Protocol):
         """(batch, width): one vector an input."""
         ...
 
-    def places(self, at: Tensor) -> Tensor:
-        """Return the states at places (n,) among the batch · time ones: (n, width)."""
+    @property
+    def hidden(self) -> Tensor:
+        """(n, width): the states of the places that were asked for, of all real tokens where none were named."""
         ...
 
     def sequence(self) -> Tensor:
@@ -107,32 +150,12 @@ class EncoderOutput(Protocol):
         ...
 
 
-class Encoder(Model):
-    """A model whose states a head reads."""
-
-    @property
-    @abstractmethod
-    def width(self) -> int:
-        """Numbers in a state."""
-
-    @abstractmethod
-    def forward(self, batch: Any, at: Tensor | None = None) -> Any:
-        """Return an `EncoderOutput`; at: (n,) the only places whose states will be asked for."""
-
-    @classmethod
-    def with_head(cls, head: Head, config: Any, spec: InputSpec, n_outputs: int) -> Model:
-        if head not in HEADS:
-            return super().with_head(head, config, spec, n_outputs)
-        made: Model = load_class(HEADS[head])(cls(config, spec), spec, n_outputs)
-        return made
-
-
 @dataclass
 class Loss:
     """A loss summed over `count` items (tokens, pairs, …), so that accumulation and data parallelism are exact.
 
     total: scalar tensor, the sum that is minimised; parts: named sums for the log (detached), over the same count.
-    tokens: what the model read, for speed and FLOPs: real tokens of both sides, images, words.
+    tokens: what the model read (`Batch.n_read`), for speed and FLOPs.
     """
 
     total: Tensor
@@ -155,17 +178,27 @@ class Context:
     """What a task and an objective may use beside their settings.
 
     recipe: the run's. open_run: another run by its folder (a teacher, a reference, a reward). progress: told of long
-    reading: what, how far, of how much. The rest is there while a model trains: the model, what it learns from, the
-    task and the preprocessor.
+    reading: what, how far, of how much. model, device: of a training, from when they are there.
     """
 
     recipe: Recipe
     open_run: Callable[[str], Opened]
     progress: Callable[[str, int, int], None] | None = None
     task: Task | None = None
-    model: Model | None = None
-    preprocessor: Preprocessor | None = None
-    loader: Loader | None = None
+    preprocessor: Any = None
+    model: Any = None
+    device: str = "cpu"
+
+    @cached_property
+    def reference(self) -> Opened:
+        """The run that the model starts from, as it is."""
+        return self.opened(str(self.recipe.model.model_dump().get("start", "")))
+
+    def opened(self, path: str) -> Opened:
+        """Return another run, its model on the device of this one."""
+        found = self.open_run(path)
+        found.model.to(self.device)
+        return found
 
     def told(self, what: str) -> Callable[[int, int], None] | None:
         """Return what to call with how far reading has come and of how much; None where nobody watches."""
@@ -215,7 +248,7 @@ class Loader(ABC):
     def epochs_done(self) -> float:
         return self.epoch + self.position / max(1, len(self.planned))
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         while self.planned:
             if self.position + self.world > len(self.planned):
                 self.epoch, self.position = self.epoch + 1, 0
@@ -235,7 +268,7 @@ class Loader(ABC):
 class Objective(ABC):
     """A loss, and whatever it needs beside the model: a teacher, a reference, a reward, parameters of its own."""
 
-    Config: ClassVar[type[Choice]]
+    Config: type[Choice]
     moves_weights = False  # True: its engine takes the steps, at the optimizer's rate, and its total has no graph
 
     def __init__(self, config: Any) -> None:
@@ -305,14 +338,15 @@ class Prediction:
 class Task(ABC):
     """Which examples, which model, how to predict, which metrics. `rows` are a source's rows of one split."""
 
-    Config: ClassVar[type[Choice]]
+    Config: type[Choice]
+    preprocessor_class: ClassVar[type[Preprocessor]]
+    head: ClassVar[Head]  # what its models must give
     example_name = "text"  # what an example is called in reports
     unit = "texts"  # what losses and a budget in tokens count
-    quality: str  # the figure that early stopping looks at; higher is better
     open_ended = False  # many answers would be right
-    fields: Sequence[str] = ("text",)  # what a line of `predict` has in it, with tabs in between
-    n_fields = 0  # how many of them must be there; 0: all
-    hint = "A text."  # what to type, in a line
+    writes_on = False  # it goes on with a text, token by token: see `stream`
+    asks = False  # it trains nothing and measures a model that writes on
+    hides_tokens = False  # its batches have masks in place of some tokens
     n_shortened = 0  # of the examples that were last predicted
 
     def __init__(self, config: Any) -> None:
@@ -323,10 +357,49 @@ class Task(ABC):
         """Take what it needs of the run."""
         self.context = context
 
+    def progress(self, what: str) -> Callable[[int, int], None] | None:
+        """Return what to tell how far long reading has come, and of how much; None where nobody watches."""
+        return None if self.context is None else self.context.told(what)
+
+    @property
+    @abstractmethod
+    def quality(self) -> str:
+        """The figure that early stopping looks at; higher is better."""
+
     @property
     def compared(self) -> str:
         """The figure that trainings are compared by."""
         return self.quality
+
+    @property
+    def hint(self) -> str:
+        """What to type for `predict`, in a line."""
+        return "A text."
+
+    @property
+    def shortened(self) -> str:
+        """What becomes of an example that is too long."""
+        return "cut"
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """What a line of `predict` has in it, with tabs in between."""
+        return ("text",)
+
+    @property
+    def field_names(self) -> Sequence[str]:
+        """What people call the fields."""
+        return self.fields
+
+    @property
+    def n_fields(self) -> int:
+        """How many of these must be there."""
+        return len(self.fields)
+
+    @property
+    def longest(self) -> int | None:
+        """The longest input in tokens; None: as long as the model takes."""
+        return None
 
     # Before training.
 
@@ -337,24 +410,48 @@ class Task(ABC):
         """Raise DataError where rows lack a column, or hold answers that are none."""
 
     @abstractmethod
-    def preprocessor(self, rows: Any, config: TokenizerConfig, given: Preprocessor | None = None) -> Preprocessor:
-        """Return what makes inputs of rows, trained on them; given: that of the run or folder which is started from."""
+    def preprocessor(self, rows: Any, config: TokenizerConfig, given: Any = None) -> Preprocessor:
+        """Return what makes inputs of rows, trained on them; given: the tokenizer of what the model starts from."""
 
-    @abstractmethod
-    def load_preprocessor(self, folder: Path) -> Preprocessor:
+    def load_preprocessor(self, folder: Path) -> Any:
         """Return the one that a run folder holds."""
+        return self.preprocessor_class.load(folder)
 
-    @abstractmethod
-    def batches(self, rows: Any, preprocessor: Any, train: TrainConfig, seed: int) -> Loader:
-        """Return the training batches."""
+    def roll_out(
+        self, model: Any, preprocessor: Any, prompts: np.ndarray, steps: int, seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return texts written after prompts (n, length), (n, length + steps) ids, and which next tokens are written.
 
-    @abstractmethod
-    def model(self, config: Any, preprocessor: Any) -> Model:
-        """Return a new model. Raise RecipeError where it does not fit the task."""
+        Raise RecipeError for a task that does not write.
+        """
+        raise RecipeError("this task does not write", where="task.kind")
 
     def words(self, preprocessor: Any) -> dict[str, list[str]]:
         """Return what the rows of each of the model's embeddings stand for, where these can begin with word vectors."""
         return {}
+
+    @abstractmethod
+    def batches(self, rows: Any, preprocessor: Any, train: TrainConfig, seed: int) -> Any:
+        """Return the training batches."""
+
+    def own_labels(self) -> list[str]:
+        """Return the names of the outputs, where the task and not the data names them."""
+        return []
+
+    def n_outputs(self, preprocessor: Any) -> int:
+        """Return how many outputs the head has: the classes, as a rule."""
+        return len(preprocessor.labels)
+
+    def model(self, config: Any, preprocessor: Any) -> Any:
+        """Return a new model under the task's head. Raise RecipeError where it cannot, or has too few positions."""
+        kind = resolve("model", config.kind)
+        made = kind.with_head(self.head, config, preprocessor.spec, self.n_outputs(preprocessor))
+        if self.longest is not None and made.max_length is not None and self.longest > made.max_length:
+            raise RecipeError(
+                f"texts of {self.longest} tokens do not fit a model of {made.max_length} positions",
+                where="task.max_length", fix=f"set it to {made.max_length} or less",
+            )  # fmt: skip
+        return made
 
     # Predicting.
 
@@ -368,6 +465,12 @@ class Task(ABC):
     def searches(self, model: Any, decode: DecodeConfig) -> bool:
         """Return whether a beam finds the answer."""
         return False
+
+    def stream(
+        self, model: Any, preprocessor: Any, text: str, decode: DecodeConfig, draft: Any = None
+    ) -> Iterator[str]:
+        """Yield what is written after a text, as it is written. Raise RecipeError for a task that does not go on."""
+        raise RecipeError("this run does not go on with texts", where="task.kind", fix="ask it for a prediction")
 
     @abstractmethod
     def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
@@ -395,22 +498,46 @@ class Task(ABC):
         """Return the right answers. Raise DataError for a task that has none."""
         raise DataError("this task has no right answers to compare with")
 
+    def texts(self, data: Any, split: str, most: int) -> list[str]:
+        """Return texts of a split that the model reads, at most so many: its examples, as a rule."""
+        return [each.source for each in self.examples(data, [split])][:most]
+
+    def groups(self, data: Any, split: str, most: int) -> list[str]:
+        """Return the label of each of these texts, where the task gives a text one."""
+        return []
+
+    def looked_at(self, text: str, answer: str, labels: Sequence[str]) -> str:
+        """Return what of a text a model reads at a time, of which its attention is shown."""
+        return text
+
+    def both_sides(self, preprocessor: Any, text: str, output: str) -> tuple[list[int], list[int] | None]:
+        """Return the ids of a source, and of what is to have been written; None where the model's own is wanted."""
+        return preprocessor.source.encode([text])[0], preprocessor.target.encode([output])[0] if output else None
+
+    def asked(self, text: str) -> str:
+        """Return a text as the model can be asked about it."""
+        return text
+
+    def paired(self, one: Sequence[str], other: Sequence[str], references: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+        """Return by name the scores of two sets of outputs, with those of each example, for a paired test."""
+        return {}
+
+    def each_score(self, outputs: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        """Return a score of each output, from 0 to 100: whether it is right, as a rule."""
+        return np.array([100.0 * (a == b) for a, b in zip(outputs, references, strict=True)])
+
 
 class Adapter(ABC):
-    """How other programs keep the models of a family: config and tensors, both ways, by one invertible table."""
+    """How a family's models are kept: settings and tensors, both ways, by one invertible table."""
 
     @abstractmethod
-    def config_to_hf(self, model: Any, preprocessor: Any) -> dict[str, Any]:
-        """Return the `config.json` of a model."""
+    def describe(self, folder: Path, model: Model, preprocessor: Any, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `config.json` with what clew says `about` a run; what goes with it is written to `folder`."""
 
     @abstractmethod
-    def config_from_hf(self, settings: Mapping[str, Any], where: str) -> Any:
-        """Return the model's settings. Raise RunError naming what is missing or has no counterpart here."""
+    def to_hf(self, model: Model) -> dict[str, Tensor]:
+        """Return the weights of a model under the names by which they are kept."""
 
     @abstractmethod
-    def to_hf(self, model: Any, where: str) -> dict[str, Tensor]:
-        """Return the tensors of a model under their names there."""
-
-    @abstractmethod
-    def from_hf(self, model: Any, tensors: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-        """Return tensors under the model's names. Raise RunError for what is missing, left over or of another size."""
+    def fill(self, model: Model, tensors: Mapping[str, Tensor], where: str) -> None:
+        """Load every tensor of a model. Raise RunError naming what is missing, left over or of another size."""

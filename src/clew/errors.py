@@ -54,3 +54,8 @@ class CheckpointError(RunError):
 
 class NonFiniteLoss(ClewError):
     """The loss or the gradient norm became NaN or infinite; the batch is named."""
+
+
+def told(error: Exception) -> str:
+    """Return what an error says went wrong, without where and what to do."""
+    return error.what if isinstance(error, ClewError) else str(error)

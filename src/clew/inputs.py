@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,18 +24,31 @@ class TokenPair:
 
     source: Tokens
     target: Tokens
-    joint: bool = True
+    joint: bool = True  # one vocabulary for both
+
+    @classmethod
+    def of(cls, source: int, target: int, pad_id: int = 0) -> TokenPair:
+        """Return the pair of two vocabularies by their sizes; equal sizes are taken for one vocabulary."""
+        return cls(Tokens(source, pad_id), Tokens(target, pad_id), source == target)
 
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """Running text as words, by falling count: words (V,) and how often each occurs, counts (V,)."""
+    """Running text as words, by falling count: words (V,) and how often each occurs, counts (V,) of numpy.
+
+    lowercase: whether text is lower-cased before a word is looked up.
+    """
 
     words: Sequence[str]
     counts: Any
+    lowercase: bool = False
 
-    @property
-    def vocab_size(self) -> int:
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The number of each word."""
+        return {word: i for i, word in enumerate(self.words)}
+
+    def __len__(self) -> int:
         return len(self.words)
 
 
@@ -56,6 +70,11 @@ class Preprocessor(ABC):
 
     labels: Sequence[str] = ()
     """The names of the classes, in order; none where nothing is chosen from."""
+    writes = False
+    """Whether there is a target that the model writes, beside the source that it reads."""
+    source: Any
+    """The tokenizer of what is read, and with `target` that of what is written: one and the same, as a rule."""
+    target: Any
 
     @property
     @abstractmethod
@@ -74,6 +93,11 @@ class Preprocessor(ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return what `config.json` says of it: sizes, special ids, labels."""
+
+    def with_words(self, words: Sequence[str], counts: Any, recipe: Any) -> Self:
+        """Return it with words that the training text lacks, of which vectors are known; itself where it keeps to its
+        own: what writes text can only learn to write what it has seen."""
+        return self
 
     def parse(self, line: str, base: Path) -> Any:
         """Return the input that a line of `clew predict` stands for: a text is its own; `base` is where paths begin."""

@@ -20,6 +20,8 @@ Tree = dict[str, Any]  # nested tables whose leaves are Sourced
 
 # Tables whose kinds share all their settings: another kind keeps the others, instead of replacing the table.
 SAME_SETTINGS = {"tokenizer"}
+# Tables whose keys exclude one another: what is set later stands for the whole table.
+ONE_OF = {"batch"}
 
 
 class Sourced(NamedTuple):
@@ -40,7 +42,7 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     An override's value is read as TOML, and as plain text where it is not TOML; one that is a table is the whole table.
     Raises RecipeError (file and line, key, remedy) for unreadable files, circles, unknown keys, wrong values.
     """
-    tree = merge(_read(Path(path), ()), _parse_overrides(overrides))
+    tree = merge(_read(Path(path), ()), modernise(_parse_overrides(overrides)))
     origins, values = dict(_origins(tree)), _values(tree)
     try:
         recipe = Recipe.model_validate(values)
@@ -50,6 +52,17 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         key = next((key for key in origins if f".{error.where}." in f".{key}."), error.where)
         raise RecipeError(error.what, where=_place(key, origins, path), fix=error.fix) from error
     return recipe, {key: next((where for _, where in _under(key, origins)), "default") for key in _keys(recipe)}
+
+
+def modernise(tree: Tree) -> Tree:
+    """Return the tree with settings of former versions where they stand today."""
+    train, objective = tree.get("train", {}), tree.get("objective", {})
+    if "batch_tokens" in train:
+        train["batch"] = Whole(tokens=train.pop("batch_tokens"))
+    if "word_vectors" in objective:
+        kind = objective["word_vectors"]._replace(value="token_statistics")
+        tree["initialiser"] = {"kind": kind, "word_vectors": objective.pop("word_vectors")}
+    return tree
 
 
 def merge(below: Tree, above: Tree) -> Tree:
@@ -65,7 +78,7 @@ def merge(below: Tree, above: Tree) -> Tree:
 
 
 def _replaces(above: Tree, below: Tree, key: str) -> bool:
-    if isinstance(above, Whole):
+    if key in ONE_OF or isinstance(above, Whole):
         return True
     kind, old = above.get("kind"), below.get("kind")
     if key in SAME_SETTINGS or not isinstance(kind, Sourced) or not isinstance(old, Sourced):
@@ -91,7 +104,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Tree:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"the recipe is not valid TOML: {error}", where=str(path), fix="correct that line") from error
     base = table.pop("extends", None)
-    tree = _sourced(table, str(path), _lines(text))
+    tree = modernise(_sourced(table, str(path), _lines(text)))
     if base is None:
         return tree
     if not isinstance(base, str):

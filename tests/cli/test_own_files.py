@@ -27,7 +27,7 @@ from clew.runs import Run
 DICTIONARY = {"the": "le", "dog": "chien", "cat": "chat", "sees": "voit", "bird": "oiseau", "big": "grand", "and": "et"}
 SMALL = [
     "model.d_model=48", "model.d_ff=64", "model.n_heads=2", "model.n_encoder_layers=1", "model.n_decoder_layers=1",
-    "model.dropout=0.0", "tokenizer.vocab_size=90", "train.average=none", "train.batch_tokens=512", "train.threads=1",
+    "model.dropout=0.0", "tokenizer.vocab_size=90", "train.average=none", "train.batch.tokens=512", "train.threads=1",
     "train.device=cpu", "train.patience=none", "train.optimizer.lr=6e-3",
     "train.schedule.warmup=20", "decode.max_length=20",
 ]  # fmt: skip

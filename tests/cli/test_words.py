@@ -19,7 +19,7 @@ from clew.runs import Run
 from clew.runs.training import train
 
 TOPICS = [["ship", "sea", "wave", "sail", "harbour", "captain"], ["oven", "bread", "flour", "baker", "crust", "yeast"]]
-SETTINGS = ["train.threads=1", "train.batch_tokens=2000", "tokenizer.min_count=2", "model.d_model=16",
+SETTINGS = ["train.threads=1", "train.batch.tokens=2000", "tokenizer.min_count=2", "model.d_model=16",
             "objective.subsample=0", "train.optimizer.lr=0.1"]  # fmt: skip
 
 
@@ -139,8 +139,8 @@ def test_two_threads_learn_as_well(text: Path, tmp_path: Path) -> None:
 
 
 def test_the_equation_trains_too(text: Path, tmp_path: Path) -> None:
-    settings = [s for s in SETTINGS if "batch_tokens" not in s and "lr" not in s]
-    result = clew("train", text, *settings, "objective.engine=equation", "train.batch_tokens=400",
+    settings = [s for s in SETTINGS if "batch.tokens" not in s and "lr" not in s]
+    result = clew("train", text, *settings, "objective.engine=equation", "train.batch.tokens=400",
                   "train.budget.epochs=1", "train.optimizer.kind=adam", "train.optimizer.lr=0.02",
                   "--out", tmp_path / "run")  # fmt: skip
     assert result.exit_code == 0, result.output

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clew.batches import PairBatch
+from clew.config import BatchConfig
 from clew.data.batches import PairLoader, Pairs, pad
 
 IDS = {"pad_id": 0, "bos_id": 1, "eos_id": 2}
@@ -27,7 +28,7 @@ def random_pairs(n: int, seed: int = 0, longest: int = 12) -> Pairs:
 
 
 def make(pairs: Pairs, **settings: Any) -> PairLoader:
-    return PairLoader(pairs, **{"batch_tokens": 40, "max_length": 13, "seed": 5} | settings, **IDS)
+    return PairLoader(pairs, **{"batch": BatchConfig(tokens=40), "max_length": 13, "seed": 5} | settings, **IDS)
 
 
 def epoch(loader: PairLoader) -> list[PairBatch]:
@@ -62,7 +63,7 @@ def test_a_batch_by_hand() -> None:
 @given(st.integers(1, 60), st.integers(1, 80), st.integers(0, 3))
 def test_every_row_once_within_the_budget(n: int, batch_tokens: int, seed: int) -> None:
     pairs = random_pairs(n, seed)
-    loader = make(pairs, batch_tokens=batch_tokens, seed=seed)
+    loader = make(pairs, batch=BatchConfig(tokens=batch_tokens), seed=seed)
     for _ in range(2):
         batches = epoch(loader)
         assert sorted(row for batch in rows(batches) for row in batch) == list(range(n))
@@ -74,7 +75,7 @@ def test_every_row_once_within_the_budget(n: int, batch_tokens: int, seed: int) 
 def test_batches_are_full_of_like_lengths() -> None:
     """Little padding, above all on the longer sides, and few batches: hardly more than the tokens need."""
     pairs = random_pairs(2000)
-    loader = make(pairs, batch_tokens=400)
+    loader = make(pairs, batch=BatchConfig(tokens=400))
     batches = epoch(loader)
     real = sum(batch.n_tokens + int(batch.source_mask.sum()) for batch in batches)
     assert real / sum(batch.target_mask.numel() + batch.source_mask.numel() for batch in batches) > 0.88

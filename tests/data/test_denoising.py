@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from clew.batches import PairBatch
+from clew.config import BatchConfig
 from clew.data.denoising import Corruption, DenoisingLoader, parts
 from clew.data.documents import Documents
 
@@ -67,7 +68,9 @@ def documents() -> Documents:
 
 
 def loader(seed: int = 1) -> DenoisingLoader:
-    return DenoisingLoader(documents(), CORRUPTION, 64, batch_tokens=256, seed=seed, pad_id=950, bos_id=951, eos_id=952)
+    return DenoisingLoader(
+        documents(), CORRUPTION, 64, batch=BatchConfig(tokens=256), seed=seed, pad_id=950, bos_id=951, eos_id=952
+    )
 
 
 def texts(batch: PairBatch) -> list[list[int]]:
@@ -82,7 +85,7 @@ def texts(batch: PairBatch) -> list[list[int]]:
 
 def epoch(of: DenoisingLoader) -> list[PairBatch]:
     found, stream, now = [], iter(of), of.epoch
-    while of.epoch == now and of.position < len(of._plan):
+    while of.epoch == now and of.position < len(of.planned):
         found.append(next(stream))
     return found
 

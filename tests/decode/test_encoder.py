@@ -11,15 +11,17 @@ from clew.batches import TextBatch
 from clew.data.batches import Texts
 from clew.decode.encoder import EncoderEngine, reader
 from clew.errors import RecipeError
+from clew.inputs import Tokens
 from clew.models.bert import Bert, BertConfig
 from clew.models.heads import with_head
 from clew.models.text_classifier import TextClassifierConfig
+from clew.nn.feedforward import FeedForward
 
 
 @pytest.fixture
 def model() -> Bert:
     torch.manual_seed(0)
-    model = Bert(BertConfig(d_model=64, d_ff=128, n_heads=2, n_layers=3, max_length=16), 50)
+    model = Bert(BertConfig(d_model=64, d_ff=128, n_heads=2, n_layers=3, max_length=16), Tokens(50))
     for parameter in model.parameters():  # biases too, or one left out would not show
         torch.nn.init.normal_(parameter, std=0.2)
     return model
@@ -36,9 +38,18 @@ def test_fp32_is_the_model(model: Bert, batch: TextBatch) -> None:
     found = EncoderEngine(model)(batch)
     expected = model.eval()(batch)
     torch.testing.assert_close(found.hidden, expected.hidden, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found.first, expected.first, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.pooled, expected.pooled, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.mean, expected.mean, atol=1e-5, rtol=1e-5)
     assert not found.hidden.requires_grad
+
+
+def test_layers_with_other_settings(model: Bert, batch: TextBatch) -> None:
+    """What a variant of BERT may choose: rotary attention of its own base, a gated feed-forward."""
+    for layer in model.layers:
+        layer.attention.rotary, layer.attention.base = True, 50.0
+        layer.feedforward = FeedForward(64, 96, activation="silu", gated=True)
+    found, expected = EncoderEngine(model)(batch), model.eval()(batch)
+    torch.testing.assert_close(found.hidden, expected.hidden, atol=1e-5, rtol=1e-5)
 
 
 def test_of_some_places(model: Bert, batch: TextBatch) -> None:
@@ -52,7 +63,7 @@ def test_of_some_places(model: Bert, batch: TextBatch) -> None:
 @pytest.mark.parametrize("head", ["classify", "tag", "choose", "answer"])
 def test_a_model_reads_under_its_head(batch: TextBatch, head: str, precision: Literal["bf16", "int8"]) -> None:
     torch.manual_seed(0)
-    model = with_head(head, BertConfig(d_model=64, d_ff=128, n_heads=2, n_layers=3, max_length=16), 50, 2, 0)
+    model = with_head(head, BertConfig(d_model=64, d_ff=128, n_heads=2, n_layers=3, max_length=16), Tokens(50), 2)
     batch.at = torch.tensor([0, 3, 12, 25])
     with torch.no_grad():
         found, expected = reader(model, precision)(batch), model(batch)
@@ -66,7 +77,7 @@ def test_a_model_reads_under_its_head(batch: TextBatch, head: str, precision: Li
 
 
 def test_what_has_no_such_engine_says_so() -> None:
-    model = with_head("classify", TextClassifierConfig(encoder="mean", d_embedding=8, d_model=8), 50, 2, 0)
+    model = with_head("classify", TextClassifierConfig(encoder="mean", d_embedding=8, d_model=8), Tokens(50), 2)
     with pytest.raises(RecipeError, match="in fp32 alone"):
         reader(model, "int8")
 

@@ -12,6 +12,7 @@ from clew.config import SampleConfig
 from clew.decode.likeliest import beam, speculate
 from clew.decode.sample import distribution, sample
 from clew.errors import ClewError
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2, GPT2Config
 
 V = 5
@@ -19,7 +20,7 @@ V = 5
 
 def make(seed: int, layers: int = 1) -> GPT2:
     torch.manual_seed(seed)
-    model = GPT2(GPT2Config(d_model=8, n_heads=2, n_layers=layers, max_length=12, dropout=0.0), V).eval()
+    model = GPT2(GPT2Config(d_model=8, n_heads=2, n_layers=layers, max_length=12, dropout=0.0), Tokens(V)).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return model

@@ -10,6 +10,7 @@ import torch
 
 from clew.config import SampleConfig
 from clew.decode.sample import distribution, draw, sample
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2, GPT2Config
 
 P = torch.tensor([[0.4, 0.3, 0.2, 0.1]])
@@ -52,7 +53,7 @@ def test_the_draw_is_where_the_sum_passes_u() -> None:
 
 def make() -> GPT2:
     torch.manual_seed(1)
-    model = GPT2(GPT2Config(d_model=32, n_heads=2, n_layers=2, max_length=16, dropout=0.0), 30).eval()
+    model = GPT2(GPT2Config(d_model=32, n_heads=2, n_layers=2, max_length=16, dropout=0.0), Tokens(30)).eval()
     for parameter in model.parameters():  # far from an even distribution
         torch.nn.init.normal_(parameter, std=0.4)
     return model

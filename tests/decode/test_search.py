@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from clew.batches import PairBatch
 from clew.data.batches import Pairs
 from clew.decode.search import Hypothesis, Limits, all_at_once, beam_search, greedy, search, top
+from clew.inputs import TokenPair
 from clew.models.encoder_translator import EncoderTranslator, EncoderTranslatorConfig
 from clew.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from clew.models.transformer import Transformer, TransformerConfig
@@ -33,11 +34,13 @@ def scattered(model: nn.Module, seed: int, towards_end: float) -> Any:
 
 
 def transformer(seed: int = 0, towards_end: float = 1.0, **settings: Any) -> Any:
-    return scattered(Transformer(TransformerConfig(**TINY | settings), V, V), seed, towards_end)
+    return scattered(Transformer(TransformerConfig(**TINY | settings), TokenPair.of(V, V)), seed, towards_end)
 
 
 def seq2seq(seed: int = 0, towards_end: float = 1.0, **settings: Any) -> Any:
-    return scattered(Seq2Seq(Seq2SeqConfig(d_embedding=6, d_model=8, **settings), V, V), seed, towards_end)
+    return scattered(
+        Seq2Seq(Seq2SeqConfig(d_embedding=6, d_model=8, **settings), TokenPair.of(V, V)), seed, towards_end
+    )
 
 
 # Seeds with which the sentences end at many different times (see the test of that).
@@ -270,7 +273,7 @@ def test_all_at_once(alpha: float) -> None:
     """Each position's likeliest token, to the first </s> or the limit; alone as in company."""
     config = EncoderTranslatorConfig(d_model=8, d_ff=8, n_heads=2, max_length=40)
     for towards_end in (-100.0, 1.0):
-        model = scattered(EncoderTranslator(config, V, V), 1, towards_end)
+        model = scattered(EncoderTranslator(config, TokenPair.of(V, V)), 1, towards_end)
         batch = batch_of(SOURCES)
         for cut in (3, 26, 30):
             given = limits(max_length=cut, length_penalty=alpha)

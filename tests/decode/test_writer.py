@@ -12,6 +12,7 @@ from clew.config import SampleConfig
 from clew.decode.attend import attend_to_past
 from clew.decode.sample import sample
 from clew.decode.writer import Writer
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2, GPT2Config
 from clew.models.llama import Llama, LlamaConfig
 from clew.nn.elementwise import numbers
@@ -23,8 +24,8 @@ IDS = torch.randint(0, 50, (2, 12), generator=torch.Generator().manual_seed(0))
 def make(kind: str) -> GPT2:
     torch.manual_seed(4)
     if kind == "gpt2":
-        return GPT2(GPT2Config(**SIZES), 50).eval()
-    return Llama(LlamaConfig(**SIZES, n_groups=2, d_ff=96, tied=False, rotary_base=300.0), 50).eval()
+        return GPT2(GPT2Config(**SIZES), Tokens(50)).eval()
+    return Llama(LlamaConfig(**SIZES, n_groups=2, d_ff=96, tied=False, rotary_base=300.0), Tokens(50)).eval()
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])

@@ -8,6 +8,7 @@ from clew.data.batches import pad
 from clew.decode.search import Limits, search
 from clew.errors import RecipeError
 from clew.hub.ctranslate2 import export
+from clew.inputs import TokenPair
 from clew.models.encoder_translator import EncoderTranslator, EncoderTranslatorConfig
 from clew.models.transformer import Transformer, TransformerConfig
 from clew.text.tokenizer import Tokenizer
@@ -23,13 +24,15 @@ def preprocessor(request):
     return TokenizerPair(tokenizer, tokenizer)
 
 
-@pytest.mark.parametrize("tokenizers", ["word", "wordpiece"], indirect=True)  # they differ in the special tokens
+@pytest.mark.parametrize("preprocessor", ["word", "wordpiece"], indirect=True)  # they differ in the special tokens
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("beam", [1, 4])
 def test_same_hypotheses_and_scores(tmp_path, preprocessor, norm, beam):
     torch.manual_seed(0)
     size = len(preprocessor.source)
-    model = Transformer(TransformerConfig(norm=norm, d_model=32, d_ff=64, activation="gelu"), size, size).eval()
+    model = Transformer(
+        TransformerConfig(norm=norm, d_model=32, d_ff=64, activation="gelu"), TokenPair.of(size, size)
+    ).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)  # far from the uniform distribution, so that a mistake shows
     export(model, preprocessor, tmp_path)
@@ -48,6 +51,6 @@ def test_same_hypotheses_and_scores(tmp_path, preprocessor, norm, beam):
 
 
 def test_refuses_what_it_has_no_form_for(tmp_path, preprocessor):
-    model = EncoderTranslator(EncoderTranslatorConfig(d_model=8, d_ff=8, n_heads=2), 64, 64)
+    model = EncoderTranslator(EncoderTranslatorConfig(d_model=8, d_ff=8, n_heads=2), TokenPair.of(64, 64))
     with pytest.raises(RecipeError, match="no form for EncoderTranslator"):
         export(model, preprocessor, tmp_path)

@@ -16,7 +16,8 @@ from clew.cli import app
 from clew.config import TokenizerConfig
 from clew.data.batches import Texts
 from clew.errors import ClewError
-from clew.hub.transformers_folder import Checkpoint, encoder_config, start_from
+from clew.hub.transformers_folder import Checkpoint
+from clew.inputs import Tokens
 from clew.models.heads import with_head
 from clew.runs import Run
 from clew.runs.imported import import_checkpoint
@@ -34,6 +35,16 @@ SIZES = {
 @pytest.fixture(scope="module")
 def vocabulary() -> Tokenizer:
     return Tokenizer.train(TEXTS * 3, TokenizerConfig(kind="wordpiece", vocab_size=70, lowercase=True))
+
+
+def state_of(folder: Path) -> dict[str, torch.Tensor]:
+    found = Checkpoint.find(folder)
+    return found.adapter.state(found)
+
+
+def start_from(model: Any, folder: Path) -> str:
+    found = Checkpoint.find(folder)
+    return found.adapter.start(model, found.tensors, found.settings, str(folder))
 
 
 def checkpoint(folder: Path, tokenizer: Tokenizer, architecture: str, **settings: Any) -> Any:
@@ -122,7 +133,7 @@ def test_the_same_logits_from_older_files(place: Path) -> None:
     """LayerNorm.gamma and .beta, buffers, tied copies, and a file of half precision and of shards."""
     folder = place / "theirs"
     whole = load_file(folder / "model.safetensors")
-    expected = Checkpoint.find(folder).state
+    expected = state_of(folder)
     old = {name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): whole[name] for name in whole}
     old["bert.embeddings.position_ids"] = torch.arange(128)[None]
     old["cls.predictions.decoder.weight"] = whole["bert.embeddings.word_embeddings.weight"].clone()
@@ -134,9 +145,10 @@ def test_the_same_logits_from_older_files(place: Path) -> None:
         save_file({name: old[name].clone() for name in names if files[name] == file}, folder / file)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
     found = Checkpoint.find(folder)
-    assert found.architecture == "BertForPreTraining"
-    assert found.state.keys() == expected.keys()
-    assert all(torch.equal(found.state[name], expected[name]) for name in expected)
+    state = state_of(folder)
+    assert found.adapter.stated(state, {}, "") == "BertForPreTraining"
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
 
 
 @torch.no_grad()
@@ -144,28 +156,28 @@ def test_an_encoder_alone(tmp_path: Path, vocabulary: Tokenizer) -> None:
     theirs = checkpoint(tmp_path / "theirs", vocabulary, "BertModel")
     with pytest.raises(ClewError, match=r"an encoder without a head(.|\n)*model\.start"):
         import_checkpoint(str(tmp_path / "theirs"), tmp_path / "run")
-    model = with_head("classify", encoder_config(tmp_path / "theirs"), len(vocabulary), 2, 0).eval()
+    model = with_head("classify", Checkpoint.find(tmp_path / "theirs").config, Tokens(len(vocabulary)), 2).eval()
     said = start_from(model, tmp_path / "theirs")
     assert said == f"encoder and pooler from {tmp_path / 'theirs'}; begun anew: output"
     ids = [[vocabulary.cls_id, *row, vocabulary.sep_id] for row in vocabulary.encode(TEXTS)]
     batch = Texts(ids, [0] * 3).batch(range(3), pad_id=0)
     pooled = theirs(input_ids=batch.text, attention_mask=batch.mask.long(), token_type_ids=batch.segment).pooler_output
-    torch.testing.assert_close(model.pooler(model.encoder(batch).first), pooled, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.pooler(model.encoder(batch).pooled), pooled, atol=1e-5, rtol=1e-5)
 
 
 def test_what_a_start_takes(place: Path, vocabulary: Tokenizer) -> None:
-    config, n = encoder_config(place / "theirs"), len(vocabulary)
-    assert start_from(with_head("pretrain", config, n, 2, 0), place / "theirs").startswith(
+    config, n = Checkpoint.find(place / "theirs").config, len(vocabulary)
+    assert start_from(with_head("masked_lm", config, Tokens(n), 2), place / "theirs").startswith(
         "encoder and pooler and masked_lm and next_sentence from"
     )
-    assert start_from(with_head("tag", config, n, 3, 0), place / "theirs").endswith("begun anew: output")
+    assert start_from(with_head("tag", config, Tokens(n), 3), place / "theirs").endswith("begun anew: output")
     wide = config.model_copy(update={"d_ff": 30})
     with pytest.raises(
         ClewError, match=r"sizes differ: bert.encoder.layer.0.intermediate.dense.weight \[24, 16\], not"
     ):
-        start_from(with_head("tag", wide, n, 3, 0), place / "theirs")
+        start_from(with_head("tag", wide, Tokens(n), 3), place / "theirs")
     with pytest.raises(ClewError, match=r"word_embeddings.weight .*(.|\n)*the tokenizer of what you start from"):
-        start_from(with_head("tag", config, n + 1, 3, 0), place / "theirs")
+        start_from(with_head("tag", config, Tokens(n + 1), 3), place / "theirs")
 
 
 def rewrite(folder: Path, **changes: Any) -> None:
@@ -196,14 +208,14 @@ FAULTS = {
     "no folder": (shutil.rmtree, "there is no such folder"),
     "no config": (lambda at: (at / "config.json").unlink(), "config.json cannot be read"),
     "config cut": (lambda at: cut(at / "config.json"), "config.json cannot be read"),
-    "another family": (lambda at: rewrite(at, model_type="roberta"), 'model_type is "roberta"'),
+    "another family": (lambda at: rewrite(at, model_type="electra"), 'model_type is "electra"'),
     "another activation": (lambda at: rewrite(at, hidden_act="relu"), 'hidden_act is "relu" there(.|\n)*"gelu"'),
     "relative": (lambda at: rewrite(at, position_embedding_type="relative_key"), "position_embedding_type"),
     "heads do not fit": (lambda at: rewrite(at, num_attention_heads=3), "d_model 16 is not a multiple of n_heads 3"),
     "a lying size": (lambda at: rewrite(at, intermediate_size=25), r"sizes differ: .*intermediate.* \[24, 16\], not"),
     "a lying depth": (lambda at: rewrite(at, num_hidden_layers=3), "missing: bert.encoder.layer.2.attention.self"),
-    "too few layers": (lambda at: rewrite(at, num_hidden_layers=1), "no place in the model: encoder.layers.1"),
-    "a lying vocabulary": (lambda at: rewrite(at, vocab_size=71), "the tokenizer has .* tokens, the model 71"),
+    "too few layers": (lambda at: rewrite(at, num_hidden_layers=1), "no place in the model: bert.encoder.layer.1"),
+    "a lying vocabulary": (lambda at: rewrite(at, vocab_size=9), "the tokenizer has .* tokens, the model 9"),
     "a missing tensor": (lambda at: drop(at, "cls.seq_relationship.bias"), "missing: cls.seq_relationship.bias"),
     "an unknown one": (lambda at: add(at, "adapter.weight", torch.ones(2)), "no tensor of .* is called adapter"),
     "untied": (

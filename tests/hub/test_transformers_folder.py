@@ -41,7 +41,7 @@ def recipe(place: Path, **task: Any) -> Recipe:
         "tokenizer": {"kind": "wordpiece", "vocab_size": 90, "lowercase": True},
         "model": {"kind": "bert", "d_model": 16, "d_ff": 24, "n_heads": 2, "n_layers": 2, "max_length": 32},
         "objective": {"kind": "masked_lm"},
-        "train": {"threads": 1, "device": "cpu", "batch_tokens": 240, "budget": {"steps": 4}, "evaluate_every": 2},
+        "train": {"threads": 1, "device": "cpu", "batch": {"tokens": 240}, "budget": {"steps": 4}, "evaluate_every": 2},
     })  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import torch
 
 from clew.data.batches import Pairs, Texts
 from clew.errors import RecipeError
+from clew.inputs import TokenPair, Tokens
 from clew.inspect.walk import WIDE, Walk, gap, named, precise
 from clew.inspect.walks.attention import attention_walk, by_hand, through
 from clew.inspect.walks.places import place_of, places, visit
@@ -33,11 +34,13 @@ def far(model: torch.nn.Module) -> Any:
 
 def translator(**settings: Any) -> Transformer:
     sizes = {"d_model": 8, "d_ff": 12, "n_heads": 2, "n_encoder_layers": 2, "n_decoder_layers": 2}
-    return far(Transformer(Transformer.Config(**(sizes | settings)), 19, 19))
+    return far(Transformer(Transformer.Config(**(sizes | settings)), TokenPair.of(19, 19)))
 
 
 def bert() -> Any:
-    return far(with_head("pretrain", BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=16), 19, 2, 0))
+    return far(
+        with_head("masked_lm", BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=16), Tokens(19), 2)
+    )
 
 
 def checks(walk: Walk) -> dict[str, float | None]:
@@ -92,7 +95,7 @@ def test_bert(layer: int) -> None:
 
 
 def test_encoder_translator_with_empty_slots() -> None:
-    model = far(EncoderTranslator(EncoderTranslator.Config(d_model=8, d_ff=12, n_heads=2), 19, 19))
+    model = far(EncoderTranslator(EncoderTranslator.Config(d_model=8, d_ff=12, n_heads=2), TokenPair.of(19, 19)))
     batch = Pairs([[4, 5]], [[7, 8, 9, 10]]).batch([0], **IDS)
     rows = ["a", "b", "</s>", "(slot)", "(slot)", "[CLS]"]
     walk = attention_walk(model, batch, rows, rows, place="encoder", layer=0, head=1)
@@ -165,6 +168,6 @@ def test_places() -> None:
     assert [(each.name, each.n_layers, each.n_heads) for each in places(translator(n_decoder_layers=3))] == [
         ("encoder", 2, 2), ("decoder", 3, 2), ("cross", 3, 2),
     ]  # fmt: skip
-    assert [each.name for each in places(far(Bert(BertConfig(d_model=8, n_heads=2, d_ff=8, n_layers=1), 9)))] == [
-        "encoder"
-    ]
+    assert [
+        each.name for each in places(far(Bert(BertConfig(d_model=8, n_heads=2, d_ff=8, n_layers=1), Tokens(9))))
+    ] == ["encoder"]

@@ -9,6 +9,7 @@ import torch
 
 from clew.data.batches import Pairs, Texts
 from clew.errors import RecipeError
+from clew.inputs import TokenPair, Tokens
 from clew.inspect.walk import Walk
 from clew.inspect.walks.backward import backward_walk, softmax_jacobian, through_softmax
 from clew.models.bert import Bert, BertConfig
@@ -41,32 +42,32 @@ def close(walk: Walk) -> None:
 @pytest.mark.parametrize("layer", [0, 1])
 def test_transformer(settings: dict[str, str], place: str, layer: int) -> None:
     sizes = {"d_model": 8, "d_ff": 12, "n_heads": 2, "n_encoder_layers": 2, "n_decoder_layers": 2}
-    model = far(Transformer(Transformer.Config(**sizes, **settings), 19, 19))
+    model = far(Transformer(Transformer.Config(**sizes, **settings), TokenPair.of(19, 19)))
     rows, columns = SOURCE if place == "encoder" else TARGET, TARGET if place == "decoder" else SOURCE
     close(backward_walk(model, PAIR, rows, columns, place=place, layer=layer, head=1, at=2))
 
 
-@pytest.mark.parametrize("head", ["pretrain", "classify", "tag", "answer", "choose"])
+@pytest.mark.parametrize("head", ["masked_lm", "classify", "tag", "answer", "choose"])
 @pytest.mark.parametrize("layer", [0, 1])
 def test_bert_under_its_heads(head: str, layer: int) -> None:
     """The last layer works for some places alone, and for [CLS] twice where sentences are told apart too."""
-    model = far(with_head(head, BERT, 19, 2, 0))
+    model = far(with_head(head, BERT, Tokens(19), 2))
     close(backward_walk(model, TEXT, TOKENS, TOKENS, place="encoder", layer=layer, head=0))
 
 
 def test_an_encoder_alone_a_score_and_empty_slots() -> None:
-    close(backward_walk(far(Bert(BERT, 19)), TEXT, TOKENS, TOKENS, place="encoder", layer=1, head=1))
-    score = far(with_head("classify", BERT, 19, 1, 0))
+    close(backward_walk(far(Bert(BERT, Tokens(19))), TEXT, TOKENS, TOKENS, place="encoder", layer=1, head=1))
+    score = far(with_head("classify", BERT, Tokens(19), 1))
     walk = backward_walk(score, TEXT, TOKENS, TOKENS, place="encoder", layer=0, head=1)
     assert "score" in walk.steps[0].note
     close(walk)
-    model = far(EncoderTranslator(EncoderTranslator.Config(d_model=8, d_ff=12, n_heads=2), 19, 19))
+    model = far(EncoderTranslator(EncoderTranslator.Config(d_model=8, d_ff=12, n_heads=2), TokenPair.of(19, 19)))
     pair = Pairs([[4, 5]], [[7, 8, 9, 10]]).batch([0], pad_id=0, bos_id=1, eos_id=2)
     close(backward_walk(model, pair, TOKENS, TOKENS, place="encoder", layer=0, head=0))
 
 
 def test_frozen_weights_have_gradients_too() -> None:
-    model = far(with_head("classify", BERT, 19, 2, 0)).requires_grad_(False)
+    model = far(with_head("classify", BERT, Tokens(19), 2)).requires_grad_(False)
     close(backward_walk(model, TEXT, TOKENS, TOKENS, place="encoder", layer=0, head=0))
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
@@ -82,4 +83,4 @@ def test_softmax_by_finite_differences() -> None:
 
 def test_no_such_token() -> None:
     with pytest.raises(RecipeError, match="no token 6"):
-        backward_walk(far(Bert(BERT, 19)), TEXT, TOKENS, TOKENS, place="encoder", layer=0, head=0, at=6)
+        backward_walk(far(Bert(BERT, Tokens(19))), TEXT, TOKENS, TOKENS, place="encoder", layer=0, head=0, at=6)

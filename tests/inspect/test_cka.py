@@ -11,6 +11,7 @@ import torch
 from clew.config import TokenizerConfig
 from clew.data.batches import Pairs, Texts
 from clew.errors import DataError
+from clew.inputs import TokenPair, Tokens
 from clew.inspect.cka import MinibatchCKA, cka, cka_map, cka_of_texts, hsic
 from clew.inspect.states import layers, states
 from clew.models.bert import Bert, BertConfig
@@ -92,7 +93,7 @@ def far(model: torch.nn.Module) -> Any:
 
 def bert(n_layers: int = 2) -> Any:
     config = BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=n_layers, max_length=16)
-    return far(with_head("classify", config, 19, 2, 0))
+    return far(with_head("classify", config, Tokens(19), 2))
 
 
 TEXTS = Texts([[2, 7, 8, 9, 3], [2, 10, 3], [2, 5, 6, 3], [2, 11, 12, 3], [2, 7, 3]], [0] * 5).batch(range(5), pad_id=0)
@@ -107,11 +108,13 @@ def test_states_of_padded_and_unpadded_layers() -> None:
     assert layers(model) == ["encoder.layers.0", last]
     torch.testing.assert_close(states(model, TEXTS, "text")[last], out.mean)
     torch.testing.assert_close(states(model, TEXTS, "token")[last], out.packing.unpack(out.hidden)[TEXTS.mask])
-    translator = far(Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2, norm="post"), 19, 19)).eval()
+    translator = far(
+        Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2, norm="post"), TokenPair.of(19, 19))
+    ).eval()
     assert layers(translator) == [f"encoder.layers.{n}" for n in range(3)]
     memory = translator.encode(PAIRS.source, PAIRS.source_mask)
     torch.testing.assert_close(states(translator, PAIRS, "token")["encoder.layers.2"], memory.states[PAIRS.source_mask])
-    recurrent = far(Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), 19, 19)).eval()
+    recurrent = far(Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), TokenPair.of(19, 19))).eval()
     memory = recurrent.encode(PAIRS.source, PAIRS.source_mask)
     torch.testing.assert_close(states(recurrent, PAIRS, "token")["encoder"], memory.states[PAIRS.source_mask])
 
@@ -124,7 +127,9 @@ def test_a_map() -> None:
     own = bert()
     values = torch.tensor(cka_map(own, own, [(TEXTS, TEXTS)]).values)
     torch.testing.assert_close(values, values.T)
-    across = cka_map(own, far(Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), 19, 19)), [(TEXTS_OF_PAIRS, PAIRS)])
+    across = cka_map(
+        own, far(Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), TokenPair.of(19, 19))), [(TEXTS_OF_PAIRS, PAIRS)]
+    )
     assert across.columns == ["encoder"] and across.examples == 4
 
 
@@ -137,8 +142,8 @@ def test_texts_as_each_model_reads_them() -> None:
     pieces = Tokenizer.train(lines, TokenizerConfig(kind="wordpiece", vocab_size=50), mask=True)
     words = Tokenizer.train(lines, TokenizerConfig(kind="word"))
     config = BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=16)
-    one = far(with_head("classify", config, len(pieces), 2, 0)), LabelledTokenizer(pieces, ["no", "yes"])
-    other = far(Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2), len(words), len(words)))
+    one = far(with_head("classify", config, Tokens(len(pieces)), 2)), LabelledTokenizer(pieces, ["no", "yes"])
+    other = far(Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2), TokenPair.of(len(words), len(words))))
     found = cka_of_texts(one, (other, TokenizerPair(words, words)), lines)
     assert found.examples == 40 and (len(found.rows), len(found.columns)) == (2, 3)
     own = torch.tensor(cka_of_texts(one, one, lines).values)
@@ -150,4 +155,4 @@ def test_texts_as_each_model_reads_them() -> None:
 def test_a_model_without_layers() -> None:
     with pytest.raises(DataError, match="no layers"):
         states(torch.nn.Linear(2, 2), TEXTS, "text")
-    assert layers(far(Bert(BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=1), 9))) == ["layers.0"]
+    assert layers(far(Bert(BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=1), Tokens(9)))) == ["layers.0"]

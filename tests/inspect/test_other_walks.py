@@ -10,6 +10,7 @@ import torch
 
 from clew.data.batches import Pairs, Texts
 from clew.errors import RecipeError, VocabularyError
+from clew.inputs import TokenPair, Tokens
 from clew.inspect.walk import Walk
 from clew.inspect.walks.alignment import alignment_walk
 from clew.inspect.walks.cbow import cbow_walk
@@ -38,7 +39,7 @@ def far(model: torch.nn.Module) -> Any:
 
 
 def seq2seq(**settings: Any) -> Seq2Seq:
-    return far(Seq2Seq(Seq2Seq.Config(**({"d_embedding": 6, "d_model": 8} | settings)), 19, 19))
+    return far(Seq2Seq(Seq2Seq.Config(**({"d_embedding": 6, "d_model": 8} | settings)), TokenPair.of(19, 19)))
 
 
 def checks(walk: Walk) -> dict[str, float]:
@@ -108,7 +109,7 @@ def test_gates_lie_between_0_and_1_and_rows_are_named() -> None:
 
 
 def test_a_classifier_reads_both_ways() -> None:
-    model = far(TextClassifier(TextClassifier.Config(encoder="recurrent", d_embedding=6, d_model=5), 19, 2))
+    model = far(TextClassifier(TextClassifier.Config(encoder="recurrent", d_embedding=6, d_model=5), Tokens(19), 2))
     batch = Texts([[4, 5, 6]], [0]).batch([0], pad_id=0)
     for layer in range(2):
         found = checks(recurrent_walk(model, batch, "abc", place="encoder.layer", layer=layer, at=1))
@@ -149,7 +150,7 @@ def test_skipgram(settings: dict[str, int]) -> None:
 
 
 def test_drawn_negatives_are_other_words() -> None:
-    walk = skipgram_walk(word2vec(), "cat", "mat", negatives=4, seed=3)
+    walk = skipgram_walk(word2vec(), "cat", "mat", draw=4, seed=3)
     assert walk.tokens[:2] == ["cat", "mat"] and sorted(walk.tokens[2:]) == ["cat", "dog", "ran", "the"]
 
 
@@ -159,7 +160,7 @@ def test_what_skipgram_lacks() -> None:
     with pytest.raises(RecipeError, match="window"):
         skipgram_walk(word2vec(architecture="cbow"), "cat", "mat")
     with pytest.raises(RecipeError, match="9 negatives"):
-        skipgram_walk(word2vec(), "cat", "mat", negatives=9)
+        skipgram_walk(word2vec(), "cat", "mat", draw=9)
 
 
 @pytest.mark.parametrize("settings", [{}, {"min_n": 2, "max_n": 3, "buckets": 20}], ids=["words", "n-grams"])
@@ -216,7 +217,7 @@ def test_glove(count: float) -> None:
 def test_pooling(unit: str) -> None:
     """Shares, vector and answer are the engine's; the gradient of the scores sums to 0."""
     settings: dict[str, Any] = {"encoder": "attention", "unit": unit, "d_embedding": 6, "d_model": 5}
-    model = far(TextClassifier(TextClassifier.Config(**settings), 19, 3))
+    model = far(TextClassifier(TextClassifier.Config(**settings), Tokens(19), 3))
     batch = Texts([[4, 5, 6, 7]], [0]).batch([0], pad_id=0)
     walk = pooling_walk(model, batch, "abcd", classes=["x", "y", "z"])
     found = checks(walk)
@@ -227,4 +228,4 @@ def test_pooling(unit: str) -> None:
     torch.testing.assert_close(values(walk, "α").sum(), torch.ones(()).double())
     assert abs(float(values(walk, "∂L/∂e").sum())) < 1e-9 < float(values(walk, "∂L/∂e").abs().max())
     with pytest.raises(RecipeError, match="does not attend"):
-        pooling_walk(far(TextClassifier(TextClassifier.Config(encoder="mean"), 19, 2)), batch, "abcd")
+        pooling_walk(far(TextClassifier(TextClassifier.Config(encoder="mean"), Tokens(19), 2)), batch, "abcd")

@@ -10,6 +10,7 @@ import torch
 
 from clew.config import TokenizerConfig
 from clew.errors import DataError, RecipeError
+from clew.inputs import TokenPair, Tokens
 from clew.inspect.points import points, sources
 from clew.inspect.reading import read_together
 from clew.models.bert import BertConfig
@@ -31,7 +32,7 @@ PIECES = Tokenizer.train(TEXTS, TokenizerConfig(kind="wordpiece", vocab_size=60)
 def bert(max_length: int = 32) -> Any:
     torch.manual_seed(0)
     config = BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=max_length)
-    return with_head("classify", config, len(PIECES), 2, PIECES.pad_id)
+    return with_head("classify", config, Tokens(len(PIECES), PIECES.pad_id), 2)
 
 
 def test_words_and_their_counts() -> None:
@@ -70,9 +71,10 @@ def test_tokens_know_where_they_stand() -> None:
 @pytest.mark.parametrize("kind", ["transformer", "seq2seq"])
 def test_a_translators_sources(kind: str) -> None:
     torch.manual_seed(0)
+    spec = TokenPair.of(len(WORDS), len(PIECES))
     model: Any = (
-        Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2, share_embeddings=False), len(WORDS), len(PIECES))
-        if kind == "transformer" else Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), len(WORDS), len(PIECES))
+        Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2, share_embeddings=False), spec)
+        if kind == "transformer" else Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), spec)
     )  # fmt: skip
     tokenizers = TokenizerPair(WORDS, PIECES)
     assert sources(model) == ["source_embedding", "target_embedding", "tokens", "texts"]
@@ -84,7 +86,7 @@ def test_a_translators_sources(kind: str) -> None:
 
 
 def test_a_classifier_of_words() -> None:
-    model = TextClassifier(TextClassifier.Config(encoder="recurrent", d_embedding=6, d_model=5), len(WORDS), 2)
+    model = TextClassifier(TextClassifier.Config(encoder="recurrent", d_embedding=6, d_model=5), Tokens(len(WORDS)), 2)
     found = points(model, LabelledTokenizer(WORDS, ["no", "yes"]), "texts", TEXTS)
     assert found.vectors.shape == (3, 10)
 

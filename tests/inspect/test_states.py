@@ -11,6 +11,7 @@ import torch
 
 from clew.config import TokenizerConfig
 from clew.errors import DataError, RecipeError
+from clew.inputs import TokenPair, Tokens
 from clew.inspect.points import points
 from clew.inspect.reading import read_together
 from clew.inspect.states import depths, states, states_at
@@ -43,22 +44,22 @@ def family(kind: str) -> tuple[Any, Any, str, int]:
     torch.manual_seed(0)
     n = len(WORDS)
     if kind == "bert":
-        model = with_head("classify", BertConfig(d_ff=12, **SMALL), len(PIECES), 2, PIECES.pad_id)
+        model = with_head("classify", BertConfig(d_ff=12, **SMALL), Tokens(len(PIECES), PIECES.pad_id), 2)
         return model, LabelledTokenizer(PIECES, ["no", "yes"]), "encoder.layers.{}", 2
     if kind == "gpt2":
-        return GPT2(GPT2.Config(**SMALL), len(LETTERS)), LETTERS, "layers.{}", 2
+        return GPT2(GPT2.Config(**SMALL), Tokens(len(LETTERS))), LETTERS, "layers.{}", 2
     if kind == "llama":
-        return Llama(Llama.Config(d_ff=12, n_groups=1, **SMALL), len(LETTERS)), LETTERS, "layers.{}", 2
+        return Llama(Llama.Config(d_ff=12, n_groups=1, **SMALL), Tokens(len(LETTERS))), LETTERS, "layers.{}", 2
     if kind == "lstm":
-        return LSTM(LSTM.Config(d_model=8, n_layers=3), len(LETTERS)), LETTERS, "recurrent.l{}", 3
+        return LSTM(LSTM.Config(d_model=8, n_layers=3), Tokens(len(LETTERS))), LETTERS, "recurrent.l{}", 3
     if kind == "transformer":
-        model = Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2, n_encoder_layers=2), n, n)
+        model = Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2, n_encoder_layers=2), TokenPair.of(n, n))
         return model, BOTH, "encoder.layers.{}", 2
     if kind == "t5":
-        return T5(T5.Config(**T5_SMALL), n, n), BOTH, "encoder.layers.{}", 2
+        return T5(T5.Config(**T5_SMALL), TokenPair.of(n, n)), BOTH, "encoder.layers.{}", 2
     if kind == "seq2seq":
-        return Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8, n_layers=2), n, n), BOTH, "encoder.l{}", 2
-    model = TextClassifier(TextClassifier.Config(encoder="recurrent", d_embedding=6, d_model=5), n, 2)
+        return Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8, n_layers=2), TokenPair.of(n, n)), BOTH, "encoder.l{}", 2
+    model = TextClassifier(TextClassifier.Config(encoder="recurrent", d_embedding=6, d_model=5), Tokens(n), 2)
     return model, LabelledTokenizer(WORDS, ["no", "yes"]), "layer.l{}", 1
 
 

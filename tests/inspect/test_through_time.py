@@ -13,6 +13,7 @@ import torch
 from clew.config import TokenizerConfig
 from clew.data.batches import Pairs, Texts
 from clew.errors import DataError, RecipeError
+from clew.inputs import TokenPair, Tokens
 from clew.inspect.through_time import follow, of_text, trace, unroll
 from clew.inspect.walks import take
 from clew.models.lstm import LSTM
@@ -32,7 +33,7 @@ def far(model: Any) -> Any:
 
 
 def seq2seq(**settings: Any) -> Seq2Seq:
-    return far(Seq2Seq(Seq2Seq.Config(**({"d_embedding": 6, "d_model": 8} | settings)), 19, 19))
+    return far(Seq2Seq(Seq2Seq.Config(**({"d_embedding": 6, "d_model": 8} | settings)), TokenPair.of(19, 19)))
 
 
 @pytest.mark.parametrize("feeding", [False, True])
@@ -54,7 +55,7 @@ def test_paths_sum_to_autograds_gradient(unit: str, feeding: bool) -> None:
 
 @pytest.mark.parametrize("encoder", ["recurrent", "attention"])
 def test_a_classifier(encoder: str) -> None:
-    model = far(TextClassifier(TextClassifier.Config(encoder=encoder, d_embedding=6, d_model=5), 19, 2))
+    model = far(TextClassifier(TextClassifier.Config(encoder=encoder, d_embedding=6, d_model=5), Tokens(19), 2))
     batch = Texts([[4, 5, 6]], [0]).batch([0], pad_id=0)
     for layer in range(2):
         found = unroll(model, batch, "abc", place="encoder.layer", layer=layer)
@@ -65,7 +66,7 @@ def test_a_classifier(encoder: str) -> None:
 def test_a_language_model() -> None:
     """Its loss is the surprise at each next token; both of its layers are walked through and unrolled."""
     tokenizer = Tokenizer.train(["he likes cats"], TokenizerConfig(kind="characters"))
-    model = far(LSTM(LSTM.Config(d_model=6, n_layers=2, dropout=0.0), len(tokenizer)))
+    model = far(LSTM(LSTM.Config(d_model=6, n_layers=2, dropout=0.0), Tokens(len(tokenizer))))
     for layer in range(2):
         found = of_text(model, tokenizer, "he likes", place="recurrent", layer=layer)
         assert max(each.check for each in found.gradients) <= 1e-12 and len(found.tokens) == 8

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from clew.config import TokenizerConfig
+from clew.config import TokenizerConfig, resolve
 from clew.errors import DataError, RecipeError
+from clew.inputs import TokenPair, Tokens
 from clew.inspect.points import points, sources
 from clew.inspect.walks import take, walks_for
 from clew.models.bert import BertConfig
@@ -35,19 +36,23 @@ WORDS = Tokenizer.train(TEXTS, TokenizerConfig(kind="word"))
 PIECES = Tokenizer.train(TEXTS, TokenizerConfig(kind="wordpiece", vocab_size=60), mask=True)
 
 
-def recipe(task: str, objective: str = "") -> Any:
-    return SimpleNamespace(task=SimpleNamespace(kind=task), objective=SimpleNamespace(kind=objective))
+def recipe(objective: str, **settings: Any) -> Any:
+    optimizer = resolve("optimizer", "adagrad").Config(lr=0.05)
+    objective = resolve("objective", objective).Config(**settings)
+    return SimpleNamespace(objective=objective, train=SimpleNamespace(optimizer=optimizer))
 
 
 def transformer() -> Transformer:
     torch.manual_seed(0)
-    return Transformer(Transformer.Config(d_model=8, d_ff=12, n_heads=2, n_encoder_layers=1), len(WORDS), len(WORDS))
+    return Transformer(
+        Transformer.Config(d_model=8, d_ff=12, n_heads=2, n_encoder_layers=1), TokenPair.of(len(WORDS), len(WORDS))
+    )
 
 
-def all_of(model: Any, tokenizers: Any, task: str, objective: str = "", **choice: Any) -> dict[str, Any]:
+def all_of(model: Any, tokenizers: Any, objective: str, **choice: Any) -> dict[str, Any]:
     """Every walk offered, taken."""
-    offers = walks_for(recipe(task, objective), model)
-    assert all(offer.target == (task in ("translate", "text_to_text")) for offer in offers)
+    offers = walks_for(recipe(objective), model)
+    assert all(offer.target == (objective == "translation") for offer in offers)
     return {
         f"{offer.kind} {offer.place}".strip(): take(model, tokenizers, kind=offer.kind, place=offer.place, **choice)
         for offer in offers
@@ -64,7 +69,7 @@ def close(walks: dict[str, Any]) -> None:
 
 
 def test_a_transformer() -> None:
-    walks = all_of(transformer(), TokenizerPair(WORDS, WORDS), "translate", text="the cat sat", target="a dog")
+    walks = all_of(transformer(), TokenizerPair(WORDS, WORDS), "translation", text="the cat sat", target="a dog")
     close(walks)
     assert walks["attention encoder"].tokens == ["▁the", "▁cat", "▁sat", "</s>"]
     assert walks["attention decoder"].tokens == walks["attention cross"].tokens == ["<s>", "▁a", "▁dog"]
@@ -76,18 +81,20 @@ def test_its_own_translation() -> None:
 
 
 def test_an_encoder_translator_has_slots() -> None:
-    model = EncoderTranslator(EncoderTranslator.Config(d_model=8, d_ff=12, n_heads=2), len(WORDS), len(WORDS))
-    walks = all_of(model, TokenizerPair(WORDS, WORDS), "translate", text="the cat", target="a dog ran in")
+    model = EncoderTranslator(
+        EncoderTranslator.Config(d_model=8, d_ff=12, n_heads=2), TokenPair.of(len(WORDS), len(WORDS))
+    )
+    walks = all_of(model, TokenizerPair(WORDS, WORDS), "translation", text="the cat", target="a dog ran in")
     close(walks)
     assert walks["attention encoder"].tokens == ["▁the", "▁cat", "</s>", "(slot)", "(slot)", "[CLS]"]
 
 
-@pytest.mark.parametrize("head", ["pretrain", "classify", "tag", "answer"])
+@pytest.mark.parametrize("head", ["masked_lm", "classify", "tag", "answer"])
 def test_bert_under_its_heads(head: str) -> None:
     config = BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=32)
-    model = with_head(head, config, len(PIECES), 2, PIECES.pad_id)
-    tokenizers = PIECES if head == "pretrain" else LabelledTokenizer(PIECES, ["no", "yes"])
-    walks = all_of(model, tokenizers, head, text="the [MASK] sat\ta dog")
+    model = with_head(head, config, Tokens(len(PIECES), PIECES.pad_id), 2)
+    tokenizers = PIECES if head == "masked_lm" else LabelledTokenizer(PIECES, ["no", "yes"])
+    walks = all_of(model, tokenizers, "classification", text="the [MASK] sat\ta dog")
     close(walks)
     tokens = walks["attention encoder"].tokens
     assert tokens[0] == "[CLS]" and "[MASK]" in tokens and tokens.count("[SEP]") == 2
@@ -98,11 +105,11 @@ def test_t5(activation: str) -> None:
     """Scores with a bias for each distance, not divided; memory and words as a translator's."""
     torch.manual_seed(0)
     sizes = {"d_model": 8, "d_ff": 12, "n_heads": 2, "d_kv": 3, "n_encoder_layers": 2, "n_decoder_layers": 2}
-    model = T5(T5.Config.model_validate({**sizes, "activation": activation}), len(WORDS), len(WORDS))
+    model = T5(T5.Config.model_validate({**sizes, "activation": activation}), TokenPair.of(len(WORDS), len(WORDS)))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     tokenizers = TokenizerPair(WORDS, WORDS)
-    walks = all_of(model, tokenizers, "text_to_text", text="the cat sat", target="a dog", layer=1, head=1)
+    walks = all_of(model, tokenizers, "translation", text="the cat sat", target="a dog", layer=1, head=1)
     close(walks)
     assert {place for _, _, place in (name.partition(" ") for name in walks)} == {"encoder", "decoder", "cross"}
     for place in ("encoder", "decoder"):  # the bias of each distance is looked up anew, and equals the engine's
@@ -118,12 +125,12 @@ def test_decoders(groups: int) -> None:
     tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(kind="characters"))
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"d_model": 8, "n_heads": 2, "n_layers": 2, "max_length": 32}
-    model: Any = GPT2(GPT2Config(**sizes), len(tokenizer))
+    model: Any = GPT2(GPT2Config(**sizes), Tokens(len(tokenizer)))
     if groups:
-        model = Llama(LlamaConfig(**sizes, d_ff=12, n_groups=groups, rotary_base=500.0), len(tokenizer))
+        model = Llama(LlamaConfig(**sizes, d_ff=12, n_groups=groups, rotary_base=500.0), Tokens(len(tokenizer)))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
-    walks = all_of(model, tokenizer, "write", text="he\tlikes", layer=1, head=1)
+    walks = all_of(model, tokenizer, "language_model", text="he\tlikes", layer=1, head=1)
     close(walks)
     assert set(walks) == {"attention decoder", "backward decoder", "feedforward decoder"}
     assert len(walks["attention decoder"].tokens) == 8
@@ -137,8 +144,8 @@ def test_decoders(groups: int) -> None:
 def test_a_recurrent_language_model() -> None:
     tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(kind="characters"))
     torch.manual_seed(0)
-    model = LSTM(LSTMConfig(d_model=8, n_layers=2, dropout=0.0), len(tokenizer)).eval()
-    walks = all_of(model, tokenizer, "write", "language_model", text="the cat", layer=1, at=3)
+    model = LSTM(LSTMConfig(d_model=8, n_layers=2, dropout=0.0), Tokens(len(tokenizer))).eval()
+    walks = all_of(model, tokenizer, "language_model", text="the cat", layer=1, at=3)
     close(walks)
     assert set(walks) == {"recurrent recurrent"}
 
@@ -147,13 +154,13 @@ def test_a_model_that_writes_under_a_head() -> None:
     tokenizer = Tokenizer.train(TEXTS, TokenizerConfig(kind="characters"))
     config = GPT2Config(d_model=8, n_heads=2, n_layers=2, max_length=16, dropout=0.0)
     torch.manual_seed(0)
-    model = with_head("classify", config, len(tokenizer), 1, tokenizer.pad_id).eval()
-    close(all_of(model, LabelledTokenizer(tokenizer, ["reward"]), "judge", "reward", text="the cat", at=3))
+    model = with_head("classify", config, Tokens(len(tokenizer), tokenizer.pad_id), 1).eval()
+    close(all_of(model, LabelledTokenizer(tokenizer, ["reward"]), "reward", text="the cat", at=3))
 
 
 def test_a_recurrent_translator() -> None:
-    model = Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), len(WORDS), len(WORDS))
-    walks = all_of(model, TokenizerPair(WORDS, WORDS), "translate", text="the cat", target="a dog ran", at=2)
+    model = Seq2Seq(Seq2Seq.Config(d_embedding=6, d_model=8), TokenPair.of(len(WORDS), len(WORDS)))
+    walks = all_of(model, TokenizerPair(WORDS, WORDS), "translation", text="the cat", target="a dog ran", at=2)
     close(walks)
     assert set(walks) == {"alignment", "recurrent encoder", "recurrent decoder"}
     assert walks["recurrent decoder"].title.startswith("An LSTM step at “▁dog”")
@@ -163,8 +170,8 @@ def test_word_vectors() -> None:
     model = Word2Vec(Word2Vec.Config(d_model=4), WordVocabulary(["the", "cat", "mat", "dog"], np.array([9, 5, 4, 3])))
     with torch.no_grad():
         model.output.normal_()
-    close(all_of(model, None, "embed", "negative_sampling", text="cat mat dog the"))
-    assert not walks_for(recipe("embed", "hierarchical_softmax"), model)
+    close(all_of(model, None, "negative_sampling", text="cat mat dog the"))
+    assert not walks_for(recipe("hierarchical_softmax"), model)
     with pytest.raises(RecipeError, match="two words"):
         take(model, None, "cat", kind="skipgram")
 
@@ -174,13 +181,13 @@ def test_other_word_vectors() -> None:
     cbow = Word2Vec(Word2Vec.Config(d_model=4, architecture="cbow"), vocabulary)
     with torch.no_grad():
         cbow.output.normal_()
-    walks = all_of(cbow, None, "embed", "negative_sampling", text="cat mat dog the", at=2)
+    walks = all_of(cbow, None, "negative_sampling", text="cat mat dog the", at=2)
     close(walks)
     assert "dog" in walks["cbow"].title
     glove = GloVe(GloVe.Config(d_model=4), vocabulary)
-    close(all_of(glove, None, "embed", "glove", text="cat mat 12"))
-    objective = SimpleNamespace(x_max=10.0, power=0.5)
-    walk = take(glove, None, "cat mat 5", kind="glove", recipe=SimpleNamespace(objective=objective))
+    close(all_of(glove, None, "glove", text="cat mat 12"))
+    walk = take(glove, None, "cat mat 5", kind="glove", recipe=recipe("glove", x_max=10.0, power=0.5))
+    assert "0.05" in next(step.formula for step in walk.steps if step.name == "update")
     weight = next(value.data for step in walk.steps for value in step.values if value.name == "f")
     assert weight == pytest.approx(0.5**0.5)
     for text in ("cat mat", "cat mat dog"):
@@ -190,8 +197,8 @@ def test_other_word_vectors() -> None:
 
 def test_a_classifier_that_attends() -> None:
     settings: dict[str, Any] = {"encoder": "attention", "d_embedding": 6, "d_model": 5}
-    model = TextClassifier(TextClassifier.Config(**settings), len(WORDS), 2)
-    walks = all_of(model, LabelledTokenizer(WORDS, ["no", "yes"]), "classify", text="the cat sat", at=1)
+    model = TextClassifier(TextClassifier.Config(**settings), Tokens(len(WORDS)), 2)
+    walks = all_of(model, LabelledTokenizer(WORDS, ["no", "yes"]), "classification", text="the cat sat", at=1)
     close(walks)
     assert set(walks) == {"pooling", "recurrent encoder.layer"}
     assert "no" in walks["pooling"].steps[5].note or "yes" in walks["pooling"].steps[5].note

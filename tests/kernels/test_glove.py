@@ -39,7 +39,7 @@ def test_the_kernel_equals_the_equation(d, initial):
     kernel = WeightedLeastSquares(CooccurrenceConfig(**SETTINGS))
     equation = WeightedLeastSquares(CooccurrenceConfig(engine="equation", **SETTINGS))
     moved, reference = adagrad(by_kernel, initial), adagrad(by_equation, initial)
-    kernel.attach(by_kernel, moved)
+    kernel.prepare(by_kernel, moved)
     total = 0.0
     for n in range(len(batch.rows)):
         one = CooccurrenceBatch(batch.rows[n : n + 1], batch.cols[n : n + 1], batch.counts[n : n + 1])

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2, GPT2Config
-from clew.models.llama import Llama, LlamaConfig
+from clew.models.llama import GroupedAttention, Llama, LlamaConfig
 from clew.nn.attention import MultiHeadAttention
+from clew.nn.attention_engine import KeyValues
+from clew.nn.packing import Packing
 from clew.nn.taps import Tap
 
 VOCABULARY = 50
@@ -28,9 +31,9 @@ KINDS = pytest.mark.parametrize("kind", ["gpt2", "llama"])
 
 def make(kind: str = "gpt2") -> GPT2:
     torch.manual_seed(3)
-    model = GPT2(GPT2Config(**SMALL), VOCABULARY).eval()
+    model = GPT2(GPT2Config(**SMALL), Tokens(VOCABULARY)).eval()
     if kind == "llama":
-        model = Llama(LlamaConfig(**SMALL, n_groups=2, d_ff=40), VOCABULARY).eval()
+        model = Llama(LlamaConfig(**SMALL, n_groups=2, d_ff=40), Tokens(VOCABULARY)).eval()
     for parameter in model.parameters():  # biases too, which begin at 0
         parameter.add_(torch.randn_like(parameter) * 0.1)
     return model
@@ -46,7 +49,7 @@ def ids(*shape: int) -> torch.Tensor:
 )
 def test_the_published_sizes(size: str, count: int) -> None:
     with torch.device("meta"):
-        model = GPT2(GPT2Config.model_validate({"size": size}), 50257)
+        model = GPT2(GPT2Config.model_validate({"size": size}), Tokens(50257))
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
@@ -118,6 +121,23 @@ def test_the_equation_of_attention_is_taken_while_someone_listens(kind: str) -> 
             module.weights.register_forward_hook(lambda module, args, output: seen.append(output))
     assert torch.allclose(model(text).hidden, fast, atol=1e-5)
     assert len(seen) == 3 and all(torch.equal(each, each.tril()) for each in seen)
+
+
+@pytest.mark.parametrize("way", ["forward", "step", "packed"])
+def test_grouped_attention_is_the_same_in_every_way(way: str) -> None:
+    """Llama's attention, with a base of its own, against the way that a decoder takes."""
+    torch.manual_seed(0)
+    module = GroupedAttention(LlamaConfig(d_model=8, n_heads=4, n_groups=2, rotary_base=50.0))
+    x, past = torch.randn(3, 6, 8), KeyValues()
+    whole = module.causal(x)
+    if way == "forward":
+        found = module(x, x, causal=True)
+    elif way == "step":
+        found = torch.cat([module.step(x[:, t : t + 1], past) for t in range(6)], dim=1)
+    else:
+        packing = Packing(torch.ones(3, 6, dtype=torch.bool))
+        found, whole = module.packed(packing.pack(x), packing), packing.pack(module(x, x))
+    torch.testing.assert_close(found, whole, atol=1e-5, rtol=1e-5)
 
 
 def test_groups_that_heads_cannot_share_are_told() -> None:

@@ -13,6 +13,7 @@ from clew.decode.likeliest import beam, speculate
 from clew.decode.sample import distribution, draw, sample
 from clew.decode.writer import writer
 from clew.errors import ClewError
+from clew.inputs import Tokens
 from clew.models.lstm import LSTM, LSTMConfig
 from clew.nn.recurrent import lstm_unit
 
@@ -27,7 +28,7 @@ def without_gradients() -> Iterator[None]:
 
 def make(dropout: float = 0.0) -> LSTM:
     torch.manual_seed(3)
-    model = LSTM(LSTMConfig(d_model=24, n_layers=2, dropout=dropout), VOCABULARY).eval()
+    model = LSTM(LSTMConfig(d_model=24, n_layers=2, dropout=dropout), Tokens(VOCABULARY)).eval()
     for parameter in model.parameters():  # biases too, which begin at 0 or 1; far from an even distribution
         parameter.add_(torch.randn_like(parameter) * 0.4)
     return model
@@ -61,7 +62,7 @@ def test_sizes_and_what_is_tied() -> None:
 
 
 def test_forget_gates_begin_open() -> None:
-    model = LSTM(LSTMConfig(d_model=8, n_layers=2), VOCABULARY)
+    model = LSTM(LSTMConfig(d_model=8, n_layers=2), Tokens(VOCABULARY))
     for layer in range(2):
         bias = getattr(model.recurrent.fused, f"bias_ih_l{layer}")
         assert bias.tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16

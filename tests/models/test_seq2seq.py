@@ -14,8 +14,9 @@ from torch import Tensor
 from clew.batches import PairBatch
 from clew.data.batches import Pairs
 from clew.errors import RecipeError
-from clew.inspect.taps import capture
+from clew.inputs import TokenPair
 from clew.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from clew.nn.taps import capture
 
 SCORES = ["none", "additive", "dot", "scaled_dot", "general", "cosine"]
 VARIANTS: list[dict[str, Any]] = [
@@ -32,7 +33,7 @@ V = 11
 def make(**settings: Any) -> Seq2Seq:
     torch.manual_seed(0)
     config = Seq2SeqConfig(**{"d_embedding": 6, "d_model": 8, "dropout": 0.3} | settings)
-    model = Seq2Seq(config, V, V if config.share_embeddings else V + 2).eval()
+    model = Seq2Seq(config, TokenPair.of(V, V if config.share_embeddings else V + 2)).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     return model
@@ -143,7 +144,9 @@ def test_overfits_ten_examples(score: str) -> None:
     source = [torch.randint(4, V, (length,), generator=generator).tolist() for length in (3, 4, 5, 4, 3, 5, 4, 3, 5, 4)]
     batch = batch_of(Pairs(source, [ids[::-1] for ids in source]))
     torch.manual_seed(0)
-    model = Seq2Seq(Seq2SeqConfig(d_embedding=32, d_model=32, dropout=0.0, attention={"score": score}), V, V)
+    model = Seq2Seq(
+        Seq2SeqConfig(d_embedding=32, d_model=32, dropout=0.0, attention={"score": score}), TokenPair.of(V, V)
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(200):
         optimizer.zero_grad()
@@ -189,4 +192,4 @@ def test_settings_that_cannot_be() -> None:
     with pytest.raises(ValidationError, match="tie_projection needs"):
         Seq2SeqConfig(tie_projection=True, d_embedding=3)
     with pytest.raises(RecipeError, match="cannot share"):
-        Seq2Seq(Seq2SeqConfig(share_embeddings=True), 5, 6)
+        Seq2Seq(Seq2SeqConfig(share_embeddings=True), TokenPair.of(5, 6))

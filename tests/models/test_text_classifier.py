@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from clew.batches import TextBatch
+from clew.config import BatchConfig
 from clew.data.batches import TextLoader, Texts
-from clew.inspect.taps import capture
+from clew.inputs import Tokens
 from clew.models.text_classifier import TextClassifier, TextClassifierConfig
 from clew.nn.convolution import MaxOverTime
+from clew.nn.taps import capture
 from clew.objectives.classification import Classification, ClassificationConfig
 
 TEXTS = Texts([[4, 5, 6, 7, 8, 9, 10], [11], [5, 5, 12]], [0, 2, 1])
@@ -23,7 +25,7 @@ ENCODERS = ("mean", "convolution", "recurrent", "attention")
 def classifier(encoder: str, **settings: Any) -> TextClassifier:
     torch.manual_seed(3)
     sizes = {"d_embedding": 6, "d_model": 4, "dropout": 0.0} | settings
-    return TextClassifier(TextClassifierConfig(encoder=encoder, **sizes), vocab_size=15, n_classes=3).double()
+    return TextClassifier(TextClassifierConfig(encoder=encoder, **sizes), Tokens(15), 3).double()
 
 
 def test_convolution_is_its_equation() -> None:
@@ -125,7 +127,7 @@ def test_batches_of_texts() -> None:
     assert batch.mask.tolist() == [[True] * 3, [True, False, False]]
     assert (batch.label.tolist(), batch.index.tolist()) == ([1, 2], [2, 1])
     texts = Texts([[1] * (1 + i % 9) for i in range(50)], [i % 2 for i in range(50)])
-    loader = TextLoader(texts, batch_tokens=20, max_length=8, seed=1, pad_id=0)
+    loader = TextLoader(texts, batch=BatchConfig(tokens=20), max_length=8, seed=1, pad_id=0)
     assert loader.n_left_out == 5
     seen: list[int] = []
     for batch in loader:

@@ -13,13 +13,14 @@ from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from clew.batches import PairBatch
-from clew.config import BudgetConfig, build, resolve
+from clew.config import BatchConfig, BudgetConfig, build, resolve
 from clew.data.batches import PairLoader, Pairs
+from clew.decode.attention import attention_maps
 from clew.decode.search import Limits, search
 from clew.errors import DataError, RecipeError
-from clew.inspect.attention import attention_maps
-from clew.inspect.taps import capture
+from clew.inputs import TokenPair
 from clew.models.transformer import Transformer, TransformerConfig
+from clew.nn.taps import capture
 from clew.objectives.translation import Translation, TranslationConfig
 from clew.train.loop import fit
 from clew.train.optim import Adam, AdamConfig
@@ -54,7 +55,7 @@ PAIRS = Pairs([[4, 5, 6, 7], [8], [9, 10, 4]], [[5, 4], [7, 6, 10, 9], [8, 8, 3]
 def make(case: str, **settings: Any) -> Any:
     torch.manual_seed(0)
     values = CASES[case] | settings
-    return build("model", resolve("model", values["kind"]).Config(**values), V, V, 0)
+    return build("model", resolve("model", values["kind"]).Config(**values), TokenPair.of(V, V))
 
 
 def scattered(case: str, **settings: Any) -> Any:
@@ -213,7 +214,7 @@ def test_overfits_ten_examples(name: str) -> None:
     """fit() learns ten sentences and their reversals by heart, and the search gives them back."""
     wide = {"d_model": 32, "dropout": 0.0} | ({} if name == "seq2seq" else {"d_ff": 64})
     model, pairs = make(name, **wide), reversals()
-    loader = PairLoader(pairs, batch_tokens=1000, max_length=10, seed=1, **IDS)
+    loader = PairLoader(pairs, batch=BatchConfig(tokens=1000), max_length=10, seed=1, **IDS)
     # Slower for T5, which is sure of itself so early that the beam fills with bad endings before the good one is due.
     optimizer = Adam(AdamConfig(lr=2e-3 if name == "t5" else 5e-3))(model)
     steps = fit(
@@ -307,8 +308,8 @@ def test_embeddings_are_shared_or_not_never_by_chance() -> None:
     apart = make("transformer", share_embeddings=False)
     assert apart.source_embedding.weight is not apart.target_embedding.weight
     with pytest.raises(RecipeError, match="13 and 14 tokens cannot share"):
-        Transformer(TransformerConfig(**TRANSFORMER), V, V + 1)
-    Transformer(TransformerConfig(**TRANSFORMER, share_embeddings=False), V, V + 1)
+        Transformer(TransformerConfig(**TRANSFORMER), TokenPair.of(V, V + 1))
+    Transformer(TransformerConfig(**TRANSFORMER, share_embeddings=False), TokenPair.of(V, V + 1))
 
 
 def test_settings_that_cannot_be() -> None:

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from clew.inspect.taps import capture
-from clew.nn.attention import KeyValues, MultiHeadAttention, ScaledDot, Score, attend, make_score
+from clew.nn.attention import MultiHeadAttention, ScaledDot, Score, attend, make_score
+from clew.nn.attention_engine import KeyValues
+from clew.nn.packing import Packing, Padded
+from clew.nn.taps import capture
 
 SCORES = ["dot", "scaled_dot", "general", "additive", "cosine"]
 
@@ -234,6 +236,49 @@ def test_look_equals_parallel(beam: int, heard: bool) -> None:
     torch.testing.assert_close(looked, whole, atol=1e-5, rtol=1e-5)
     if heard:
         assert seen["weights"][0].shape == (3, 2, beam, 5)
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.parametrize("how", ["runs", "padded", "heard"])
+def test_packed_equals_forward(how: str, rotary: bool) -> None:
+    """Each row of an unpadded batch attends as it does in the padded one, from its own places; of some tokens too."""
+    module, x = attention(rotary=rotary).double(), torch.randn(4, 6, 8).double()
+    mask = torch.arange(6) < torch.tensor([3, 6, 1, 3])[:, None]
+    packing = (Padded if how == "padded" else Packing)(mask)
+    whole = packing.pack(module(x, x, mask[:, None, None, :]))
+    only = torch.tensor([5, 0, 9])
+    with capture(module, "weights") if how == "heard" else capture(module) as seen:
+        found, some = module.packed(packing.pack(x), packing), module.packed(packing.pack(x), packing, only)
+    torch.testing.assert_close(found, whole)
+    torch.testing.assert_close(some, whole[only])
+    assert len(seen.get("weights", ())) == (2 if how == "heard" else 0)
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_causal_attention_to_a_past(heard: bool) -> None:
+    """Several new positions see all of the past and one another up to themselves; no mask need say so."""
+    module, x = attention(rotary=True), torch.randn(2, 6, 8)
+    past = torch.empty(2, 2, 2, 6, 4)
+    with capture(module, "weights") if heard else capture(module):
+        parts = module.causal(x[:, :2], past=past[:, :, :, :2]), module.causal(x[:, 2:], past=past)
+    torch.testing.assert_close(torch.cat(parts, dim=1), module(x, x, causal=True), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 1e-9])
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_mask_holds_for_causal_attention_too(heard: bool, dropout: float) -> None:
+    """By torch's kernel, and by the equation, which is taken on the CPU where weights drop out under a mask."""
+    module, x, mask = attention(dropout=dropout), torch.randn(3, 5, 8), padded(3, 5)
+    with capture(module, "weights") if heard else capture(module):
+        found = module(x, x, mask, causal=True)
+    both = mask & torch.ones(5, 5, dtype=torch.bool).tril()
+    torch.testing.assert_close(found, module.eval()(x, x, both), atol=1e-5, rtol=1e-5)
+
+
+def test_rotary_attention_does_not_look_at_keys_without_places() -> None:
+    module, memory = attention(rotary=True), torch.randn(3, 5, 8)
+    with pytest.raises(ValueError, match="not turned"):
+        module.look(torch.randn(3, 1, 8), *module.keys_values(memory), padded(3, 5))
 
 
 def test_bf16_stays_close() -> None:

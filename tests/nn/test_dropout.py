@@ -75,6 +75,11 @@ def test_identity_outside_training_and_without_rate() -> None:
     assert Dropout(0.0)(x) is x
 
 
+def test_relu_and_a_residual_are_refused_together() -> None:
+    with pytest.raises(ValueError, match="either"):
+        dropout(torch.ones(5), 0.5, training=True, residual=torch.ones(5), relu=True)
+
+
 def test_feedforward_by_loop() -> None:
     torch.manual_seed(0)
     module, x = FeedForward(3, 5, activation="relu", dropout=0.5).eval(), torch.randn(2, 4, 3)

@@ -80,3 +80,5 @@ def test_rotary_by_loop() -> None:
             expected = x[0, :, t, [i, i + 3]] @ turn.T
             torch.testing.assert_close(out[0, :, t, [i, i + 3]], expected, atol=1e-5, rtol=1e-5)
     assert nn.functional.cosine_similarity(out.flatten(), x.flatten(), dim=0) < 0.99
+    order = torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(rotate(x[:, :, order], 5 + order), out[:, :, order])

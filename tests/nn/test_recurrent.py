@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from clew.inspect.taps import capture
 from clew.nn.recurrent import UNITS, Recurrent, State
+from clew.nn.taps import capture
 
 SHAPES = {"one": (1, False), "stacked": (3, False), "both ways": (1, True), "stacked, both ways": (2, True)}
 

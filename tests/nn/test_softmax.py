@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from clew.inspect.taps import capture
 from clew.nn.attention import MultiHeadAttention
 from clew.nn.softmax import scaled_softmax
+from clew.nn.taps import capture
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from clew.batches import TextBatch
+from clew.config import BatchConfig
 from clew.data.batches import TextLoader, Texts
 from clew.errors import RecipeError
 from clew.objectives.classification import Classification, ClassificationConfig, balanced
@@ -31,13 +32,13 @@ class Said:
 
 def loader(labels: list[Any], **more: Any) -> TextLoader:
     text = [[5]] * len(labels) * more.get("choices", 1)
-    return TextLoader(Texts(text, labels, **more), batch_tokens=100, max_length=9, seed=1, pad_id=0)
+    return TextLoader(Texts(text, labels, **more), batch=BatchConfig(tokens=100), max_length=9, seed=1, pad_id=0)
 
 
 def objective(labels: list[Any], smoothing: float = 0.0, weights: str = "balanced", **more: Any) -> Classification:
     made = Classification(ClassificationConfig(label_smoothing=smoothing, class_weights=weights))
     given = loader(labels, **more)
-    assert made.batches(given, None) is given
+    assert made.loader(given, None) is given
     return made
 
 

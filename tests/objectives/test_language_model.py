@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 
 from clew.batches import Block
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2, GPT2Config
 from clew.objectives.language_model import LanguageModel, LanguageModelConfig
 
 
 def test_the_loss_is_a_sum_over_tokens() -> None:
     torch.manual_seed(0)
-    model = GPT2(GPT2Config(d_model=16, n_heads=2, n_layers=1, max_length=8, dropout=0.0), 20)
+    model = GPT2(GPT2Config(d_model=16, n_heads=2, n_layers=1, max_length=8, dropout=0.0), Tokens(20))
     ids = torch.randint(0, 20, (3, 7))
     counted = torch.rand(3, 6) < 0.6
     for only in (None, counted):

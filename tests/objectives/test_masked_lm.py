@@ -12,9 +12,11 @@ from clew.batches import TextBatch
 from clew.data.documents import Documents
 from clew.data.masking import Masking
 from clew.data.pretraining import PretrainingLoader, Template
+from clew.inputs import Tokens
 from clew.models.bert import Bert, BertConfig
 from clew.models.heads import Pretraining
 from clew.objectives.masked_lm import MaskedLM, MaskedLMConfig
+from clew.train.initialiser import TokenStatistics, TokenStatisticsConfig
 
 ALIKE = [(10 + 2 * i, 11 + 2 * i) for i in range(5)]  # tokens that stand in the same places of a text
 SIZE = 70
@@ -43,7 +45,7 @@ def pretraining(d_model: int = 16) -> Pretraining:
     config = BertConfig(
         d_model=d_model, d_ff=8, n_heads=2, n_layers=1, max_length=32, dropout=0.0, attention_dropout=0.0
     )
-    return Pretraining(Bert(config, SIZE), SIZE)
+    return Pretraining(Bert(config, Tokens(SIZE)), Tokens(SIZE), 2)
 
 
 @torch.no_grad()
@@ -56,11 +58,11 @@ def test_the_loss_is_that_of_loops_over_hidden_tokens_and_pairs() -> None:
     mlm = 0.0
     for place, gold in zip(batch.at.tolist(), batch.label.tolist(), strict=True):
         h = model.masked_lm(states.hidden[states.packing.token[place]])
-        scores = [float(h @ row + b) for row, b in zip(*model.vocabulary_table(), strict=True)]
+        scores = [float(h @ row + b) for row, b in zip(*model.output_table(), strict=True)]
         mlm += math.log(sum(map(math.exp, scores))) - scores[gold]
     assert model.pooler is not None and model.next_sentence is not None
     nsp = 0.0
-    for first, follows in zip(states.first, batch.follows.tolist(), strict=True):
+    for first, follows in zip(states.pooled, batch.follows.tolist(), strict=True):
         it_does, it_does_not = model.next_sentence(model.pooler(first)).tolist()
         nsp += math.log(math.exp(it_does) + math.exp(it_does_not)) - (it_does if follows else it_does_not)
     hidden, pairs = len(batch.label), len(batch.follows)
@@ -72,15 +74,14 @@ def test_the_loss_is_that_of_loops_over_hidden_tokens_and_pairs() -> None:
 
 def test_a_new_model_knows_how_frequent_tokens_are_and_a_trained_one_is_left_alone() -> None:
     model, batches = pretraining(), loader(of_kinds(200))
-    objective = MaskedLM(MaskedLMConfig())
     before = model.encoder.embeddings.token.weight.clone()
-    objective.begin(model, batches)
+    TokenStatistics(TokenStatisticsConfig())(model, batches)
     share = model.masked_lm.bias.detach().exp()
     assert float(share.sum()) == pytest.approx(1, abs=1e-5) and share[:10].max() < share[10:].min()
     assert torch.equal(before, model.encoder.embeddings.token.weight)  # no vectors were asked for
     with torch.no_grad():
         model.masked_lm.bias.fill_(2.0)
-    MaskedLM(MaskedLMConfig(word_vectors=1)).begin(model, batches)
+    TokenStatistics(TokenStatisticsConfig(word_vectors=1))(model, batches)
     assert (model.masked_lm.bias == 2.0).all() and torch.equal(before, model.encoder.embeddings.token.weight)
 
 
@@ -88,7 +89,7 @@ def test_a_new_model_knows_which_tokens_are_alike() -> None:
     model, batches = pretraining(), loader(of_kinds())
     table = model.encoder.embeddings.token.weight
     before = table.detach().clone()
-    MaskedLM(MaskedLMConfig(word_vectors=60)).begin(model, batches)
+    TokenStatistics(TokenStatisticsConfig(word_vectors=60))(model, batches)
     after = table.detach()
     assert torch.equal(before[:10], after[:10]) and not torch.isclose(before[10:], after[10:]).all(dim=1).any()
     torch.testing.assert_close(after[10:].norm(dim=1), before[10:].norm(dim=1).mean().expand(len(after) - 10))

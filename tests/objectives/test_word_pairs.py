@@ -75,7 +75,7 @@ def test_both_paths_measure_the_same_loss(objective, architecture: str) -> None:
     """On weights that stand still. Each path draws for itself, so the losses of many pairs agree, not of each."""
     words = model(architecture=architecture)
     before = words.input.detach().clone()
-    objective.attach(words, torch.optim.SGD(words.parameters(), lr=1e-12))
+    objective.prepare(words, torch.optim.SGD(words.parameters(), lr=1e-12))
     if isinstance(objective, HierarchicalSoftmax):
         objective.tree.cache_clear()
     losses = []
@@ -90,7 +90,7 @@ def test_both_paths_measure_the_same_loss(objective, architecture: str) -> None:
 def test_ngrams_by_both_paths() -> None:
     objective = NegativeSampling(NegativeSamplingConfig(subsample=0, negatives=20))
     words = model(min_n=3, max_n=5)
-    objective.attach(words, torch.optim.SGD(words.parameters(), lr=1e-12))
+    objective.prepare(words, torch.optim.SGD(words.parameters(), lr=1e-12))
     ours, theirs = objective.by_equation(words, batch()), objective.by_kernel(words, batch())
     each = [loss.total.item() / loss.parts["pairs"].item() for loss in (ours, theirs)]
     assert each[0] == pytest.approx(each[1], rel=0.03)
@@ -111,7 +111,7 @@ def test_a_word_is_the_mean_of_its_parts() -> None:
 def test_the_kernel_moves_the_parameters_and_not_their_padding() -> None:
     words = model()
     objective = NegativeSampling(NegativeSamplingConfig(subsample=0))
-    objective.attach(words, torch.optim.SGD(words.parameters(), lr=0.05))
+    objective.prepare(words, torch.optim.SGD(words.parameters(), lr=0.05))
     before = words.input.detach().clone()
     loss = objective(words, batch())
     assert not loss.total.requires_grad and math.isfinite(loss.total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,11 @@ from torch import Tensor, nn
 
 from clew.batches import TextBatch
 from clew.data.batches import Texts
-from clew.hub.bert import architecture, config_from_hf, config_to_hf, fill, state_to_hf
-from clew.hub.names import from_hf
-from clew.inspect.taps import capture
-from clew.models.bert import SIZES, Bert, BertConfig
-from clew.models.heads import Pooler, with_head
+from clew.hub.adapter import absolute, adapter_of, family_of
+from clew.inputs import Tokens
+from clew.models.bert import SIZES, Bert, BertConfig, Pooler
+from clew.models.heads import with_head
+from clew.nn.taps import capture
 from clew.tensor_file import save_file
 
 transformers = pytest.importorskip("transformers", reason="needs the package transformers")
@@ -23,18 +24,34 @@ transformers = pytest.importorskip("transformers", reason="needs the package tra
 VOCABULARY = 19
 CONFIG = BertConfig(d_model=8, d_ff=12, n_heads=2, n_layers=2, max_length=16, n_segments=2, norm_eps=1e-6)
 HEADS = {
-    "pretrain": ("BertForPreTraining", 2), "masked_lm": ("BertForMaskedLM", 0),
+    "masked_lm": ("BertForPreTraining", 2), "masked_lm alone": ("BertForMaskedLM", 0),
     "classify": ("BertForSequenceClassification", 3), "regress": ("BertForSequenceClassification", 1),
     "tag": ("BertForTokenClassification", 5), "choose": ("BertForMultipleChoice", 2),
     "answer": ("BertForQuestionAnswering", 2),
 }  # fmt: skip
 
 
+def config_to_hf(model: Any, pad_id: int) -> dict[str, Any]:
+    return adapter_of(model).config_to_hf(model, SimpleNamespace(spec=Tokens(VOCABULARY, pad_id), labels=()))
+
+
+def config_from_hf(settings: dict[str, Any], where: str) -> Any:
+    return family_of(Bert).config_from_hf(settings, where)
+
+
+def fill(model: Any, state: Any, where: str) -> None:
+    adapter_of(model).fill(model, state, where)
+
+
+def state_to_hf(model: Any) -> Any:
+    return adapter_of(model).to_hf(model)
+
+
 def ours(head: str) -> Any:
     """A model with random weights, far from their beginning, so that a mistake shows."""
     torch.manual_seed(len(head))
-    known = {"masked_lm": "pretrain", "regress": "classify"}.get(head, head)
-    model = with_head(known, CONFIG, VOCABULARY, HEADS[head][1], 0).eval()
+    known = {"masked_lm alone": "masked_lm", "regress": "classify"}.get(head, head)
+    model = with_head(known, CONFIG, Tokens(VOCABULARY), HEADS[head][1]).eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.4)
     return model
@@ -53,9 +70,9 @@ def outputs(model: Any, head: str) -> list[Tensor]:
     """What a head of ours says, in the order of transformers' outputs."""
     b = batch(head)
     out = model(b)
-    if head in ("pretrain", "masked_lm"):
-        weight, bias = model.vocabulary_table()
-        return [out.hidden @ weight.t() + bias, *([out.next] if head == "pretrain" else [])]
+    if head in ("masked_lm", "masked_lm alone"):
+        weight, bias = model.output_table()
+        return [out.hidden @ weight.t() + bias, *([out.next] if head == "masked_lm" else [])]
     return [out.start[b.mask], out.end[b.mask]] if head == "answer" else [out.logits]
 
 
@@ -65,11 +82,11 @@ def expected(model: Any, head: str) -> list[Tensor]:
     out = model(
         input_ids=b.text.view(shape), attention_mask=b.mask.long().view(shape), token_type_ids=b.segment.view(shape)
     )
-    if head == "pretrain":  # there class 0 is "the second text follows", as in the published code
+    if head == "masked_lm":  # there class 0 is "the second text follows", as in the published code
         return [out.prediction_logits.flatten(0, 1)[b.at], out.seq_relationship_logits[:, [1, 0]]]
     if head == "answer":
         return [out.start_logits[b.mask], out.end_logits[b.mask]]
-    return [out.logits.flatten(0, 1)[b.at] if head in ("masked_lm", "tag") else out.logits]
+    return [out.logits.flatten(0, 1)[b.at] if head in ("masked_lm alone", "tag") else out.logits]
 
 
 def same(left: list[Tensor], right: list[Tensor]) -> None:
@@ -81,9 +98,9 @@ def same(left: list[Tensor], right: list[Tensor]) -> None:
 @torch.no_grad()
 def test_ours_there(tmp_path: Path, head: str) -> None:
     model = ours(head)
-    save_file(state_to_hf(model, "here"), tmp_path / "model.safetensors", {"format": "pt"})
+    save_file(state_to_hf(model), tmp_path / "model.safetensors", {"format": "pt"})
     config = transformers.BertConfig(**config_to_hf(model, 0))
-    assert config.architectures == [HEADS[head][0]] == [architecture(model)]
+    assert config.architectures == [HEADS[head][0]] == [adapter_of(model).architecture(model)]
     kind = getattr(transformers, HEADS[head][0])
     theirs, info = kind.from_pretrained(tmp_path, config=config, output_loading_info=True)
     assert not any(info.values()), info  # nothing missing, nothing left over
@@ -107,7 +124,7 @@ def test_theirs_here(tmp_path: Path, head: str) -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_there_and_back(head: str) -> None:
     model = ours(head)
-    back = from_hf(state_to_hf(model, "here"), "there")
+    back = absolute(model, adapter_of(model).known(CONFIG, state_to_hf(model), "there"))
     assert back.keys() == model.state_dict().keys()
     assert all(back[name] is not None and torch.equal(back[name], t) for name, t in model.state_dict().items())
 
@@ -127,7 +144,7 @@ def test_the_equation_is_the_engine(head: str) -> None:
 def test_published_sizes(size: str, count: int) -> None:
     config = BertConfig.model_validate({"size": size})
     with torch.device("meta"):
-        model = nn.ModuleList([Bert(config, 30_522), Pooler(config.d_model)])
+        model = nn.ModuleList([Bert(config, Tokens(30_522)), Pooler(config.d_model)])
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from clew import cli
 from clew.config import SampleConfig, TokenizerConfig
 from clew.decode.sample import sample
 from clew.errors import RunError
-from clew.hub.decoders import config_from_hf, config_to_hf, fill, state_to_hf
+from clew.hub.adapter import adapter_of, family_of
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2, GPT2Config
 from clew.models.llama import Llama, LlamaConfig
 from clew.runs import Run
@@ -26,11 +28,27 @@ transformers = pytest.importorskip("transformers", reason="needs the package tra
 VOCABULARY = 40
 SIZES: dict[str, Any] = {"d_model": 16, "n_heads": 4, "n_layers": 2, "max_length": 24, "dropout": 0.0}
 MODELS = {
-    "gpt2": lambda: GPT2(GPT2Config(**SIZES), VOCABULARY),
-    "llama": lambda: Llama(LlamaConfig(**SIZES, n_groups=2, d_ff=24, rotary_base=500.0), VOCABULARY),
-    "llama untied": lambda: Llama(LlamaConfig(**SIZES, n_groups=4, d_ff=24, tied=False), VOCABULARY),
+    "gpt2": lambda: GPT2(GPT2Config(**SIZES), Tokens(VOCABULARY)),
+    "llama": lambda: Llama(LlamaConfig(**SIZES, n_groups=2, d_ff=24, rotary_base=500.0), Tokens(VOCABULARY)),
+    "llama untied": lambda: Llama(LlamaConfig(**SIZES, n_groups=4, d_ff=24, tied=False), Tokens(VOCABULARY)),
 }
 IDS = torch.randint(0, VOCABULARY, (3, 20), generator=torch.Generator().manual_seed(2))
+
+
+def config_to_hf(model: Any, end: int) -> dict[str, Any]:
+    return adapter_of(model).config_to_hf(model, SimpleNamespace(eos_id=end))
+
+
+def config_from_hf(settings: dict[str, Any], where: str) -> Any:
+    return family_of(Llama if settings["model_type"] == "llama" else GPT2).config_from_hf(settings, where)
+
+
+def fill(model: Any, state: Any, where: str) -> None:
+    adapter_of(model).fill(model, state, where)
+
+
+def state_to_hf(model: Any) -> Any:
+    return adapter_of(model).to_hf(model)
 
 
 def ours(kind: str) -> Any:
@@ -72,7 +90,7 @@ def test_our_weights_there(kind: str, tmp_path: Path) -> None:
 def test_their_weights_here(kind: str, tmp_path: Path) -> None:
     peer = theirs(ours(kind), tmp_path)
     config = config_from_hf(json.loads((tmp_path / "config.json").read_text()), "test")
-    model: Any = (GPT2 if kind == "gpt2" else Llama)(config, VOCABULARY).eval()  # type: ignore[arg-type]
+    model: Any = (GPT2 if kind == "gpt2" else Llama)(config, Tokens(VOCABULARY)).eval()  # type: ignore[arg-type]
     fill(model, peer.state_dict(), "test")
     assert torch.allclose(peer(IDS).logits, model.logits(model(IDS).hidden), atol=1e-5)
 
@@ -126,8 +144,8 @@ def test_a_published_file_without_prefix_and_with_buffers() -> None:
     ("changes", "said"),
     [
         ({"model_type": "bert"}, 'model_type is "bert"'),
-        ({"activation_function": "relu"}, "activation_function = 'relu'"),
-        ({"n_inner": 99}, "n_inner = 99"),
+        ({"activation_function": "relu"}, 'activation_function is "relu"'),
+        ({"n_inner": 99}, 'n_inner is "99"'),
     ],
 )
 def test_another_form_is_told(changes: dict[str, Any], said: str) -> None:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clew.data.batches import Pairs
+from clew.inputs import TokenPair
 from clew.models.encoder_translator import EncoderTranslator, EncoderTranslatorConfig
 
 NAMES = {
@@ -36,7 +37,7 @@ def packed(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
 def test_torch_encoder(n_layers: int) -> None:
     torch.manual_seed(0)
     config = EncoderTranslatorConfig(d_model=8, d_ff=12, n_heads=2, n_layers=n_layers, max_length=16)
-    model = EncoderTranslator(config, 13, 11).eval()
+    model = EncoderTranslator(config, TokenPair.of(13, 11)).eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.4)
     state = dict(model.state_dict())

@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from clew.batches import PairBatch
 from clew.data.batches import Pairs
+from clew.inputs import TokenPair
 from clew.models.seq2seq import Seq2Seq, Seq2SeqConfig
 
 W = dict[str, Tensor]
@@ -84,7 +85,7 @@ def test_hidden_states_and_gradients(score: str, input_feeding: bool) -> None:
     config = Seq2SeqConfig(
         d_embedding=5, d_model=6, n_layers=2, dropout=0.0, attention={"score": score}, input_feeding=input_feeding
     )
-    model = Seq2Seq(config, 9, 10).double()
+    model = Seq2Seq(config, TokenPair.of(9, 10)).double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.5)
     pairs = Pairs([[4, 5, 6], [7], [8, 3, 8, 4, 5]], [[5, 4, 9, 6], [7, 6], [8]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from clew.batches import PairBatch
 from clew.data.batches import Pairs
 from clew.decode.search import Limits, search
 from clew.errors import RunError
-from clew.hub.t5 import LEFT_OVER, config_from_hf, config_to_hf, fill, state_to_hf
-from clew.inspect.taps import capture
+from clew.hub.adapter import adapter_of, family_of
+from clew.inputs import TokenPair
 from clew.models.t5 import SIZES, T5, T5Config, bucket
+from clew.nn.taps import capture
 from clew.tensor_file import save_file
 
 transformers = pytest.importorskip("transformers", reason="needs the package transformers")
@@ -37,6 +39,22 @@ def config(request: pytest.FixtureRequest) -> T5Config:
     return VERSIONS[request.param]
 
 
+def config_to_hf(model: Any, ids: dict[str, int]) -> dict[str, Any]:
+    return adapter_of(model).config_to_hf(model, SimpleNamespace(ids=ids))
+
+
+def config_from_hf(settings: dict[str, Any], where: str) -> Any:
+    return family_of(T5).config_from_hf(settings, where)
+
+
+def fill(model: Any, state: Any, where: str) -> None:
+    adapter_of(model).fill(model, state, where)
+
+
+def state_to_hf(model: Any) -> Any:
+    return adapter_of(model).to_hf(model)
+
+
 def scattered(model: Any) -> Any:
     torch.manual_seed(3)
     for parameter in model.parameters():
@@ -45,7 +63,7 @@ def scattered(model: Any) -> Any:
 
 
 def ours(config: T5Config) -> T5:
-    return scattered(T5(config, V, V))
+    return scattered(T5(config, TokenPair.of(V, V)))
 
 
 def theirs(config: T5Config) -> Any:
@@ -87,14 +105,19 @@ def test_ours_there(tmp_path: Path, config: T5Config) -> None:
 def test_theirs_here(config: T5Config) -> None:
     there = theirs(config)
     assert config_from_hf(there.config.to_dict(), "there") == config
-    model = T5(config, V, V).eval()
-    fill(model, there.state_dict() | {LEFT_OVER: torch.zeros(8, 2)}, "there")  # nothing else is left over, or it raises
+    model = T5(config, TokenPair.of(V, V)).eval()
+    fill(
+        model,
+        there.state_dict()
+        | {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight": torch.zeros(8, 2)},
+        "there",
+    )  # nothing else is left over, or it raises
     same(logits(model), expected(there))
 
 
 @torch.no_grad()
 def test_there_and_back(config: T5Config) -> None:
-    model, back = ours(config), T5(config, V, V)
+    model, back = ours(config), T5(config, TokenPair.of(V, V))
     fill(back, state_to_hf(model), "here")
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), back.state_dict().values(), strict=True))
 
@@ -102,7 +125,7 @@ def test_there_and_back(config: T5Config) -> None:
 def test_the_same_is_written(config: T5Config) -> None:
     """Greedy decoding here, with the cache, and `generate` there."""
     there = theirs(config)
-    model = T5(config, V, V).eval()
+    model = T5(config, TokenPair.of(V, V)).eval()
     fill(model, there.state_dict(), "there")
     found = search(model, BATCH.source, BATCH.source_mask, Limits(1, 2, 15), 1)
     written = there.generate(
@@ -139,12 +162,12 @@ def test_published_sizes(size: str) -> None:
         "v1.1-small": 76_961_152, "v1.1-base": 247_577_856, "v1.1-large": 783_150_080,
     }  # fmt: skip
     with torch.device("meta"):
-        model = T5(T5Config.model_validate({"size": size}), 32_128, 32_128)
+        model = T5(T5Config.model_validate({"size": size}), TokenPair.of(32_128, 32_128))
     assert sum(parameter.numel() for parameter in model.parameters()) == counts[size]
 
 
 def test_faults_are_named() -> None:
-    model, state = T5(VERSIONS["1.0"], V, V), state_to_hf(ours(VERSIONS["1.0"]))
+    model, state = T5(VERSIONS["1.0"], TokenPair.of(V, V)), state_to_hf(ours(VERSIONS["1.0"]))
     short = {name: tensor for name, tensor in state.items() if name != "encoder.final_layer_norm.weight"}
     with pytest.raises(RunError, match=r"missing: encoder.final_layer_norm.weight"):
         fill(model, short, "there")

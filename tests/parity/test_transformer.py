@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from clew.batches import PairBatch
 from clew.data.batches import Pairs
+from clew.inputs import TokenPair
 from clew.models.transformer import Transformer, TransformerConfig
 
 V, D = 17, 8
@@ -20,7 +21,7 @@ SIZES = {"d_model": D, "d_ff": 12, "n_heads": 2, "n_encoder_layers": 2, "n_decod
 
 def make(**settings: Any) -> Transformer:
     torch.manual_seed(0)
-    model = Transformer(TransformerConfig(**SIZES | settings), V, V).eval()
+    model = Transformer(TransformerConfig(**SIZES | settings), TokenPair.of(V, V)).eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.4)
     return model

@@ -43,7 +43,7 @@ def recipe(file: Path, *, objective: str = "negative_sampling", epochs: float = 
         "name": "words", "task": {"kind": "embed"}, "data": {"kind": "text", "train": [str(file)]},
         "tokenizer": {"kind": "word", "min_count": 2}, "objective": {"kind": objective, "subsample": 0},
         "model": {"kind": "word2vec", "d_model": 8} | model,
-        "train": {"threads": 1, "device": "cpu", "batch_tokens": 300, "optimizer": {"kind": "sgd", "lr": 0.05},
+        "train": {"threads": 1, "device": "cpu", "batch": {"tokens": 300}, "optimizer": {"kind": "sgd", "lr": 0.05},
                   "schedule": {"kind": "linear"}, "budget": {"epochs": epochs}, "save_every": 2},
     })  # fmt: skip
 
@@ -261,5 +261,5 @@ def test_embeddings_that_cannot_start(english: Path, place: Path, tmp_path: Path
     assert not (tmp_path / "run").exists()
     made = translator("seq2seq", english)
     trained(made, tmp_path / "translator")
-    with pytest.raises(RecipeError, match="holds a seq2seq, which has no word vectors"):
+    with pytest.raises(RecipeError, match="a Seq2Seq has no word vectors"):
         open_training(translator("seq2seq", tmp_path / "translator"), tmp_path / "run")

@@ -40,6 +40,9 @@ class FakeData:
         return Rows(columns, ReadReport(name))
 
 
+REAL = Translate(TranslateConfig(source="en", target="fr"))
+
+
 class FakeTask:
     """Translates by reversing the words, looking at the word that it writes."""
 
@@ -51,11 +54,22 @@ class FakeTask:
 
     quality, example_name, unit = "bleu", "sentence", "target tokens"
 
+    compared, open_ended = "bleu", False
+
     def __init__(self, config: Any) -> None:
         self.config = config
 
+    def bind(self, context: Any) -> None:
+        """It needs nothing of the run."""
+
     def examples(self, data: FakeData, splits: list[str]) -> list[Example]:
-        return Translate.examples(Translate(TranslateConfig(source="en", target="fr")), data, splits)
+        return REAL.examples(data, splits)
+
+    def references(self, rows: Rows) -> list[str]:
+        return REAL.references(rows)
+
+    def paired(self, one: list[str], other: list[str], references: list[str]) -> dict[str, Any]:
+        return REAL.paired(one, other, references)
 
     def predict(
         self, model: str, preprocessor: Any, texts: list[str], decode: Any, *, attention: bool

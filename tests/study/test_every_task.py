@@ -20,7 +20,7 @@ SGD = 'train.optimizer = { kind = "sgd", lr = 0.05 }\n'
 ADAM = 'train.optimizer = { kind = "adamw", lr = 0.001 }\n'
 SHORT = """
 train.budget.steps = 2
-train.batch_tokens = 200
+train.batch.tokens = 200
 train.evaluate_every = 2
 train.evaluate_examples = 4
 train.threads = 1
@@ -181,7 +181,7 @@ def test_two_are_compared(
         if not (home / needed).exists():
             for _ in train(load_recipe(recipe(home, needed), [])[0], home / needed):
                 pass
-    compare([str(recipe(home, task))], vary=["train.batch_tokens=150,200"], out=tmp_path / "out")
+    compare([str(recipe(home, task))], vary=["train.batch.tokens=150,200"], out=tmp_path / "out")
     view = json.loads((tmp_path / "out" / "report.json").read_text())
     assert view["quality"] in view["metrics"] and len(view["models"]) == 2
     for model in view["models"]:

@@ -24,7 +24,7 @@ from clew.runs.training import open_training
 from clew.study.suite import SUITES, load_suite
 
 WORDS = ["good", "fine", "bad", "poor", "film", "book", "song", "play"]
-SMALL = ["task.max_length=16", "train.budget.epochs=2", "train.batch_tokens=64", "train.schedule.warmup=2"]
+SMALL = ["task.max_length=16", "train.budget.epochs=2", "train.batch.tokens=64", "train.schedule.warmup=2"]
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ data = {{ kind = "text", train = ["{folder}/text.txt"], valid = ["{folder}/text.
 tokenizer = {{ kind = "wordpiece", vocab_size = 60, lowercase = true }}
 objective = {{ kind = "masked_lm" }}
 model = {{ kind = "bert", d_model = 16, d_ff = 32, n_heads = 2, n_layers = 1, max_length = 16 }}
-train = {{ batch_tokens = 128, device = "cpu", threads = 1, budget = {{ steps = 5 }} }}
+train = {{ batch.tokens = 128, device = "cpu", threads = 1, budget = {{ steps = 5 }} }}
 """)
     (folder / "lstm.toml").write_text(f"""
 name = "lstm"

@@ -38,7 +38,7 @@ def recipe(folder, name: str, model: dict) -> Recipe:
             "tokenizer": {"kind": "word", "vocab_size": 40},
             "model": model,
             "objective": {"kind": "translation"},
-            "train": {"evaluate_every": 2, "batch_tokens": 128, "threads": 1},
+            "train": {"evaluate_every": 2, "batch": {"tokens": 128}, "threads": 1},
             "decode": {"beam": 2, "max_length": 8},
         }
     )

@@ -16,6 +16,7 @@ from clew import cli
 from clew.config import DecodeConfig, TokenizerConfig
 from clew.data.rows import ReadReport, Rows
 from clew.errors import DataError, RecipeError
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2, GPT2Config
 from clew.recipe_file import load_recipe
 from clew.runs.training import train
@@ -39,7 +40,9 @@ def rows(n: int = 5) -> Rows:
 def made() -> tuple[GPT2, Tokenizer]:
     tokenizer = Tokenizer.train([TEXT], TokenizerConfig(kind="characters", vocab_size=60))
     torch.manual_seed(0)
-    model = GPT2(GPT2Config(d_model=16, n_heads=2, n_layers=1, max_length=64, dropout=0.0), len(tokenizer)).eval()
+    model = GPT2(
+        GPT2Config(d_model=16, n_heads=2, n_layers=1, max_length=64, dropout=0.0), Tokens(len(tokenizer))
+    ).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model, tokenizer
@@ -82,14 +85,14 @@ def test_scores_are_sums_of_log_probabilities() -> None:
 
 
 def test_examples_come_in_turn_from_training_rows() -> None:
-    text = ask(shots=3, between="\n").examples(rows())
+    text = ask(shots=3, between="\n").shots(rows())
     parts = [part for part in text.split("Q: ") if part]
     assert len(parts) == 3 and text.endswith("\n")
     answers = [part.strip().rsplit("A: ", 1)[1] for part in parts]
     assert answers[0] == answers[2] == "yes" != answers[1]
-    assert ask().examples(rows()) == ""
+    assert ask().shots(rows()) == ""
     with pytest.raises(DataError, match="training rows"):
-        ask(shots=1).examples(None)
+        ask(shots=1).shots(None)
 
 
 def test_calibration_error_by_hand() -> None:
@@ -121,7 +124,7 @@ objective = {{ kind = "language_model" }}
 decode = {{ beam = 1, max_length = 8 }}
 [train]
 device = "cpu"
-batch_tokens = 128
+batch.tokens = 128
 optimizer = {{ kind = "adamw", lr = 1e-2 }}
 budget = {{ steps = 120 }}
 """)

@@ -68,7 +68,7 @@ tokenizer = {{ kind = "word", vocab_size = 100 }}
 model = {{ kind = "text_classifier", d_embedding = 8, d_model = 6, dropout = 0.1 }}
 objective = {{ kind = "classification" }}
 [train]
-batch_tokens = 200
+batch.tokens = 200
 device = "cpu"
 threads = 1
 optimizer = {{ kind = "adam", lr = 2e-2 }}

@@ -24,7 +24,7 @@ objective = {kind = "glove", window = 5, memory_mb = 10}
 kind = "text"
 train = ["text.txt"]
 [train]
-batch_tokens = 40
+batch.tokens = 40
 threads = 1
 schedule = {kind = "constant"}
 optimizer = {kind = "adagrad", lr = 1.0, initial = 100}

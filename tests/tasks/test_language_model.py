@@ -49,7 +49,7 @@ model = {model}
 objective = {{ kind = "language_model" }}
 decode = {{ beam = 1, max_length = 20, sample = {{ temperature = 0 }} }}
 [train]
-batch_tokens = 128
+batch.tokens = 128
 device = "cpu"
 threads = 1
 save_every = 5
@@ -131,7 +131,7 @@ tokenizer = {{ start = "{run.path}" }}
 model = {{ kind = "gpt2", d_model = 8, n_heads = 2, n_layers = 1, max_length = 32 }}
 objective = {{ kind = "language_model" }}
 decode = {{ beam = 1 }}
-train = {{ batch_tokens = 128, device = "cpu", threads = 1, budget = {{ steps = 3 }} }}
+train = {{ batch.tokens = 128, device = "cpu", threads = 1, budget = {{ steps = 3 }} }}
 """
     (tmp_path / "text.txt").write_text(LINE * 60)
     (tmp_path / "small.toml").write_text(small)

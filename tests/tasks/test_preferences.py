@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from typer.testing import CliRunner, Result
 
 from clew import cli
-from clew.batches import RollOut
 from clew.data.preferences import Answers, Pair, PairColumns, pairs, shared
 from clew.data.rows import ReadReport, Rows
 from clew.errors import DataError, RecipeError
@@ -25,12 +25,11 @@ from clew.objectives.ppo import PPO, PPOConfig
 from clew.recipe_file import load_recipe
 from clew.runs import Run
 from clew.runs.training import open_training, train
-from clew.tasks.ppo import PPOTaskConfig, RollOuts
 
 GOOD, BAD = ["lovely", "great", "fine"], ["dull", "awful", "weak"]
 TRAIN = """
 [train]
-batch_tokens = 256
+batch.tokens = 256
 device = "cpu"
 threads = 1
 evaluate_every = 100000
@@ -104,7 +103,7 @@ max_length = 32
 prompt = 4
 written = 10
 reward = {{ run = "{home}/classify", label = "1" }}
-{TRAIN.replace("5e-3", "2e-3").replace("batch_tokens", "save_every = 5" + chr(10) + "batch_tokens")}
+{TRAIN.replace("5e-3", "2e-3").replace("batch.tokens", "save_every = 5" + chr(10) + "batch.tokens")}
 budget = {{ steps = {steps} }}
 [decode]
 beam = 1
@@ -305,12 +304,10 @@ def test_answers_are_what_follows_the_prompt() -> None:
 
 
 def course_of(rewards: list[float], kls: list[float]) -> None:
-    config = PPOTaskConfig(reward={"run": "x"})
-    made = RollOuts(config, np.zeros((4, 8)), None, None, None, 1)  # type: ignore[arg-type]
-    made.ppo = PPO(PPOConfig(target_kl=2.0))
-    nothing = torch.zeros(1, 1)
-    for reward, kl in zip(rewards, kls, strict=True):
-        made.watch(RollOut(*[nothing] * 7, reward=reward, kl=kl))
+    made = PPO(PPOConfig(target_kl=2.0))
+    for each in zip(rewards, kls, strict=True):
+        made.course.append(each)
+        made.warn()
 
 
 def test_a_reward_that_rises_while_the_divergence_explodes_is_told() -> None:
@@ -331,8 +328,6 @@ def test_the_ppo_objective_is_its_parts() -> None:
     table = torch.randn(9, 9)
 
     class Policy:
-        value = staticmethod(lambda hidden: hidden[..., :1])
-
         def __call__(self, text: torch.Tensor) -> Any:
             return SimpleNamespace(hidden=table[text])
 
@@ -342,7 +337,11 @@ def test_the_ppo_objective_is_its_parts() -> None:
     made, log_p = PPO(PPOConfig(value_weight=0.5)), table[text[:, :-1]].log_softmax(-1)
     log_p = log_p.gather(2, text[:, 1:, None]).squeeze(2)
     value, score = table[text[:, :-1]][..., 0], torch.tensor([1.0, 0.0, 2.0])
-    out = made.prepare(text, written, score, log_p, log_p - 0.1, value)
+    made.value = nn.Linear(9, 1)
+    with torch.no_grad():
+        made.value.weight.copy_(torch.eye(9)[:1])
+        made.value.bias.zero_()
+    out = made.prepare_roll_out(text, written, score, log_p, log_p - 0.1, value)
     assert out.kl == pytest.approx(0.4, rel=1e-5) and out.reward == 1.0
     assert made.beta.beta == pytest.approx(0.05 * (1 - 0.1 * 0.2))  # 0.4 nats are far below the target
     loss = made(Policy(), out)

@@ -59,6 +59,7 @@ task = {{ kind = "pretrain", max_length = 24, share = 0.3 }}
 data = {{ kind = "text", train = ["{folder}/text.txt"], valid = ["{folder}/valid.txt"] }}
 tokenizer = {{ kind = "wordpiece", vocab_size = 60, lowercase = true }}
 objective = {{ kind = "masked_lm", next_sentence_weight = 0.1 }}
+initialiser.kind = "token_statistics"
 [model]
 kind = "bert"
 d_model = 32
@@ -69,7 +70,7 @@ max_length = 40
 dropout = 0.0
 attention_dropout = 0.0
 [train]
-batch_tokens = 240
+batch.tokens = 240
 device = "cpu"
 threads = 1
 save_every = 20
@@ -122,7 +123,7 @@ objective = {{ kind = "{objective}" }}
 tokenizer.kind = "wordpiece"
 model = {{ kind = "bert", start = "{start}", dropout = 0.0, attention_dropout = 0.0 }}
 [train]
-batch_tokens = 200
+batch.tokens = 200
 device = "cpu"
 threads = 1
 optimizer = {{ kind = "adamw", lr = 3e-3 }}

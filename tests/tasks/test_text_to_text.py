@@ -43,7 +43,7 @@ label_smoothing = 0.0
 [decode]
 beam = 1
 [train]
-batch_tokens = 400
+batch.tokens = 400
 device = "cpu"
 threads = 1
 save_every = 20

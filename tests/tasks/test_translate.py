@@ -62,7 +62,7 @@ class UpperCase(nn.Module):
 
     def __init__(self, preprocessor: TokenizerPair, heads: int = 1) -> None:
         super().__init__()
-        self.config = None
+        self.config = self.max_length = None
         self.target_attention = "look.weights" if heads else ""
         self.look = Look(heads)
         self.anchor = nn.Parameter(torch.zeros(()))  # a model is where its parameters are

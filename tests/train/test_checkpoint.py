@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from clew.config import BudgetConfig, build, resolve
+from clew.config import BatchConfig, BudgetConfig, build, resolve
 from clew.data.batches import PairLoader, Pairs
 from clew.errors import CheckpointError
+from clew.inputs import TokenPair
 from clew.objectives.translation import Translation, TranslationConfig
 from clew.train import checkpoint
 from clew.train.average import Average
@@ -46,26 +47,28 @@ class Training:
     def __init__(self, model: str = "transformer", optimizer: str = "adamw", averaged: bool = True) -> None:
         torch.manual_seed(7)
         config = resolve("model", model).Config(**MODELS[model])
-        self.model: nn.Module = build("model", config, V, V, 0)
+        self.model: nn.Module = build("model", config, TokenPair.of(V, V))
         self.optimizer = build("optimizer", resolve("optimizer", optimizer).Config(**OPTIMIZERS[optimizer]))(self.model)
         generator = torch.Generator().manual_seed(0)
         texts = [torch.randint(3, V, (n % 5 + 1,), generator=generator).tolist() for n in range(40)]
-        self.batches = PairLoader(Pairs(texts[:20], texts[20:]), batch_tokens=12, max_length=9, seed=3, **IDS)
+        self.batches = PairLoader(
+            Pairs(texts[:20], texts[20:]), batch=BatchConfig(tokens=12), max_length=9, seed=3, **IDS
+        )
         self.average = Average(self.model, 0.9) if averaged else None
-        self.progress = Progress()
+        self.progress, self.objective = Progress(), Translation(TranslationConfig())
 
     def train(self, steps: int) -> list[Step]:
         """Up to step `steps`; the schedule follows a budget of 10, as in the run that is not interrupted."""
         cosine = resolve("schedule", "cosine")
         stream = fit(
-            self.model, Translation(TranslationConfig()), self.batches, self.optimizer,
+            self.model, self.objective, self.batches, self.optimizer,
             cosine(cosine.Config(warmup=3)), BudgetConfig(steps=10), progress=self.progress, average=self.average,
             accumulate=2, clip_norm=1.0,
         )  # fmt: skip
         return [next(stream) for _ in range(steps - self.progress.step)]
 
     def state(self) -> dict[str, Any]:
-        names = ("model", "optimizer", "batches", "progress", "average")
+        names = ("model", "objective", "optimizer", "batches", "progress", "average")
         return {name: getattr(self, name) for name in names}
 
     def save(self, folder: Path, keep: int = 1) -> Path:
@@ -231,7 +234,7 @@ torch.set_num_threads(1)
 model = nn.Linear(2, 2)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 def save(step):
-    checkpoint.save(Path(sys.argv[1]), model=model, optimizer=optimizer, batches=Batches(),
+    checkpoint.save(Path(sys.argv[1]), model=model, optimizer=optimizer, batches=Batches(), objective=Batches(),
                     progress=Progress(step=step), average=None, extra={}, keep=1)
 save(1)
 real = checkpoint.flush
@@ -253,11 +256,11 @@ def test_killed_while_writing(tmp_path: Path) -> None:
 
     class Batches:
         def load_state_dict(self, state: dict[str, Any]) -> None:
-            assert state == {}
+            assert not state
 
     model, progress = nn.Linear(2, 2), Progress()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    options = {"model": model, "optimizer": optimizer, "batches": Batches(), "progress": progress, "average": None}
-    assert checkpoint.load(newest, **options) == {}
+    options = {"model": model, "optimizer": optimizer, "batches": Batches(), "objective": Batches()}
+    assert checkpoint.load(newest, **options, progress=progress, average=None) == {}
     assert progress.step == 1
     assert optimizer.param_groups[0]["lr"] == 0.1

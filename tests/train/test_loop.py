@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from clew.batches import PairBatch
-from clew.config import KINDS, BudgetConfig, resolve
+from clew.config import KINDS, BatchConfig, BudgetConfig, resolve
+from clew.contracts import Loader, Loss, Objective
 from clew.data.batches import PairLoader, Pairs
 from clew.errors import NonFiniteLoss
+from clew.inputs import TokenPair
 from clew.models.transformer import Transformer, TransformerConfig
-from clew.objectives.loss import Loss
 from clew.objectives.translation import Translation, TranslationConfig
 from clew.train.average import Average
 from clew.train.budget import Progress
@@ -42,24 +42,36 @@ def pairs(n: int = 16) -> Pairs:
 def translator(**settings: Any) -> Transformer:
     torch.manual_seed(0)
     sizes = {"d_model": 8, "d_ff": 16, "n_heads": 2, "n_encoder_layers": 1, "n_decoder_layers": 1, "dropout": 0.0}
-    return Transformer(TransformerConfig(**sizes | settings), V, V)
+    return Transformer(TransformerConfig(**sizes | settings), TokenPair.of(V, V))
 
 
 def loader(**settings: Any) -> PairLoader:
-    return PairLoader(pairs(), **{"batch_tokens": 24, "max_length": 10, "seed": 1} | settings, **IDS)
+    return PairLoader(pairs(), **{"batch": BatchConfig(tokens=24), "max_length": 10, "seed": 1} | settings, **IDS)
 
 
-@dataclass
-class Given:
+class Given(Loader):
     """The same batches over and over."""
 
-    batches: list[Any]
-    epochs_done: float = 0.0
+    def __init__(self, batches: list[Any]) -> None:
+        super().__init__(seed=0)
+        self.batches = batches
 
-    def __iter__(self) -> Iterator[Any]:
-        for batch in itertools.cycle(self.batches):
-            self.epochs_done += 1 / len(self.batches)
-            yield batch
+    def plan(self, epoch: int) -> range:
+        return range(len(self.batches))
+
+    def collate(self, rows: int, rng: np.random.Generator) -> Any:
+        return self.batches[rows]
+
+
+class Of(Objective):
+    """The objective that a function is."""
+
+    def __init__(self, function: Callable[[Any, Any], Loss]) -> None:
+        super().__init__(None)
+        self.function = function
+
+    def __call__(self, model: Any, batch: Any) -> Loss:
+        return self.function(model, batch)
 
 
 def sgd(model: nn.Module, lr: float = 0.5) -> torch.optim.Optimizer:
@@ -154,7 +166,7 @@ def test_the_callers_time_is_not_counted() -> None:
         modes.append(module.training)
         return OBJECTIVE(module, batch)
 
-    list(fit(model.eval(), watch, loader(), sgd(model), CONSTANT, BudgetConfig(steps=1)))
+    list(fit(model.eval(), Of(watch), loader(), sgd(model), CONSTANT, BudgetConfig(steps=1)))
     assert modes == [True]
 
 
@@ -176,12 +188,12 @@ def test_a_loss_that_is_not_finite(bad: str, accumulate: int) -> None:
             broken = (
                 loss.total * torch.inf if bad == "loss" else loss.total + 0 * loss.total.sub(loss.total.detach()).sqrt()
             )
-            return Loss(broken, loss.count)
+            return Loss(broken, loss.count, loss.tokens)
         return loss
 
     seen = weights(model)
     steps = fit(
-        model, objective, batches, sgd(model), CONSTANT, BudgetConfig(steps=9),
+        model, Of(objective), batches, sgd(model), CONSTANT, BudgetConfig(steps=9),
         progress=progress, average=average, accumulate=accumulate,
     )  # fmt: skip
     with pytest.raises(NonFiniteLoss, match=r"became (inf|nan)") as caught:

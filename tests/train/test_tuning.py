@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from clew.batches import TextBatch
 from clew.config import KINDS, Recipe, build, resolve
 from clew.data.batches import Texts
 from clew.errors import RecipeError
-from clew.hub.bert import config_to_hf, state_to_hf
+from clew.hub.adapter import adapter_of
+from clew.inputs import Tokens
 from clew.models.bert import BertConfig
 from clew.models.heads import with_head
 from clew.models.text_classifier import TextClassifier, TextClassifierConfig
@@ -37,7 +39,7 @@ KIND_NAMES = list(KINDS["tuning"])
 def tuned(kind: str, head: str = "classify", **settings: Any) -> tuple[Any, Any]:
     """A model, and the tuning that was made on it."""
     torch.manual_seed(0)
-    model = with_head(head, CONFIG, VOCABULARY, 3, 0)
+    model = with_head(head, CONFIG, Tokens(VOCABULARY), 3)
     for parameter in model.parameters():
         if parameter.ndim > 1:
             nn.init.normal_(parameter, std=0.4)  # far from the beginning, so that a mistake shows
@@ -115,8 +117,10 @@ def test_lora_equals_peft(tmp_path: Path) -> None:
     if not python.is_file():
         pytest.skip(f"peft is not installed beside clew ({python})")
     base, _ = tuned("full")
-    (tmp_path / "config.json").write_text(json.dumps(config_to_hf(base, 0)))
-    save_file(state_to_hf(base, ""), tmp_path / "model.safetensors", {"format": "pt"})
+    (tmp_path / "config.json").write_text(
+        json.dumps(adapter_of(base).config_to_hf(base, SimpleNamespace(spec=Tokens(VOCABULARY), labels=())))
+    )
+    save_file(adapter_of(base).to_hf(base), tmp_path / "model.safetensors", {"format": "pt"})
     model, _ = tuned("lora", rank=3, alpha=5.0)
     update(model)
     found = {
@@ -180,7 +184,7 @@ def test_gradual_unfreezing() -> None:
 
 @pytest.mark.parametrize("kind", KIND_NAMES[1:])
 def test_what_has_no_encoder_is_refused(kind: str) -> None:
-    model = TextClassifier(TextClassifierConfig(d_embedding=4), 9, 2)
+    model = TextClassifier(TextClassifierConfig(d_embedding=4), Tokens(9), 2)
     with pytest.raises(RecipeError, match="TextClassifier does not have") as caught:
         build("tuning", resolve("tuning", kind).Config(), model)
     assert caught.value.where == "train.tuning.kind"
@@ -208,7 +212,7 @@ def recipe(tables: Path, kind: str, **settings: Any) -> Recipe:
         "tokenizer": {"kind": "wordpiece", "vocab_size": 60},
         "model": {"kind": "bert", "d_model": 8, "d_ff": 16, "n_heads": 2, "n_layers": 2, "max_length": 16},
         "objective": {"kind": "classification", "class_weights": "balanced"},
-        "train": {"batch_tokens": 48, "device": "cpu", "tuning": {"kind": kind}, "schedule": {"kind": "constant"},
+        "train": {"batch": {"tokens": 48}, "device": "cpu", "tuning": {"kind": kind}, "schedule": {"kind": "constant"},
                   "optimizer": {"kind": "adamw", "lr": 1e-2, "weight_decay": 0.1}, "budget": {"steps": 12},
                   "save_every": 3, "evaluate_every": 6, **settings},
     })  # fmt: skip

@@ -23,7 +23,7 @@ model = { kind = "seq2seq", unit = "lstm", d_embedding = 8, d_model = 8, dropout
 objective = { kind = "translation" }
 decode = { beam = 1, max_length = 12 }
 train.budget.steps = 4
-train.batch_tokens = 100
+train.batch.tokens = 100
 train.evaluate_every = 2
 train.evaluate_examples = 2
 train.keep = 2
@@ -40,7 +40,7 @@ TRANSFORMER = LSTM.replace('name = "lstm"', 'name = "transformer"').replace(
 )
 TWO_STEPS = """
 train.budget.steps = 2
-train.batch_tokens = 200
+train.batch.tokens = 200
 train.evaluate_every = 2
 train.evaluate_examples = 4
 train.threads = 1
@@ -82,7 +82,7 @@ tokenizer = { kind = "word", min_count = 1, lowercase = true }
 model = { kind = "word2vec", d_model = 8 }
 objective = { kind = "negative_sampling", window = 2, negatives = 2 }
 train.budget.epochs = 2
-train.batch_tokens = 200
+train.batch.tokens = 200
 train.threads = 1
 train.optimizer.kind = "sgd"
 train.optimizer.lr = 0.05
@@ -119,7 +119,7 @@ tokenizer = { kind = "word", vocab_size = 100 }
 model = { kind = "text_classifier", encoder = "attention", d_embedding = 8, d_model = 6, dropout = 0.0 }
 objective = { kind = "classification" }
 train.budget.steps = 3
-train.batch_tokens = 100
+train.batch.tokens = 100
 train.threads = 1
 train.optimizer = { kind = "adam", lr = 0.01 }
 train.schedule.kind = "constant"

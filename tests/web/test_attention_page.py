@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from clew.data.batches import Pairs
-from clew.inspect.attention import attention_maps
+from clew.decode.attention import attention_maps
 from clew.inspect.heads import attention_taps
-from clew.inspect.taps import capture
+from clew.nn.taps import capture
 from clew.runs import Run
 from clew.text.sentinels import encode_gaps
 from clew.web import attention

@@ -22,7 +22,7 @@ from clew.runs import Run
 def test_two_runs_are_compared_on_the_same_examples(page: Any, runs: Path) -> None:
     found = page("/api/compare?one=lstm&other=transformer").json
     keys = {each["key"]: (each["one"], each["other"]) for each in found["recipe"]}
-    assert keys["model.kind"] == ("seq2seq", "transformer") and "train.batch_tokens" not in keys
+    assert keys["model.kind"] == ("seq2seq", "transformer") and "train.batch.tokens" not in keys
     one, other = Run(runs / "lstm"), Run(runs / "transformer")
     figures = {(each["split"], each["name"]): each for each in found["metrics"]}
     assert figures["test", "bleu"]["label"] == "BLEU"

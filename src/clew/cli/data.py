@@ -64,8 +64,8 @@ def data(
             shown["vocabulary"] = vars(report)
         typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
-    for key, value in {**source.about, "folder": place, "splits": source.splits}.items():
-        typer.echo(f"{key:8} {', '.join(value) if isinstance(value, list | tuple) else value}")
+    for key, value in {**source.about, "folder": place, "splits": ", ".join(source.splits)}.items():
+        typer.echo(f"{key:8} {value}")
     typer.echo(f"{split:8} {table.report}\n")
     for example in examples:
         for column, value in example.items():
@@ -115,12 +115,13 @@ def _explain_masks(path: str, settings: list[str], as_json: bool) -> None:
     from clew.errors import RecipeError
     from clew.inspect.masking import explain
     from clew.recipe_file import load_recipe
-    from clew.runs.start import Start, with_start_sizes
+    from clew.runs.start import Start, complete
 
-    recipe = with_start_sizes(load_recipe(path, settings)[0])
-    if recipe.task.kind != "pretrain":
+    recipe = complete(load_recipe(path, settings)[0])
+    task = build("task", recipe.task)
+    if not task.hides_tokens:
         raise RecipeError("nothing is masked by this recipe", where=path, fix='give one whose task.kind is "pretrain"')
-    task, text = build("task", recipe.task), build("data", recipe.data).split("train")
+    text = build("data", recipe.data).split("train")
     tokenizer = Start(recipe).preprocessor(task, text)
     found = explain(next(iter(task.batches(text, tokenizer, recipe.train, recipe.seed))), tokenizer)
     if as_json:

@@ -71,11 +71,11 @@ def evaluate(
 def changed(run: Any, overrides: list[str], *tables: str) -> Any:
     """The recipe of a run with the settings of the command line. Raises RecipeError where they are not in `tables`."""
     from clew.recipe_file import load_recipe
-    from clew.runs.training import differences
+    from clew.runs.results import differences
 
     recipe, _ = load_recipe(run.path / "recipe.toml", overrides)
     found = differences(run.recipe.model_dump(mode="json"), recipe.model_dump(mode="json"))
-    if fixed := [key for key in found if key.partition(".")[0] not in tables]:
+    if fixed := [key for key, _, _ in found if key.partition(".")[0] not in tables]:
         raise RecipeError(
             f"a trained run cannot change its {', '.join(fixed)}", where="command line",
             fix="change " + " or ".join(f"{table}.…" for table in tables),
@@ -92,12 +92,13 @@ def _ask(questions: Path, run: Path, overrides: list[str], split: str | None, as
 
     opened = Run.open(run)
     recipe, _ = load_recipe(questions, overrides)
-    if recipe.task.kind != "ask" or opened.recipe.task.kind != "language_model":
+    task = build("task", recipe.task)
+    if not (task.asks and opened.task.writes_on):
         raise RecipeError(
             f"a run of the task {opened.recipe.task.kind} is asked by a recipe of the task {recipe.task.kind}",
-            where="--ask", fix='a run of the task write, and a recipe of the task ask, are wanted',
+            where="--ask", fix='a run of the task language_model, and a recipe of the task ask, are wanted',
         )  # fmt: skip
-    task, data = build("task", recipe.task), build("data", recipe.data)
+    data = build("data", recipe.data)
     split = split or ("test" if "test" in data.splits else "valid")
     train = data.split("train") if "train" in data.splits else None
     model = opened.model(device_of(opened.recipe.train.device))
@@ -107,7 +108,7 @@ def _ask(questions: Path, run: Path, overrides: list[str], split: str | None, as
 
 
 def _show(split: str, rows: Any, figures: dict[str, Any], as_json: bool) -> None:
-    from clew.cli.train import score
+    from clew.runs.results import shown
 
     outputs = figures.pop("outputs")
     if as_json:
@@ -115,16 +116,7 @@ def _show(split: str, rows: Any, figures: dict[str, Any], as_json: bool) -> None
         return
     typer.echo(f"{split}: {rows.report}")
     for name, figure in figures.items():
-        typer.echo(
-            f"{name:>30}  "
-            + (
-                f"{score(figure)}  {figure['signature']}"
-                if isinstance(figure, dict)
-                else f"{figure:,}"
-                if isinstance(figure, int)
-                else f"{figure:.4g}"
-            )
-        )
+        typer.echo(f"{name:>30}  {shown(figure)}")
 
 
 def _suite(

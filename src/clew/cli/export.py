@@ -29,7 +29,6 @@ VECTORS = {
     Target.fasttext: ("fasttext", "vectors.fasttext.bin"),
     Target.safetensors: ("safetensors", "vectors.safetensors"),
 }
-ENCODERS = [Target.onnx, Target.sentence_transformers]
 
 
 def export(
@@ -52,15 +51,14 @@ def export(
     file (gensim, spaCy, …), as GloVe's text, as fastText's .bin (with the n-grams) or as safetensors.
     """
     from clew.errors import RecipeError
-    from clew.hub.bert import is_bert
     from clew.runs import Run
 
     opened = Run.open(run)
     model: Any = opened.model()
-    able = [*VECTORS] if hasattr(model, "vectors") else ENCODERS if is_bert(model) else [Target.ctranslate2]
-    if to not in able:
-        kind = opened.recipe.model.kind
-        raise RecipeError(f"a {kind} cannot be written as {to}", where="--to", fix=f"for this run: {', '.join(able)}")
+    if to.value not in (able := model.backbone.exports):
+        known = ", ".join(target.value for target in Target if target.value in able) or "none"
+        what = f"a {opened.recipe.model.kind} cannot be written as {to}"
+        raise RecipeError(what, where="--to", fix=f"for this run: {known}")
     place = out or run / (VECTORS[to][1] if to in VECTORS else to.value)
     preprocessor, said = opened.preprocessor(), ""
     if to in VECTORS:

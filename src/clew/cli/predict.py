@@ -77,7 +77,7 @@ def predict(
         else:
             for hypothesis, score in best:
                 typer.echo(f"{number}\t{score:.4f}\t{hypothesis}")
-    if n := getattr(task, "n_shortened", 0):
+    if n := task.n_shortened:
         typer.echo(f"{n:,} {task.example_name}{'s were' if n > 1 else ' was'} {task.shortened}", err=True)
 
 
@@ -94,7 +94,7 @@ def drafted(run: Path, preprocessor: Any) -> Any:
 def streams(task: Any, decode: Any, text: str, as_json: bool) -> bool:
     """Whether what is written can be shown as it is written: one given text, of which one continuation is drawn."""
     given = text != "-" and not os.path.isfile(text) and sentence(text)
-    return bool(given) and hasattr(task, "stream") and decode.beam == 1 and not as_json
+    return bool(given) and task.writes_on and decode.beam == 1 and not as_json
 
 
 def document(prediction: Any, best: list[tuple[str, float]], attention: bool) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def document(prediction: Any, best: list[tuple[str, float]], attention: bool) ->
 
 
 def watched(predictions: Iterable[Any], text: str) -> Iterator[Any]:
-    """The same, with a bar on standard error for a file, where someone watches and the output goes elsewhere."""
+    """Yield predictions, with a bar on standard error for a file, where someone watches and output goes elsewhere."""
     if not os.path.isfile(text) or not sys.stderr.isatty() or sys.stdout.isatty():
         yield from predictions
         return

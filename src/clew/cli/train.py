@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -111,6 +111,7 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from clew.runs import Run
+    from clew.runs.results import metrics, with_interval
 
     console = Console(stderr=True, soft_wrap=True)
     if training is None:
@@ -144,15 +145,9 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
         return
     for split, figures in results["splits"].items():
         typer.echo(
-            f"{split}: "
-            + "  ".join(f"{name} {score(value)}" for name, value in figures.items() if isinstance(value, dict))
+            f"{split}: " + "  ".join(f"{name} {with_interval(value)}" for name, value in metrics(figures).items())
         )
     typer.echo(f'run: {folder}\nnext: clew predict {folder} "a {Run.open(folder).task.example_name}"')
-
-
-def score(figure: dict[str, Any]) -> str:
-    interval = "" if figure["low"] is None else f" [{figure['low']:.2f}, {figure['high']:.2f}]"
-    return f"{figure['value']:.2f}{interval}"
 
 
 def describe(moment: Event) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clew.batches import PairBatch, TextBatch
+from clew.batches import Batch, PairBatch, TextBatch
+from clew.config import BatchConfig
+from clew.contracts import Loader
 
 
 def pad(sequences: Sequence[Sequence[int]], pad_id: int) -> Tensor:
@@ -93,31 +95,29 @@ class Texts:
         return TextBatch(text, mask, segment, torch.tensor(labels), torch.tensor(rows), at)
 
 
-class Loader(ABC):
-    """An endless stream of batches of like length, at most `batch_tokens` padded tokens on the longest side.
+class LengthLoader(Loader):
+    """Batches of like length, at most `batch_tokens` padded tokens on the longest side, or `examples` rows.
 
     lengths: (rows, sides) tokens, one side or two.
 
-    Each epoch's order depends on (seed, epoch) alone: rows are shuffled, sorted by length (those of equal lengths stay
-    shuffled), cut into batches, and the batches are shuffled. A row longer than `batch_tokens` is a batch by itself.
-    `state_dict()` is the position after the last batch handed out.
+    Each epoch's rows are shuffled, sorted by length (those of equal lengths stay shuffled), cut into batches, and the
+    batches are shuffled. A row longer than `batch_tokens` is a batch by itself.
     """
 
-    def __init__(self, lengths: np.ndarray, *, batch_tokens: int, max_length: int, seed: int) -> None:
-        self.lengths, self.batch_tokens, self.seed = lengths, batch_tokens, seed
-        self.notes: list[str] = []  # for the report
+    def __init__(self, lengths: np.ndarray, *, batch: BatchConfig, max_length: int, seed: int) -> None:
+        super().__init__(seed)
+        self.lengths, self.size = lengths, batch
         self.rows = np.flatnonzero(lengths.max(axis=1, initial=0) <= max_length)
         self.n_left_out = len(lengths) - len(self.rows)
-        self.epoch = 0
-        self.position = 0
-        self._plan = self._batches_of(0)
 
     @abstractmethod
-    def batch(self, rows: list[int]) -> Any:
-        """Collate the given rows into one padded batch."""
+    def batch(self, rows: list[int]) -> Batch:
+        """Return the given rows as one padded batch."""
 
-    def _batches_of(self, epoch: int) -> list[np.ndarray]:
-        """The row numbers of every batch of one epoch, in order."""
+    def collate(self, rows: np.ndarray, rng: np.random.Generator) -> Batch:
+        return self.batch(rows.tolist())
+
+    def plan(self, epoch: int) -> list[np.ndarray]:
         rng = np.random.default_rng([self.seed, epoch])
         rows = rng.permutation(self.rows)
         source, target = self.lengths[rows, 0], self.lengths[rows, -1]
@@ -127,56 +127,35 @@ class Loader(ABC):
         batches, start, longest = [], 0, 0
         for end, row in enumerate(rows):
             longest = max(longest, int(self.lengths[row].max()))
-            if longest * (end - start + 1) > self.batch_tokens and end > start:
+            if self.size.full(longest * (end - start + 1), end - start + 1) and end > start:
                 batches.append(rows[start:end])
                 start, longest = end, int(self.lengths[row].max())
         if start < len(rows):
             batches.append(rows[start:])
         return [batches[i] for i in rng.permutation(len(batches))]
 
-    @property
-    def epochs_done(self) -> float:
-        return self.epoch + self.position / max(1, len(self._plan))
 
-    def __iter__(self) -> Iterator[Any]:
-        while self._plan:
-            if self.position >= len(self._plan):
-                self.epoch, self.position = self.epoch + 1, 0
-                self._plan = self._batches_of(self.epoch)
-            rows = self._plan[self.position]
-            self.position += 1
-            yield self.batch(rows.tolist())
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.position = state["epoch"], state["position"]
-        self._plan = self._batches_of(self.epoch)
-
-
-class PairLoader(Loader):
+class PairLoader(LengthLoader):
     """Batches of sentence pairs; both sides are counted with their </s>."""
 
     def __init__(
-        self, pairs: Pairs, *, batch_tokens: int, max_length: int, seed: int, pad_id: int, bos_id: int, eos_id: int
+        self, pairs: Pairs, *, batch: BatchConfig, max_length: int, seed: int, pad_id: int, bos_id: int, eos_id: int
     ) -> None:
         self.pairs, self.ids = pairs, {"pad_id": pad_id, "bos_id": bos_id, "eos_id": eos_id}
         lengths = np.array([(len(s) + 1, len(t) + 1) for s, t in zip(pairs.source, pairs.target, strict=True)])
-        super().__init__(lengths.reshape(-1, 2), batch_tokens=batch_tokens, max_length=max_length, seed=seed)
+        super().__init__(lengths.reshape(-1, 2), batch=batch, max_length=max_length, seed=seed)
 
     def batch(self, rows: list[int]) -> PairBatch:
         return self.pairs.batch(rows, **self.ids)
 
 
-class TextLoader(Loader):
+class TextLoader(LengthLoader):
     """Batches of labelled texts."""
 
-    def __init__(self, texts: Texts, *, batch_tokens: int, max_length: int, seed: int, pad_id: int) -> None:
+    def __init__(self, texts: Texts, *, batch: BatchConfig, max_length: int, seed: int, pad_id: int) -> None:
         self.texts, self.pad_id = texts, pad_id
         lengths = texts.lengths[:, None]
-        batch_tokens = max(1, batch_tokens // texts.choices)  # of one choice
-        super().__init__(lengths, batch_tokens=batch_tokens, max_length=max_length, seed=seed)
+        super().__init__(lengths, batch=batch.shared(texts.choices), max_length=max_length, seed=seed)
 
     def batch(self, rows: list[int]) -> TextBatch:
         return self.texts.batch(rows, pad_id=self.pad_id)

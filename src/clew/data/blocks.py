@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from clew.batches import Block
+from clew.config import BatchConfig
+from clew.contracts import Loader
 from clew.data.documents import Documents
 from clew.errors import DataError
 
@@ -45,43 +46,22 @@ class Blocks:
         return Block(ids[:, :-1], ids[:, 1:], torch.as_tensor(np.asarray(rows, dtype=np.int64)), position)
 
 
-class BlockLoader:
-    """An endless stream of rows of a text, each epoch cut at another place and in another order.
+class BlockLoader(Loader):
+    """An endless stream of rows of a text, each epoch cut at another place and in another order."""
 
-    Both depend on (seed, epoch) alone: `state_dict()` is the position after the last batch handed out.
-    """
+    def __init__(self, documents: Documents, length: int, *, batch: BatchConfig, seed: int) -> None:
+        super().__init__(seed)
+        self.documents, self.blocks = documents, Blocks(documents, length)
+        self.rows = batch.examples or max(1, batch.of_tokens("running text") // length)
 
-    n_left_out = 0
-
-    def __init__(self, documents: Documents, length: int, *, batch_tokens: int, seed: int) -> None:
-        self.documents, self.blocks, self.seed = documents, Blocks(documents, length), seed
-        self.rows = max(1, batch_tokens // length)
-        self.epoch, self.position = 0, 0
-        self._open()
-
-    @property
-    def epochs_done(self) -> float:
-        return self.epoch + self.position / len(self._order)
-
-    def __iter__(self) -> Iterator[Block]:
-        while True:
-            if self.position >= len(self._order):
-                self.epoch, self.position = self.epoch + 1, 0
-                self._open()
-            rows = self._order[self.position : self.position + self.rows]
-            self.position += len(rows)
-            yield self.blocks.batch(rows, self._offset)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.position = state["epoch"], state["position"]
-        self._open()
-
-    def _open(self) -> None:
-        """Cut and shuffle the epoch whose turn it is."""
-        rng = np.random.default_rng([self.seed, self.epoch])
+    def plan(self, epoch: int) -> list[tuple[int, np.ndarray]]:
+        """Return where in the text each batch's rows are cut from, and their numbers."""
+        rng = np.random.default_rng([self.seed, epoch])
         spare = len(self.blocks.ids) - 1 - self.blocks.length
-        self._offset = int(rng.integers(0, min(self.blocks.length, spare + 1)))
-        self._order = rng.permutation(self.blocks.count(self._offset))
+        offset = int(rng.integers(0, min(self.blocks.length, spare + 1)))
+        order = rng.permutation(self.blocks.count(offset))
+        return [(offset, order[begin : begin + self.rows]) for begin in range(0, len(order), self.rows)]
+
+    def collate(self, rows: tuple[int, np.ndarray], rng: np.random.Generator) -> Block:
+        offset, numbers = rows
+        return self.blocks.batch(numbers, offset)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from clew.batches import CooccurrenceBatch
+from clew.contracts import Loader
 from clew.errors import DataError
 from clew.kernels.cooccurrence import add_rows, count_rows, mark_ends, places
 
@@ -30,15 +31,12 @@ class Cooccurrences(NamedTuple):
     bounds: np.ndarray  # (parts, batches + 1) int64
 
 
-class CooccurrenceLoader:
-    """An endless stream of batches, the same in each epoch. `state_dict()` is the position after the last batch."""
-
-    n_left_out = 0
+class CooccurrenceLoader(Loader):
+    """An endless stream of batches, the same in each epoch."""
 
     def __init__(self, matrix: Cooccurrences) -> None:
+        super().__init__(seed=0)
         self.matrix = matrix
-        self.epoch = 0
-        self.position = 0  # batches of this epoch already handed out
 
     @property
     def epochs_done(self) -> float:
@@ -46,21 +44,14 @@ class CooccurrenceLoader:
         done = (bounds[:, self.position] - bounds[:, 0]).sum()
         return self.epoch + float(done) / len(self.matrix.rows)
 
-    def __iter__(self) -> Iterator[CooccurrenceBatch]:
-        rows, cols, counts, bounds = self.matrix
-        while True:
-            if self.position == bounds.shape[1] - 1:
-                self.epoch, self.position = self.epoch + 1, 0
-            parts = [slice(*part[self.position : self.position + 2]) for part in bounds]
-            self.position += 1
-            arrays = (np.concatenate([array[part] for part in parts]) for array in (rows, cols, counts))
-            yield CooccurrenceBatch(*map(torch.from_numpy, arrays))
+    def plan(self, epoch: int) -> range:
+        return range(self.matrix.bounds.shape[1] - 1)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.position = state["epoch"], state["position"]
+    def collate(self, rows: int, rng: np.random.Generator) -> CooccurrenceBatch:
+        *arrays, bounds = self.matrix
+        parts = [slice(*part[rows : rows + 2]) for part in bounds]
+        joined = (np.concatenate([array[part] for part in parts]) for array in arrays)
+        return CooccurrenceBatch(*map(torch.from_numpy, joined))
 
 
 def count_to(

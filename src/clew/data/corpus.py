@@ -3,56 +3,45 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from clew.batches import CorpusBatch
+from clew.contracts import Loader
 
 
-class CorpusLoader:
+class CorpusLoader(Loader):
     """An endless stream of slices in the order of the text, each of whole sentences, about `batch_tokens` words long.
 
-    ids: (N,) int32 and ends: (S,) int64 may be memory-mapped. `state_dict()` is the position after the last slice.
+    ids: (N,) int32 and ends: (S,) int64 may be memory-mapped.
     """
 
-    n_left_out = 0
-
     def __init__(self, ids: np.ndarray, ends: np.ndarray, *, batch_tokens: int, seed: int) -> None:
-        self.ids, self.ends, self.seed = ids, ends, seed
+        super().__init__(seed)
+        self.ids, self.ends = ids, ends
         # Each slice stops at the last sentence end within its share of the text, or at the first one after it.
         cuts = np.searchsorted(ends, np.arange(batch_tokens, len(ids) + batch_tokens, batch_tokens), side="right") - 1
         cuts = np.unique(np.clip(cuts, 0, len(ends) - 1))
         self.cuts = np.append(cuts, len(ends) - 1) if cuts[-1] != len(ends) - 1 else cuts  # last sentence of each slice
-        self.epoch = 0
-        self.position = 0  # slices of this epoch already handed out
 
     @property
     def epochs_done(self) -> float:
         done = self.ends[self.cuts[self.position - 1]] if self.position else 0
         return self.epoch + float(done) / len(self.ids)
 
-    def __iter__(self) -> Iterator[CorpusBatch]:
-        while True:
-            if self.position == len(self.cuts):
-                self.epoch, self.position = self.epoch + 1, 0
-            first = self.cuts[self.position - 1] + 1 if self.position else 0
-            start = int(self.ends[first - 1]) if first else 0
-            ends = self.ends[first : self.cuts[self.position] + 1]
-            self.position += 1
-            draws = np.random.SeedSequence([self.seed, self.epoch, self.position]).generate_state(1)
-            ids = torch.from_numpy(np.array(self.ids[start : ends[-1]]))
-            forget_pages(self.ids)
-            yield CorpusBatch(ids, torch.from_numpy(np.array(ends) - start), int(draws[0]))
+    def plan(self, epoch: int) -> range:
+        return range(len(self.cuts))
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.position = state["epoch"], state["position"]
+    def collate(self, rows: int, rng: np.random.Generator) -> CorpusBatch:
+        first = self.cuts[rows - 1] + 1 if rows else 0
+        start = int(self.ends[first - 1]) if first else 0
+        ends = self.ends[first : self.cuts[rows] + 1]
+        draws = np.random.SeedSequence([self.seed, self.epoch, rows + 1]).generate_state(1)
+        ids = torch.from_numpy(np.array(self.ids[start : ends[-1]]))
+        forget_pages(self.ids)
+        return CorpusBatch(ids, torch.from_numpy(np.array(ends) - start), int(draws[0]))
 
 
 def forget_pages(array: np.ndarray) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from clew.batches import PairBatch
-from clew.data.batches import Loader, Pairs
+from clew.config import BatchConfig
+from clew.data.batches import LengthLoader, Pairs
 from clew.data.documents import Documents
 
 
@@ -49,14 +50,14 @@ def parts(total: int, n: int, rng: np.random.Generator) -> list[int]:
     return np.diff([0, *cuts, total]).tolist()
 
 
-class DenoisingLoader(Loader):
+class DenoisingLoader(LengthLoader):
     """Batches of corrupted windows: each document cut into texts of `window` tokens, the last of it as it comes.
 
     Spans are drawn anew in every epoch: they depend on (seed, epoch, window) alone.
     """
 
     def __init__(
-        self, documents: Documents, corruption: Corruption, window: int, *, batch_tokens: int, seed: int,
+        self, documents: Documents, corruption: Corruption, window: int, *, batch: BatchConfig, seed: int,
         pad_id: int, bos_id: int, eos_id: int,
     ) -> None:  # fmt: skip
         self.documents, self.corruption = documents, corruption
@@ -71,7 +72,7 @@ class DenoisingLoader(Loader):
         length = self.end - self.start
         noise, spans = corruption.sizes(length)
         lengths = np.stack([length - noise + spans + 1, noise + spans + 1], axis=1)  # each with its </s>
-        super().__init__(lengths, batch_tokens=batch_tokens, max_length=int(lengths.max(initial=0)), seed=seed)
+        super().__init__(lengths, batch=batch, max_length=int(lengths.max(initial=0)), seed=seed)
 
     def batch(self, rows: list[int]) -> PairBatch:
         pairs = Pairs([], [])

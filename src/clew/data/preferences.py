@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from clew.batches import PreferenceBatch
-from clew.config import Choice
-from clew.data.batches import Loader, pad
+from clew.config import BatchConfig, Choice
+from clew.data.batches import LengthLoader, pad
 from clew.data.rows import Rows
 from clew.errors import DataError
 
@@ -91,13 +92,18 @@ class Answers:
         return PreferenceBatch(text, (time >= begin) & (time < end), reference, torch.tensor(rows))
 
 
-class AnswerLoader(Loader):
+class AnswerLoader(LengthLoader):
     """Batches of pairs of like length; both answers are counted."""
 
-    def __init__(self, answers: Answers, *, batch_tokens: int, max_length: int, seed: int, pad_id: int) -> None:
+    def __init__(self, answers: Answers, *, batch: BatchConfig, max_length: int, seed: int, pad_id: int) -> None:
         self.answers, self.pad_id = answers, pad_id
+        self.made: dict[str, Any] = {"batch": batch, "max_length": max_length, "seed": seed, "pad_id": pad_id}
         lengths = np.array([len(ids) for ids in answers.text], dtype=np.int64).reshape(-1, 2)
-        super().__init__(lengths, batch_tokens=max(1, batch_tokens // 2), max_length=max_length, seed=seed)
+        super().__init__(lengths, batch=batch.shared(2), max_length=max_length, seed=seed)
 
     def batch(self, rows: list[int]) -> PreferenceBatch:
         return self.answers.batch(rows, self.pad_id)
+
+    def with_reference(self, log_p: np.ndarray) -> AnswerLoader:
+        """Return the same batches with the log-probability of each answer under a reference, (2 pairs,) in nats."""
+        return AnswerLoader(replace(self.answers, reference=log_p), **self.made)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from clew.batches import TextBatch
+from clew.contracts import Loader
 from clew.data.documents import Documents
 from clew.data.masking import Masking
 
@@ -28,82 +29,65 @@ class Template:
     max_length: int
 
 
-class PretrainingLoader:
+class PretrainingLoader(Loader):
     """An endless stream of masked examples, each of neighbouring sentences of one document, or of two documents.
 
     With `next_sentence`, the sentences are parted at random into A and B, and for half of the examples B comes from
     another document instead, of which the batch's `follows` tells (Devlin et al. 2019, §3.1). Documents are shuffled
-    within shards of whole documents, and shards; texts of like length share a batch. All draws depend on
-    (seed, epoch) and the place in the epoch: `state_dict()` is the position after the last batch handed out. Masks are
-    drawn anew in every epoch, or, where `duplicates` says how many there are, repeat after so many epochs.
+    within shards of whole documents, and shards, each of which has a plan of its own; texts of like length share a
+    batch. Masks are drawn anew in every epoch, or, where `duplicates` says how many there are, repeat after so many
+    epochs.
     """
 
-    n_left_out = 0
-
     def __init__(
-        self, documents: Documents, frame: Template, masking: Masking, *, batch_tokens: int, seed: int,
+        self, documents: Documents, template: Template, masking: Masking, *, batch_tokens: int, seed: int,
         next_sentence: bool = True, duplicates: int | None = None,
     ) -> None:  # fmt: skip
-        self.documents, self.frame, self.masking = documents, frame, masking
-        self.batch_tokens, self.seed = batch_tokens, seed
-        self.next_sentence, self.duplicates = next_sentence, duplicates
+        super().__init__(seed)
+        self.documents, self.template, self.masking = documents, template, masking
+        self.batch_tokens, self.next_sentence, self.duplicates = batch_tokens, next_sentence, duplicates
         starts = documents.sentences[documents.documents]  # (D + 1,) where each document starts in ids
         self.cuts = np.unique(np.searchsorted(starts, [*range(0, int(starts[-1]), SHARD), int(starts[-1])]))
-        self.epoch, self.shard, self.position = 0, 0, 0
-        self._open()
+        self.shards = len(self.cuts) - 1  # `epoch` counts these
 
     @property
     def epochs_done(self) -> float:
-        share = self.position / max(1, len(self._batches))
-        return self.epoch + (self.shard + share) / (len(self.cuts) - 1)
+        return super().epochs_done / self.shards
 
-    def __iter__(self) -> Iterator[TextBatch]:
-        while True:
-            while self.position == len(self._batches):
-                self.shard, self.position = self.shard + 1, 0
-                if self.shard == len(self.cuts) - 1:
-                    self.epoch, self.shard = self.epoch + 1, 0
-                self._open()
-            batch = self.batch(self._batches[self.position], self._rng(self._which, self.position))
-            self.position += 1
-            yield batch
+    def _rng(self, epoch: int, *place: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, epoch % self.duplicates if self.duplicates else epoch, *place])
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"epoch": self.epoch, "shard": self.shard, "position": self.position}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.shard, self.position = state["epoch"], state["shard"], state["position"]
-        self._open()
-
-    def _rng(self, *place: int) -> np.random.Generator:
-        epoch = self.epoch % self.duplicates if self.duplicates else self.epoch
-        return np.random.default_rng([self.seed, epoch, *place])
-
-    def _open(self) -> None:
-        """Plan the batches of the shard whose turn it is."""
-        self._which = int(self._rng().permutation(len(self.cuts) - 1)[self.shard])
-        rng = self._rng(self._which)
-        first, last = self.cuts[self._which], self.cuts[self._which + 1]
-        spans = np.array(plan(self.documents, range(first, last), self.frame, self.next_sentence, rng))
+    def plan(self, epoch: int) -> list[tuple[np.random.Generator, np.ndarray]]:
+        """Return the spans of each batch of the shard whose turn it is, and what its masks are drawn by."""
+        number, turn = divmod(epoch, self.shards)
+        which = int(self._rng(number).permutation(self.shards)[turn])
+        rng = self._rng(number, which)
+        first, last = self.cuts[which], self.cuts[which + 1]
+        spans = np.array(plan(self.documents, range(first, last), self.template, self.next_sentence, rng))
         spans = spans[rng.permutation(len(spans))]
         lengths = spans[:, 1] - spans[:, 0] + spans[:, 3] - spans[:, 2] + 2 + (spans[:, 3] > 0)
-        self._batches = [spans[rows] for rows in by_length(lengths, self.batch_tokens, rng)]
+        batches = by_length(lengths, self.batch_tokens, rng)
+        return [(self._rng(number, which, n), spans[rows]) for n, rows in enumerate(batches)]
+
+    def collate(self, rows: tuple[np.random.Generator, np.ndarray], rng: np.random.Generator) -> TextBatch:
+        own, spans = rows
+        return self.batch(spans, copy.deepcopy(own))
 
     def batch(self, spans: np.ndarray, rng: np.random.Generator) -> TextBatch:
         """The examples of these spans (rows of `plan`), masked."""
-        frame, ids = self.frame, self.documents.ids
+        template, ids = self.template, self.documents.ids
         a, b = spans[:, 1] - spans[:, 0], spans[:, 3] - spans[:, 2]
         pairs = spans[:, 3] > 0
         lengths = a + b + 2 + pairs
-        text = np.full((len(spans), int(lengths.max())), frame.pad_id, dtype=np.int64)
+        text = np.full((len(spans), int(lengths.max())), template.pad_id, dtype=np.int64)
         open = np.zeros(text.shape, dtype=bool)
         for row, (start, end, start_b, end_b, _) in enumerate(spans.tolist()):
             middle = end - start + 1
-            text[row, 0], text[row, 1:middle], text[row, middle] = frame.cls_id, ids[start:end], frame.sep_id
+            text[row, 0], text[row, 1:middle], text[row, middle] = template.cls_id, ids[start:end], template.sep_id
             open[row, 1:middle] = True
             if end_b:
                 last = middle + end_b - start_b + 1
-                text[row, middle + 1 : last], text[row, last] = ids[start_b:end_b], frame.sep_id
+                text[row, middle + 1 : last], text[row, last] = ids[start_b:end_b], template.sep_id
                 open[row, middle + 1 : last] = True
         read, chosen = self.masking(text, open, rng)
         time = np.arange(text.shape[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -30,17 +31,18 @@ class ReadReport:
 
 @dataclass
 class Rows:
-    """A table of text in memory: `columns[name][i]` is row i's value; all columns are equally long.
+    """A table in memory: `columns[name][i]` is row i's value; all columns are equally long.
 
-    Labels and alignments are text columns too: the task that uses them parses them (an alignment is written
-    "0-0 1-2 …", source word index first, words split at spaces).
+    A value is a text, a number, a list of words, or whatever the task that uses it makes sense of. What comes from
+    text files is text: the task parses it (an alignment is written "0-0 1-2 …", source word index first, words split
+    at spaces).
     """
 
-    columns: dict[str, list[str]]
+    columns: dict[str, list[Any]]
     report: ReadReport
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
 
-    def __getitem__(self, column: str) -> list[str]:
+    def __getitem__(self, column: str) -> list[Any]:
         return self.columns[column]

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clew.batches import TextBatch
-from clew.decode.engine import Dense, int8, joined
+from clew.decode.engine import Dense, FeedForwardEngine, int8, joined
 from clew.errors import RecipeError
-from clew.models.bert import Bert, BertLayer, EncoderOutput
-from clew.nn.attention import chosen, qkv_of
-from clew.nn.packing import Packing
+from clew.models.bert import Bert, BertLayer, EncoderOutput, first_places
+from clew.nn.attention_engine import look_within_rows, turned
+from clew.nn.packing import Packing, chosen
 
 Precision = Literal["fp32", "bf16", "int8"]
 
@@ -28,6 +28,7 @@ class EncoderEngine:
 
     def __init__(self, model: Bert, precision: Precision = "fp32") -> None:
         self.model, self.config, self.embeddings = model.eval(), model.config, model.embeddings
+        self.width, self.token_table = model.width, model.token_table
         self.bf16, make = precision == "bf16", int8 if precision == "int8" else Dense
         self.layers = [] if self.bf16 else [LayerEngine(layer, make) for layer in model.layers]  # type: ignore[arg-type]
 
@@ -42,6 +43,10 @@ class EncoderEngine:
         for layer in self.layers[:-1]:
             x = layer(x, packing)
         return EncoderOutput(self.layers[-1](x, packing, None if at is None else packing.token[at]), packing)
+
+    def pooled(self, batch: TextBatch) -> Tensor:
+        """Return the states of each row's first token, without work for the others: (batch, d_model)."""
+        return self(batch, first_places(batch)).hidden
 
 
 def reader(model: Any, precision: Precision) -> Any:
@@ -66,23 +71,21 @@ class LayerEngine:
     """One `BertLayer`: (tokens, d_model) -> (tokens, d_model), or of those in `only`."""
 
     def __init__(self, layer: BertLayer, make: Any) -> None:
-        attention, feedforward = layer.attention, layer.feedforward
-        self.heads = (3, attention.n_heads, attention.d_head)
+        attention = layer.attention
+        self.attention, self.feedforward = attention, FeedForwardEngine(layer.feedforward, make)
         self.project = joined([attention.query, attention.key, attention.value], make)
-        self.output = make(attention.output.weight, attention.output.bias)
-        self.inner, self.outer = (make(part.weight, part.bias) for part in (feedforward.inner, feedforward.outer))
+        self.output = joined([attention.output], make)
         self.norms = [
             (list(norm.normalized_shape), norm.weight.detach(), norm.bias.detach(), norm.eps)
             for norm in (layer.attention_norm, layer.feedforward_norm)
         ]
 
     def __call__(self, x: Tensor, packing: Packing, only: Tensor | None = None) -> Tensor:
-        qkv = self.project(x).unflatten(-1, self.heads)
-        blocks = qkv.split([rows * length for rows, length in packing.runs])
-        seen = [
-            F.scaled_dot_product_attention(*qkv_of(block.unflatten(0, run))).transpose(1, 2).flatten(0, 1)
-            for block, run in zip(blocks, packing.runs, strict=True)
-        ]  # each (rows · length, heads, d_head)
-        context = chosen(torch.cat(seen).flatten(1), only)
+        n_heads = self.attention.n_heads
+        heads = self.project(x).unflatten(-1, (-1, self.attention.d_head))
+        if self.attention.rotary:
+            heads = turned(heads, n_heads, packing.position, self.attention.base)
+        context = look_within_rows(F.scaled_dot_product_attention, heads, n_heads, packing, padded=False)
+        context = chosen(context, only)
         x = F.layer_norm(self.output(context).add_(chosen(x, only)), *self.norms[0])
-        return F.layer_norm(self.outer(F.gelu(self.inner(x))).add_(x), *self.norms[1])
+        return F.layer_norm(self.feedforward(x).add_(x), *self.norms[1])

@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clew.decode.int8 import Int8Linear
-from clew.models.transformer import DecoderLayer, EncoderLayer, Residual, Transformer, TransformerConfig
+from clew.models.transformer import DecoderLayer, EncoderLayer, Residual, Transformer
 from clew.models.translator import Memory
-from clew.nn.activation import ACTIVATIONS
 from clew.nn.attention import MultiHeadAttention, Score
 from clew.nn.feedforward import FeedForward
 from clew.nn.linear import product
@@ -48,7 +47,7 @@ def engine(model: Any, precision: str) -> Any:
     model.eval()
     if precision == "bf16":
         model = copy.deepcopy(model).to(torch.bfloat16)
-    if isinstance(model, Transformer):
+    if type(model) is Transformer:  # a subclass may compute otherwise
         return TransformerEngine(model, int8 if precision == "int8" else Dense)
     if precision != "int8":
         return model
@@ -113,9 +112,9 @@ class TransformerEngine:
     parallel = False
 
     def __init__(self, model: Transformer, make: Any) -> None:
-        self.model, self.config = model, model.config
-        self.encoder = [EncoderEngine(layer, model.config, make) for layer in model.encoder.layers]  # type: ignore[arg-type]
-        self.decoder = [DecoderEngine(layer, model.config, make) for layer in model.decoder.layers]  # type: ignore[arg-type]
+        self.model, self.config, self.max_length = model, model.config, model.max_length
+        self.encoder = [EncoderEngine(layer, make) for layer in model.encoder.layers]  # type: ignore[arg-type]
+        self.decoder = [DecoderEngine(layer, make) for layer in model.decoder.layers]  # type: ignore[arg-type]
         cross: list[Any] = [layer.cross_attention for layer in model.decoder.layers]
         self.memory = joined([part for each in cross for part in (each.key, each.value)], make)
         self.project = make(*model.output_table())
@@ -149,18 +148,22 @@ def additive(mask: Tensor, x: Tensor) -> Tensor:
     return x.new_zeros(mask.shape).masked_fill_(~mask, -torch.inf)[:, None, None]
 
 
-def joined(parts: list[nn.Linear], make: Any) -> Any:
-    """Linear maps of the same input as one."""
-    return make(torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts]))
+def joined(parts: list[nn.Linear], make: Any, **how: Any) -> Any:
+    """Linear maps of the same input as one, without a bias with 0 for it."""
+    weights: list[Tensor] = [part.weight for part in parts]
+    biases: list[Tensor] = [
+        w.new_zeros(len(w)) if part.bias is None else part.bias for w, part in zip(weights, parts, strict=True)
+    ]
+    return make(torch.cat(weights), torch.cat(biases), **how)
 
 
 class SelfAttention:
     """Multi-head self-attention with query, key and value as one product."""
 
     def __init__(self, attention: MultiHeadAttention, make: Any) -> None:
-        self.n_heads, self.rotary = attention.n_heads, attention.rotary
+        self.n_heads, self.rotary, self.base = attention.n_heads, attention.rotary, attention.base
         self.project = joined([attention.query, attention.key, attention.value], make)
-        self.output = make(attention.output.weight, attention.output.bias)
+        self.output = joined([attention.output], make)
 
     def heads(self, x: Tensor) -> Tensor:
         """x (batch, T, d_model) -> query, key and value (3, batch, heads, T, d_head)."""
@@ -175,9 +178,9 @@ def merge(heads: Tensor) -> Tensor:
 class EncoderEngine:
     """One encoder layer on x (batch, source, d_model)."""
 
-    def __init__(self, layer: EncoderLayer, config: TransformerConfig, make: Any) -> None:
+    def __init__(self, layer: EncoderLayer, make: Any) -> None:
         self.attention = SelfAttention(layer.attention, make)
-        self.feedforward = FeedForwardEngine(layer.feedforward, config, make)
+        self.feedforward = FeedForwardEngine(layer.feedforward, make)
         self.around_attention, self.around_feedforward = (
             Around(layer.around_attention),
             Around(layer.around_feedforward),
@@ -186,7 +189,7 @@ class EncoderEngine:
     def __call__(self, x: Tensor, mask: Tensor) -> Tensor:
         query, key, value = self.attention.heads(self.around_attention.before(x))
         if self.attention.rotary:
-            query, key = rotate(query), rotate(key)
+            query, key = (rotate(each, 0, self.attention.base) for each in (query, key))
         seen = F.scaled_dot_product_attention(query, key, value, mask)
         x = self.around_attention.after(x, self.attention.output(merge(seen)))
         return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x)))
@@ -195,12 +198,11 @@ class EncoderEngine:
 class DecoderEngine:
     """One decoder layer on x (batch, beam, d_model): the hypotheses of a sentence are positions of one attention."""
 
-    def __init__(self, layer: DecoderLayer, config: TransformerConfig, make: Any) -> None:
+    def __init__(self, layer: DecoderLayer, make: Any) -> None:
         cross = layer.cross_attention
         self.attention = SelfAttention(layer.self_attention, make)
-        self.query = make(cross.query.weight, cross.query.bias)
-        self.output = make(cross.output.weight, cross.output.bias)
-        self.feedforward = FeedForwardEngine(layer.feedforward, config, make)
+        self.query, self.output = joined([cross.query], make), joined([cross.output], make)
+        self.feedforward = FeedForwardEngine(layer.feedforward, make)
         self.around_self, self.around_cross = Around(layer.around_self), Around(layer.around_cross)
         self.around_feedforward = Around(layer.around_feedforward)
 
@@ -208,7 +210,8 @@ class DecoderEngine:
         """past, memory: (2, batch, heads, slots or source, d_head); the last `beam` slots are for x."""
         heads = self.attention.heads(self.around_self.before(x))
         if self.attention.rotary:  # all hypotheses stand at one position
-            heads = torch.cat([rotate(heads[:2, ..., None, :], cache.length - 1).squeeze(-2), heads[2:]])
+            both = rotate(heads[:2, ..., None, :], cache.length - 1, self.attention.base).squeeze(-2)
+            heads = torch.cat([both, heads[2:]])
         past[:, :, :, -cache.beam :] = heads[1:]
         seen = F.scaled_dot_product_attention(heads[0], past[0], past[1], cache.lineage)
         x = self.around_self.after(x, self.attention.output(merge(seen)))
@@ -219,16 +222,20 @@ class DecoderEngine:
 
 
 class FeedForwardEngine:
-    """W_2 f(W_1 x + b_1) + b_2."""
+    """W_2 f(W_1 x + b_1) + b_2, or W_2 (f(W_g x) ⊙ W_1 x) with the two inner maps as one product: `FeedForward`."""
 
-    def __init__(self, feedforward: FeedForward, config: TransformerConfig, make: Any) -> None:
-        inner, outer, relu = feedforward.inner, feedforward.outer, config.activation == "relu"
-        self.inner, self.outer = make(inner.weight, inner.bias, relu=relu), make(outer.weight, outer.bias)
-        self.activation: Any = None if relu else ACTIVATIONS[config.activation]
+    def __init__(self, feedforward: FeedForward, make: Any) -> None:
+        inner, self.activation, self.gated = feedforward.inner, feedforward.activation, feedforward.gate is not None
+        self.relu = self.activation is F.relu and not self.gated
+        self.inner = joined([inner] if feedforward.gate is None else [feedforward.gate, inner], make, relu=self.relu)
+        self.outer = joined([feedforward.outer], make)
 
     def __call__(self, x: Tensor) -> Tensor:
         hidden = self.inner(x)
-        return self.outer(hidden if self.activation is None else self.activation(hidden))
+        if self.gated:
+            gate, hidden = hidden.chunk(2, dim=-1)
+            return self.outer(self.activation(gate).mul_(hidden))
+        return self.outer(hidden if self.relu else self.activation(hidden))
 
 
 class Around:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from clew.config import SampleConfig
 from clew.decode.sample import distribution, draw, read
-from clew.decode.search import Hypothesis, Limits, Watch, beam_search
+from clew.decode.search import Hypothesis, Limits, Listener, beam_search
 from clew.errors import ClewError
 from clew.nn.causal import Cache
 
@@ -70,7 +70,7 @@ def beam(
     steps: int,
     end_id: int,
     length_penalty: float,
-    watch: Watch | None = None,
+    listener: Listener | None = None,
 ) -> list[list[Hypothesis]]:
     """The `width` best continuations found of each prompt, of at most `steps` tokens, best first (`beam_search`).
 
@@ -85,7 +85,7 @@ def beam(
     kept = [prompt[-room:] for prompt in prompts]
     mask = torch.ones(len(kept), 1, dtype=torch.bool, device=model.token.weight.device)
     search: Any = Prompted(model, kept, steps)
-    return beam_search(search, mask.long(), mask, Steps(end_id, end_id, steps, length_penalty), width, watch)
+    return beam_search(search, mask.long(), mask, Steps(end_id, end_id, steps, length_penalty), width, listener)
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ class Limits:
         return (2 * mask.sum(dim=1) + 20).clamp(max=self.max_length)
 
 
-class Watch(Protocol):
+class Listener(Protocol):
     """Is told of every step of a beam search, as `beam_search` names things (see `decode/tree.py`).
 
     over (groups, beam): which of the best extensions ended; ranks (groups, beam): which go on, in the groups `going`.
@@ -81,7 +81,7 @@ def greedy(model: Translator, source: Tensor, mask: Tensor, limits: Limits) -> l
 
 @torch.inference_mode()
 def beam_search(
-    model: Translator, source: Tensor, mask: Tensor, limits: Limits, beam: int, watch: Watch | None = None
+    model: Translator, source: Tensor, mask: Tensor, limits: Limits, beam: int, listener: Listener | None = None
 ) -> list[list[Hypothesis]]:
     """The `beam` best hypotheses found for each sentence, best first.
 
@@ -115,8 +115,8 @@ def beam_search(
         unfinished = [g for g, s in enumerate(where.tolist()) if not last[g] and len(ended[s]) < beam]
         going = torch.tensor(unfinished, dtype=torch.long, device=device)
         ranks = ends.to(torch.int8).argsort(dim=1, stable=True)[:, :beam]  # the first that go on
-        if watch is not None:
-            watch(where, going, value, token, row, over, ranks)
+        if listener is not None:
+            listener(where, going, value, token, row, over, ranks)
         if len(going) == 0:
             break
         live, token, row = (part[going].gather(1, ranks[going]) for part in (value, token, row))
@@ -187,14 +187,14 @@ def all_at_once(model: EncoderTranslator, source: Tensor, mask: Tensor, limits: 
 
 
 def search(
-    model: Any, source: Tensor, mask: Tensor, limits: Limits, beam: int, watch: Watch | None = None
+    model: Any, source: Tensor, mask: Tensor, limits: Limits, beam: int, listener: Listener | None = None
 ) -> list[list[Hypothesis]]:
     """The search that suits the model and the beam: for each sentence its hypotheses, best first.
 
-    watch: of a beam search, which it makes of a greedy one.
+    listener: of a beam search, which it makes of a greedy one.
     """
     if model.parallel:
         return all_at_once(model, source, mask, limits)
-    if beam == 1 and watch is None:
+    if beam == 1 and listener is None:
         return greedy(model, source, mask, limits)
-    return beam_search(model, source, mask, limits, beam, watch)
+    return beam_search(model, source, mask, limits, beam, listener)

@@ -26,7 +26,7 @@ class Node:
 
 
 class BeamTree:
-    """The nodes of one sentence's search, parents before children; hand it to `beam_search` as `watch`.
+    """The nodes of one sentence's search, parents before children; hand it to `beam_search` as `listener`.
 
     At each step those that end come first, then those that go on, each in the order of the beam. What was found better
     than neither is not kept, nor what still went on when the search was done.

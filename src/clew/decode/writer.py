@@ -11,19 +11,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from clew.decode.attend import attend_to_past
-from clew.decode.engine import Dense, int8
+from clew.decode.engine import Dense, FeedForwardEngine, int8, joined
 from clew.models.gpt2 import GPT2, DecoderOutput, GPT2Layer
 from clew.models.llama import LlamaLayer
 from clew.models.lstm import LSTM
-from clew.nn.activation import gelu_tanh
 from clew.nn.attention import MultiHeadAttention
+from clew.nn.attention_engine import look_back, turned
 from clew.nn.causal import Cache, places
 from clew.nn.elementwise import numbers
 from clew.nn.linear import packs
-from clew.nn.positions import rotate
 
 ROWS = 16  # of the states that weights are packed for; one row, or hundreds, are multiplied nearly as fast
 
@@ -53,8 +52,10 @@ class Rows:
         return F.linear(x, self.weight, self.bias)
 
 
-def floating(weight: Tensor, bias: Tensor) -> Any:
-    """x Wᵀ + b in the precision of W, as it is fastest here."""
+def floating(weight: Tensor, bias: Tensor, *, relu: bool = False) -> Any:
+    """f(x Wᵀ + b) in the precision of W, as it is fastest here; f is the identity, or ReLU."""
+    if relu:
+        return Dense(weight, bias, relu=True)
     make: Any = Packed if packs(weight) else Rows if weight.dtype == torch.bfloat16 else Dense
     return make(weight, bias)
 
@@ -87,7 +88,7 @@ class Writer:
             slot = cache.length
             cache.advance(1)
             begin = torch.zeros(len(text), dtype=torch.long) if cache.start is None else cache.start[:, slot]
-            looks = [partial(look_back, past=past, slot=slot, begin=begin.numpy()) for past in numbers(cache.past)]
+            looks = [partial(look_at_past, past=past, slot=slot, begin=begin.numpy()) for past in numbers(cache.past)]
         for layer, look in zip(self.layers, looks, strict=True):
             x = layer(x, look)
         return DecoderOutput(self.model.norm(x))
@@ -99,22 +100,15 @@ class WriterLayer:
     def __init__(self, layer: GPT2Layer | LlamaLayer, make: Any) -> None:
         self.attention_norm, self.feedforward_norm = layer.attention_norm, layer.feedforward_norm
         attention: MultiHeadAttention = layer.attention
-        self.attention, self.base = attention, getattr(attention, "base", 0.0)
-        self.project = joined(attention.query, attention.key, attention.value, make=make)
-        self.output = joined(attention.output, make=make)
-        feedforward: Any = layer.feedforward
-        self.gated = not isinstance(layer, GPT2Layer)
-        parts = [feedforward.gate, feedforward.inner] if self.gated else [feedforward.inner]
-        self.inner, self.outer = joined(*parts, make=make), joined(feedforward.outer, make=make)
+        self.attention = attention
+        self.project = joined([attention.query, attention.key, attention.value], make)
+        self.output = joined([attention.output], make)
+        self.feedforward = FeedForwardEngine(layer.feedforward, make)
 
     def __call__(self, x: Tensor, look: Look) -> Tensor:
         heads = self.project(self.attention_norm(x)).unflatten(-1, (-1, self.attention.d_head))
         x = self.output(look(self, heads)).add_(x)
-        inner = self.inner(self.feedforward_norm(x))
-        if self.gated:
-            gate, inner = inner.chunk(2, dim=-1)
-            return self.outer(F.silu(gate).mul_(inner)).add_(x)
-        return self.outer(gelu_tanh(inner)).add_(x)
+        return self.feedforward(self.feedforward_norm(x)).add_(x)
 
 
 Look = Callable[[WriterLayer, Tensor], Tensor]
@@ -123,36 +117,22 @@ Look = Callable[[WriterLayer, Tensor], Tensor]
 
 def look_around(layer: WriterLayer, heads: Tensor, mask: Tensor | None, past: Tensor | None) -> Tensor:
     """Of any number of positions. past: keys and values, (2, batch, g, slots, d_head), the last slots for these."""
-    time, n = heads.shape[1], layer.attention.n_heads
-    groups = (heads.shape[2] - n) // 2
-    q, k, v = heads.transpose(1, 2).split([n, groups, groups], dim=1)
-    if layer.attention.rotary:
-        start = 0 if past is None else past.shape[3] - time
-        q, k = rotate(q, start, layer.base), rotate(k, start, layer.base)
-    if past is not None:
-        past[0, :, :, -time:], past[1, :, :, -time:] = k, v
-        k, v = past[0], past[1]
-    return layer.attention.attention(q, k, v, mask, causal=mask is None and time > 1).transpose(1, 2).flatten(2)
+    attention = layer.attention
+    if attention.rotary:
+        start = 0 if past is None else past.shape[3] - heads.shape[1]
+        heads = turned(heads, attention.n_heads, start, attention.base)
+    return look_back(attention.attend, heads, attention.n_heads, mask, past).transpose(1, 2).flatten(2)
 
 
-def look_back(layer: WriterLayer, heads: Tensor, past: np.ndarray, slot: int, begin: np.ndarray) -> Tensor:
+def look_at_past(layer: WriterLayer, heads: Tensor, past: np.ndarray, slot: int, begin: np.ndarray) -> Tensor:
     """Of one new position, at `slot` of the past (2, batch, g, room, d_head), over those from begin (batch,) on."""
-    heads, groups = heads[:, 0], past.shape[2]  # (batch, h + 2g, d_head)
-    if layer.attention.rotary:
-        turned = rotate(heads[:, :-groups, None], slot, layer.base).squeeze(2)
-        heads = torch.cat([turned, heads[:, -groups:]], dim=1)
-    seen = torch.empty_like(heads[:, : -2 * groups])
+    attention = layer.attention
+    if attention.rotary:
+        heads = turned(heads, attention.n_heads, slot, attention.base)
+    heads = heads[:, 0]  # (batch, h + 2g, d_head)
+    seen = torch.empty_like(heads[:, : attention.n_heads])
     attend_to_past(numbers(heads), past, slot, begin, 1 / math.sqrt(heads.shape[2]), numbers(seen))
     return seen.flatten(1)[:, None]
-
-
-def joined(*parts: nn.Linear, make: Any) -> Any:
-    """Linear maps of the same input as one, without a bias with 0 for it."""
-    weights: list[Tensor] = [part.weight for part in parts]
-    biases: list[Tensor] = [
-        w.new_zeros(len(w)) if part.bias is None else part.bias for w, part in zip(weights, parts, strict=True)
-    ]
-    return make(torch.cat(weights), torch.cat(biases))
 
 
 def recurrent(model: LSTM, precision: Literal["fp32", "bf16", "int8"]) -> Any:

@@ -1,136 +1,138 @@
-"""BERT as transformers keeps it: `config.json`, and the weights of an encoder under a head."""
+"""Encoders as transformers keeps them: under a head, with the names of their labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
+from clew.contracts import Model
 from clew.errors import RunError
-from clew.hub.names import from_hf, listed, to_hf
-from clew.models.bert import Bert, BertConfig
-from clew.models.heads import (
-    MultipleChoice,
-    Pretraining,
-    SequenceClassification,
-    SpanAnswering,
-    TokenClassification,
-)
-from clew.nn.low_rank import merged_state
+from clew.hub.adapter import TransformersAdapter, absolute, listed, mismatched, unpadded
+from clew.text.labelled_tokenizer import LabelledTokenizer
 
-# Ours → theirs, where one is just the other.
-SETTINGS = {
-    "d_model": "hidden_size",
-    "d_ff": "intermediate_size",
-    "n_heads": "num_attention_heads",
-    "n_layers": "num_hidden_layers",
-    "max_length": "max_position_embeddings",
-    "n_segments": "type_vocab_size",
-    "dropout": "hidden_dropout_prob",
-    "attention_dropout": "attention_probs_dropout_prob",
-    "norm_eps": "layer_norm_eps",
-}
-# What is written, and must stand there (or nothing: these are transformers' defaults) to be read.
-FIXED = {
-    "model_type": "bert",
-    "hidden_act": "gelu",
-    "position_embedding_type": "absolute",
-    "tie_word_embeddings": True,
-    "is_decoder": False,
-    "add_cross_attention": False,
-}
-ARCHITECTURES: dict[type[nn.Module], str] = {
-    SequenceClassification: "BertForSequenceClassification",
-    TokenClassification: "BertForTokenClassification",
-    MultipleChoice: "BertForMultipleChoice",
-    SpanAnswering: "BertForQuestionAnswering",
+# Head → the task that a run of it has, and its objective; columns are called so until an override says more.
+TASKS: dict[str, tuple[dict[str, Any], str]] = {
+    "masked_lm": ({"kind": "pretrain", "max_length": 128}, "masked_lm"),
+    "classify": ({"kind": "classify", "text": "text", "label": "label", "max_length": 256}, "classification"),
+    "regress": ({"kind": "regress", "text": "text", "score": "score", "max_length": 256}, "regression"),
+    "tag": ({"kind": "tag", "text": "words", "tags": "tags", "max_length": 256}, "classification"),
+    "choose": (
+        {"kind": "choose", "text": "text", "choices": ["first", "second"], "label": "label", "max_length": 128},
+        "classification",
+    ),
+    "answer": ({"kind": "answer", "max_length": 384, "stride": 128}, "span"),
 }
 
 
-def architecture(model: nn.Module) -> str:
-    """What transformers calls an encoder under this head."""
-    if isinstance(model, Pretraining):
-        return "BertForPreTraining" if model.next_sentence else "BertForMaskedLM"
-    return ARCHITECTURES[type(model)]
+class EncoderAdapter(TransformersAdapter):
+    """An encoder under a head."""
 
+    def config_to_hf(self, model: Model, preprocessor: Any) -> dict[str, Any]:
+        pad_id = preprocessor.spec.pad_id
+        out = super().config_to_hf(model, preprocessor) | {"pad_token_id": pad_id}
+        if self.layout.positions:
+            out[self.layout.positions] += pad_id + 1
+        if model.heads & {"classify", "tag"}:
+            n = model.n_outputs
+            names = preprocessor.labels if len(preprocessor.labels) == n else [f"LABEL_{i}" for i in range(n)]
+            out["id2label"] = {str(i): name for i, name in enumerate(names)}
+            out["label2id"] = {name: i for i, name in enumerate(names)}
+        if "classify" in model.heads:
+            out["problem_type"] = "regression" if model.n_outputs == 1 else "single_label_classification"
+        return out
 
-def is_bert(model: nn.Module) -> bool:
-    """Whether it is an encoder of this family under a head."""
-    return isinstance(getattr(model, "encoder", None), Bert)
+    def filled_in(self, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+        found, positions = dict(settings), self.layout.positions
+        if positions in found:
+            found[positions] -= found.get("pad_token_id", 1) + 1
+        return found
 
+    def write_tokenizer(self, folder: Path, model: Model, preprocessor: Any) -> None:
+        preprocessor.source.save_pretrained(folder, model.max_length)
 
-def config_to_hf(model: Any, pad_id: int, labels: Sequence[str] = ()) -> dict[str, Any]:
-    """transformers' `config.json` of a model; labels: the names of the classes of a classifier."""
-    encoder: Bert = model.encoder
-    out = {
-        "architectures": [architecture(model)], **FIXED,
-        **{theirs: getattr(encoder.config, ours) for ours, theirs in SETTINGS.items()},
-        "vocab_size": encoder.embeddings.token.num_embeddings, "pad_token_id": pad_id,
-        "initializer_range": 0.02, "dtype": "float32",
-    }  # fmt: skip
-    if isinstance(model, SequenceClassification | TokenClassification):
-        n = model.output.out_features
-        names = labels if len(labels) == n else [f"LABEL_{i}" for i in range(n)]
-        out["id2label"] = {str(i): name for i, name in enumerate(names)}
-        out["label2id"] = {name: i for i, name in enumerate(names)}
-        if isinstance(model, SequenceClassification):
-            out["problem_type"] = "regression" if n == 1 else "single_label_classification"
-    return out
+    @torch.no_grad()
+    def start(self, model: Model, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], name: str) -> str:
+        """Give a model the encoder of a checkpoint, and what stands on it where both have the same; say what is new.
 
-
-def config_from_hf(config: Mapping[str, Any], where: str) -> BertConfig:
-    """The sizes that transformers' `config.json` states.
-
-    Raises RunError where it is of another family, where a setting is missing or is one that clew's BERT does not have.
-    """
-    if "model_type" not in config:
-        raise RunError("this config.json is not one that transformers reads: no model_type", where=where)
-    for name, value in FIXED.items():
-        if config.get(name, value) != value:
+        Raise RunError where the encoder lacks a tensor or has other sizes.
+        """
+        wanted = self.to_hf(model)
+        theirs = unpadded(self.untied(tensors, (), name), wanted, len(model.token_table()))
+        heads = {module for _, names in self.layout.heads.values() for module in names.values()}
+        encoder = {n: tensor for n, tensor in wanted.items() if n.rpartition(".")[0] not in heads}
+        if missing := [n for n in encoder if n not in theirs]:
+            raise RunError(f"these tensors are missing: {listed(missing)}", where=name, fix="take the whole checkpoint")
+        if lying := mismatched(encoder, theirs):
             raise RunError(
-                f'{name} is "{config[name]}" there', where=where, fix=f'what can be read has {name} "{value}"'
-            )
-    if missing := [theirs for theirs in SETTINGS.values() if theirs not in config]:
-        raise RunError(f"no {listed(missing)} in it", where=where, fix="take the whole config.json of the checkpoint")
-    try:
-        return BertConfig(**{ours: config[theirs] for ours, theirs in SETTINGS.items()})
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise RunError(f"these sizes make no BERT: {wrong}", where=where) from error
+                f"these sizes differ: {listed(lying)}", where=name,
+                fix="leave the sizes of [model] out, and use the tokenizer of what you start from",
+            )  # fmt: skip
+        found, own = absolute(model, self.known(model.config, theirs, name)), model.state_dict()
+        same_task = self.architecture(model) == self.stated(found, settings, name)
+        taken = {
+            n: found[n] for n, tensor in own.items()
+            if n in found and found[n].shape == tensor.shape and (same_task or not n.startswith("output."))
+        }  # fmt: skip
+        model.load_state_dict(taken, strict=False)
+        parts = {n.split(".")[0]: n in taken for n in own}
+        old, new = [p for p, there in parts.items() if there], [p for p, there in parts.items() if not there]
+        return f"{' and '.join(old)} from {name}" + (f"; begun anew: {', '.join(new)}" if new else "")
 
+    def stated(self, state: Mapping[str, Tensor], settings: Mapping[str, Any], where: str) -> str:
+        """Return the architecture of a checkpoint: its tensors say it, and config.json where they leave two ways."""
+        heads = self.layout.heads
+        own = {name.rpartition(".")[0] for name in state} & {module for _, names in heads.values() for module in names}
+        if "output" not in own:
+            fitting = [name for name, (head, names) in heads.items() if head and set(names) <= own]
+            return fitting[0] if fitting else next(name for name, (head, _) in heads.items() if not head)
+        stated = [name for name in settings.get("architectures") or () if "output" in heads.get(name, ("", {}))[1]]
+        if not stated:
+            able = ", ".join(name for name, (_, names) in heads.items() if "output" in names)
+            raise RunError(
+                "config.json does not say what the classifier is for", where=where,
+                fix=f'set its "architectures" to one of {able}',
+            )  # fmt: skip
+        return str(stated[0])
 
-def state_to_hf(model: nn.Module, where: str) -> dict[str, Tensor]:
-    """The weights of an encoder and its head under transformers' names."""
-    return to_hf(merged_state(model), architecture(model), where)
+    def recipe(self, checkpoint: Any, name: str) -> dict[str, Any]:
+        """Return what a run of a checkpoint does. Raise RunError for an encoder alone, and for one of many labels."""
+        state = self.state(checkpoint)
+        architecture = self.stated(state, checkpoint.settings, name)
+        head = self.layout.heads[architecture][0]
+        if not head:
+            raise RunError(
+                "this is an encoder without a head: no task can use it as it is", where=name,
+                fix=f'train one that starts from it: model.start = "{name}" in a recipe',
+            )  # fmt: skip
+        if checkpoint.settings.get("problem_type") == "multi_label_classification":
+            raise RunError(
+                "this classifier gives a text any number of labels, and clew's gives it one", where=name,
+                fix=f'train one that starts from it: model.start = "{name}" in a recipe',
+            )  # fmt: skip
+        if head == "classify" and len(state["output.weight"]) == 1:
+            head = "regress"
+        task, objective = TASKS[head]
+        longest = self.config_from_hf(checkpoint.settings, name).max_length
+        task = {**task, "max_length": min(task["max_length"], longest)}
+        if head == "answer":
+            task["stride"] = task["max_length"] // 3
+        if head == "masked_lm" and "next_sentence.weight" not in state:
+            task["next_sentence"] = False
+        kind = "wordpiece" if self.layout.model_type == "bert" else "byte_bpe"
+        return {"task": task, "objective": {"kind": objective}, "tokenizer": {"kind": kind}}
 
+    def preprocessor(self, checkpoint: Any, task: Any) -> Any:
+        if task.head == "masked_lm":
+            return checkpoint.tokenizer
+        names, n = checkpoint.settings.get("id2label") or {}, len(self.state(checkpoint)["output.weight"])
+        labels = task.own_labels() or [str(names.get(str(i), f"LABEL_{i}")) for i in range(n)]
+        return LabelledTokenizer(checkpoint.tokenizer, labels)
 
-def fill(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Load every tensor of a model from transformers' tensors of the same architecture.
-
-    Raises RunError naming what is missing, what is left over and what has another size.
-    """
-    load(model, from_hf(state, where), where)
-
-
-def load(model: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """The same from tensors under our names."""
-    wanted = model.state_dict()
-    theirs = to_hf({name: wanted[name] for name in wanted}, architecture(model), where)
-    called = dict(zip(wanted, theirs, strict=True))
-    if missing := [called[name] for name in wanted if name not in state]:
-        raise RunError(f"these tensors are missing: {listed(missing)}", where=where, fix="take the whole checkpoint")
-    if extra := [name for name in state if name not in wanted]:
-        raise RunError(f"these tensors have no place in the model: {listed(extra)}", where=where)
-    if lying := mismatched(wanted, state, called):
-        raise RunError(f"these sizes differ: {listed(lying)}", where=where, fix="config.json and weights must agree")
-    model.load_state_dict(dict(state))
-
-
-def mismatched(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor], called: Mapping[str, str]) -> list[str]:
-    """One line for each tensor of another shape than the model's."""
-    return [
-        f"{called[name]} {list(state[name].shape)}, not {list(tensor.shape)}"
-        for name, tensor in wanted.items() if name in state and state[name].shape != tensor.shape
-    ]  # fmt: skip
+    def state(self, checkpoint: Any) -> dict[str, Tensor]:
+        """Return all tensors of a checkpoint under our names."""
+        where = str(checkpoint.folder)
+        return self.known(None, self.untied(checkpoint.tensors, (), where), where)

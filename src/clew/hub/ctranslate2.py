@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clew.errors import MissingExtra, RecipeError
-from clew.models.transformer import DecoderLayer, EncoderLayer, Transformer
+from clew.models.transformer import DecoderLayer, EncoderLayer
 from clew.nn.attention import MultiHeadAttention
 from clew.nn.feedforward import FeedForward
 from clew.nn.positions import sinusoids
@@ -19,7 +19,7 @@ from clew.text.tokenizer_pair import TokenizerPair
 POSITIONS = 1024  # rows of the position table that is written
 
 
-def export(model: nn.Module, preprocessor: TokenizerPair, folder: Path, *, quantization: str | None = None) -> None:
+def export(model: Any, preprocessor: TokenizerPair, folder: Path, *, quantization: str | None = None) -> None:
     """Write `model` to `folder` for `ctranslate2.Translator`; sources there are token lists ending in </s> ([SEP]).
 
     quantization: what CTranslate2 knows (int8, int16, float16, …), None for float32.
@@ -31,7 +31,7 @@ def export(model: nn.Module, preprocessor: TokenizerPair, folder: Path, *, quant
         raise MissingExtra(
             "exporting to CTranslate2 needs its package", fix="pip install 'clew[ctranslate2]'"
         ) from error
-    if not isinstance(model, Transformer) or model.config.positions != "sinusoidal":
+    if "ctranslate2" not in model.exports or model.config.positions != "sinusoidal":
         raise RecipeError(
             f"CTranslate2 has no form for {type(model).__name__}",
             where="model", fix='export a model of kind "transformer" with positions = "sinusoidal"',

@@ -12,11 +12,8 @@ from torch import Tensor, nn
 
 from clew.batches import TextBatch
 from clew.errors import MissingExtra, RecipeError
-from clew.hub.bert import is_bert
-from clew.models.bert import Bert, EncoderOutput
-from clew.models.heads import MultipleChoice, Pretraining, SpanAnswering, TokenClassification
+from clew.models.bert import Bert, EncoderOutput, first_places
 from clew.nn.packing import Padded
-from clew.text.tokenizer import Tokenizer
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -31,6 +28,12 @@ class PaddedEncoder(nn.Module):
     def forward(self, batch: TextBatch, at: Tensor | None = None) -> EncoderOutput:
         return self.inner.read(batch, Padded(batch.mask), at)
 
+    def pooled(self, batch: TextBatch) -> Tensor:
+        return self(batch, first_places(batch)).hidden
+
+    def token_table(self) -> Tensor:
+        return self.inner.token_table()
+
 
 class Graph(nn.Module):
     """A model as transformers calls it: three (batch, time) int64 tensors in, its logits out.
@@ -44,22 +47,22 @@ class Graph(nn.Module):
 
     @property
     def outputs(self) -> list[str]:
-        if isinstance(self.model, Pretraining) and self.model.next_sentence:
+        if "masked_lm" in self.model.heads and self.model.next_sentence:
             return ["prediction_logits", "seq_relationship_logits"]
-        return ["start_logits", "end_logits"] if isinstance(self.model, SpanAnswering) else ["logits"]
+        return ["start_logits", "end_logits"] if "answer" in self.model.heads else ["logits"]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> tuple[Tensor, ...]:
         model, shape = self.model, input_ids.shape
         text, mask, segment = (t.view(-1, shape[-1]) for t in (input_ids, attention_mask, token_type_ids))
         everywhere = torch.arange(text.numel(), device=text.device)
         out = model(TextBatch(text, mask.bool(), segment, everywhere, everywhere, at=everywhere))
-        if isinstance(model, Pretraining):
-            weight, bias = model.vocabulary_table()
+        if "masked_lm" in model.heads:
+            weight, bias = model.output_table()
             logits = (out.hidden @ weight.t() + bias).unflatten(0, shape)
             return (logits, out.next.flip(-1)) if out.next is not None else (logits,)
-        if isinstance(model, SpanAnswering):
+        if "answer" in model.heads:
             return out.start, out.end
-        return (out.logits.unflatten(0, shape) if isinstance(model, TokenClassification) else out.logits,)
+        return (out.logits.unflatten(0, shape) if "tag" in model.heads else out.logits,)
 
 
 def export(model: Any, preprocessor: Any, config: Mapping[str, Any], folder: Path) -> float:
@@ -72,11 +75,11 @@ def export(model: Any, preprocessor: Any, config: Mapping[str, Any], folder: Pat
         import onnxscript  # noqa: F401  torch's exporter needs it
     except ImportError as error:
         raise MissingExtra("exporting to ONNX needs its packages", fix="pip install 'clew[onnx]'") from error
-    if not is_bert(model):
+    if "onnx" not in model.backbone.exports:
         raise RecipeError(
             f"no graph is made of {type(model).__name__}", where="model", fix='export a model of kind "bert"'
         )
-    tokenizer: Tokenizer = getattr(preprocessor, "tokenizer", preprocessor)
+    tokenizer = preprocessor.source
     encoder, example = model.encoder, inputs(model, len(tokenizer))
     folder.mkdir(parents=True, exist_ok=True)
     batch, time = torch.export.Dim("batch"), torch.export.Dim("time", max=encoder.config.max_length)
@@ -103,7 +106,7 @@ def export(model: Any, preprocessor: Any, config: Mapping[str, Any], folder: Pat
 def inputs(model: Any, vocabulary: int) -> tuple[Tensor, Tensor, Tensor]:
     """Two examples, one padded, to trace the graph with and to compare it on."""
     rows, time = (
-        2 * (model.choices if isinstance(model, MultipleChoice) else 1),
+        2 * (model.choices if "choose" in model.heads else 1),
         min(7, model.encoder.config.max_length),
     )
     text = torch.arange(rows * time).view(rows, time) % vocabulary
@@ -111,5 +114,5 @@ def inputs(model: Any, vocabulary: int) -> tuple[Tensor, Tensor, Tensor]:
     mask[-1, time // 2 + 1 :] = 0
     segment = torch.zeros_like(text)
     segment[:, 2:] = model.encoder.config.n_segments - 1
-    shape = (2, model.choices, time) if isinstance(model, MultipleChoice) else (rows, time)
+    shape = (2, model.choices, time) if "choose" in model.heads else (rows, time)
     return text.view(shape), mask.view(shape), segment.view(shape)

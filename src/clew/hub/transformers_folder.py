@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from clew.config import KINDS, resolve
 from clew.errors import DataError, RunError
-from clew.hub.bert import architecture, config_from_hf, config_to_hf, mismatched
-from clew.hub.names import BERT, from_hf, listed, to_hf
-from clew.models.bert import BertConfig
+from clew.hub.adapter import TransformersAdapter, family_of
 from clew.text.tokenizer import Tokenizer
 from clew.text.tokenizer_files import write
 
@@ -26,17 +23,9 @@ FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
-def describe(folder: Path, model: nn.Module, preprocessor: Any, about: Mapping[str, Any]) -> dict[str, Any]:
-    """transformers' `config.json` of a model, with what clew says `about` it; its tokenizer is written to `folder`."""
-    tokenizer: Tokenizer = getattr(preprocessor, "tokenizer", preprocessor)
-    config = config_to_hf(model, tokenizer.pad_id, [*about.get("id2label", {}).values()])
-    tokenizer.save_pretrained(folder, config["max_position_embeddings"])
-    return {**config, "clew": {name: value for name, value in about.items() if name not in config}}
-
-
 @dataclass(frozen=True)
 class Checkpoint:
-    """A BERT in a folder that transformers loads; each part is read when it is first asked for."""
+    """A model in a folder that transformers loads; each part is read when it is first asked for."""
 
     folder: Path
 
@@ -76,15 +65,28 @@ class Checkpoint:
         return settings
 
     @cached_property
-    def config(self) -> BertConfig:
-        return config_from_hf(self.settings, str(self.folder / "config.json"))
+    def adapter(self) -> TransformersAdapter:
+        """That of the family which config.json states. Raise RunError where clew has no such family."""
+        stated = str(self.settings.get("model_type"))
+        found = family_of(resolve("model", stated)) if stated in KINDS["model"] else None
+        if found is None:
+            known = [kind for kind in KINDS["model"] if resolve("model", kind).adapter]
+            raise RunError(
+                f'model_type is "{self.settings.get("model_type")}" there', where=str(self.folder / "config.json"),
+                fix=f"known: {', '.join(known)}",
+            )  # fmt: skip
+        return found
+
+    @cached_property
+    def config(self) -> Any:
+        """The settings of clew's model of these sizes."""
+        return self.adapter.config_from_hf(self.settings, str(self.folder / "config.json"))
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """Raises RunError where it is missing or has other ids than the embeddings, which T5 pads with rows of none."""
-        tokenizer, rows = Tokenizer.from_folder(self.folder), self.settings.get("vocab_size")
-        padded = self.settings.get("model_type") == "t5" and isinstance(rows, int) and len(tokenizer) < rows
-        if len(tokenizer) != rows and not padded:
+        """Raise RunError where it is missing or has more tokens than the embeddings, which may be padded with rows."""
+        tokenizer, rows = Tokenizer.from_folder(self.folder), int(self.settings.get("vocab_size", 0))
+        if len(tokenizer) > rows:
             raise RunError(
                 f"the tokenizer has {len(tokenizer):,} tokens, the model {rows:,}", where=str(self.folder),
                 fix="the two must agree: take the tokenizer that the model was trained with",
@@ -95,11 +97,6 @@ class Checkpoint:
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor, under the names of the files. Raises RunError where one is missing or damaged."""
         return {name: tensor for file in self.files for name, tensor in tensors(file).items()}
-
-    @cached_property
-    def state(self) -> dict[str, Tensor]:
-        """The same under our names. Raises RunError where a name is unknown."""
-        return from_hf(self.tensors, str(self.folder))
 
     @property
     def files(self) -> list[Path]:
@@ -120,67 +117,12 @@ class Checkpoint:
             f'A.from_pretrained("{self.folder}").save_pretrained("converted")',
         )  # fmt: skip
 
-    @cached_property
-    def architecture(self) -> str:
-        """What stands on the encoder: the tensors say it, and config.json where they leave two ways."""
-        if "masked_lm.bias" in self.state:
-            return "BertForPreTraining" if "next_sentence.weight" in self.state else "BertForMaskedLM"
-        stated = [name for name in self.settings.get("architectures") or () if name in BERT.heads]
-        if "output.weight" not in self.state:
-            return "BertModel"
-        if not stated or "output" not in BERT.heads[stated[0]]:
-            able = ", ".join(name for name, head in BERT.heads.items() if "output" in head)
-            raise RunError(
-                "config.json does not say what the classifier is for", where=str(self.folder),
-                fix=f'set its "architectures" to one of {able}',
-            )  # fmt: skip
-        return stated[0]
-
-    @property
-    def labels(self) -> list[str]:
-        """The names of the classes, in order."""
-        n, names = len(self.state["output.weight"]), self.settings.get("id2label") or {}
-        return [str(names.get(str(i), f"LABEL_{i}")) for i in range(n)]
-
 
 def tensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
         raise RunError(f"these weights cannot be read: {error}", where=str(file), fix="fetch the file again") from error
-
-
-def encoder_config(name: str | Path) -> BertConfig:
-    """The sizes of an encoder in a folder, a run or the hub."""
-    return Checkpoint.find(name).config
-
-
-@torch.no_grad()
-def start_from(model: nn.Module, name: str | Path) -> str:
-    """Give a model the encoder of a checkpoint, and what stands on it where both have the same; says what is new.
-
-    Raises RunError where the encoder lacks a tensor or has other sizes.
-    """
-    found = Checkpoint.find(name)
-    wanted, where = model.state_dict(), str(found.folder)
-    called = dict(zip(wanted, to_hf(wanted, architecture(model), where), strict=True))
-    encoder = {n: tensor for n, tensor in wanted.items() if n.startswith("encoder.")}
-    if missing := [called[n] for n in encoder if n not in found.state]:
-        raise RunError(f"these tensors are missing: {listed(missing)}", where=where, fix="take the whole checkpoint")
-    if lying := mismatched(encoder, found.state, called):
-        raise RunError(
-            f"these sizes differ: {listed(lying)}", where=where,
-            fix="leave the sizes of [model] out, and use the tokenizer of what you start from",
-        )  # fmt: skip
-    same_task = architecture(model) == found.architecture
-    taken = {
-        n: found.state[n] for n, tensor in wanted.items()
-        if n in found.state and found.state[n].shape == tensor.shape and (same_task or not n.startswith("output."))
-    }  # fmt: skip
-    model.load_state_dict(taken, strict=False)
-    parts = {n.split(".")[0]: n in taken for n in wanted}
-    old, new = [p for p, there in parts.items() if there], [p for p, there in parts.items() if not there]
-    return f"{' and '.join(old)} from {name}" + (f"; begun anew: {', '.join(new)}" if new else "")
 
 
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, **more: Any) -> None:
@@ -192,13 +134,3 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, **more: Any) -> None:
         "unk_token": specials.unk, "clean_up_tokenization_spaces": False, **more,
     }  # fmt: skip
     write(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")
-
-
-def check_tensors(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str) -> None:
-    """Raises RunError naming what is missing, what is left over and what has another size."""
-    if missing := [name for name in wanted if name not in found]:
-        raise RunError(f"these tensors are missing: {listed(missing)}", where=where, fix="take the whole checkpoint")
-    if extra := [name for name in found if name not in wanted]:
-        raise RunError(f"these tensors have no place in the model: {listed(extra)}", where=where)
-    if lying := mismatched(wanted, found, {name: name for name in wanted}):
-        raise RunError(f"these sizes differ: {listed(lying)}", where=where, fix="config.json and weights must agree")

@@ -1,5 +1,5 @@
 """Looking inside: plain data, no pictures."""
 
-from clew.inspect.taps import capture
+from clew.nn.taps import capture
 
 __all__ = ["capture"]

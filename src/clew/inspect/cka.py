@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from clew.contracts import Model
 from clew.errors import DataError
 from clew.inspect.reading import read_together
 from clew.inspect.states import layers, states
@@ -85,7 +86,7 @@ class CKAMap:
 
 
 def cka_map(
-    one: nn.Module, other: nn.Module, batches: Iterable[tuple[Any, Any]], *, per: Literal["token", "text"] = "text"
+    one: Model, other: Model, batches: Iterable[tuple[Any, Any]], *, per: Literal["token", "text"] = "text"
 ) -> CKAMap:
     """Compare all layers of two models (or of one with themselves) on batches of the same texts, as each reads them.
 
@@ -101,7 +102,7 @@ def cka_map(
     return CKAMap(rows, columns, total.value().tolist(), total.examples)
 
 
-def cka_of_texts(one: tuple[nn.Module, Any], other: tuple[nn.Module, Any], texts: Sequence[str]) -> CKAMap:
+def cka_of_texts(one: tuple[Model, Any], other: tuple[Model, Any], texts: Sequence[str]) -> CKAMap:
     """Compare all layers of two models, each with its own tokenizers, on texts by their tokens' means.
 
     Raises DataError for fewer than four texts, or one without a token.

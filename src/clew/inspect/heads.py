@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from clew.batches import PairBatch, TextBatch
+from clew.contracts import Model
 from clew.errors import ClewError
-from clew.inspect.taps import capture
 from clew.inspect.walks.places import read
-from clew.nn.taps import Tap
+from clew.nn.taps import Tap, capture, evaluating, parts_of_kind
 
 MEAN = -1  # in the place of a head: the mean of all heads of its layer
 
@@ -40,10 +40,10 @@ class Layer:
 
 def attention_taps(model: nn.Module) -> list[str]:
     """The names of a model's taps of attention weights, in the order in which it was built."""
-    return [name for name, part in model.named_modules() if isinstance(part, Tap) and name.endswith("weights")]
+    return [name for name in parts_of_kind(model, Tap) if name.endswith("weights")]
 
 
-def pair_layers(model: nn.Module, batch: PairBatch, source: list[str], target: list[str]) -> list[Layer]:
+def pair_layers(model: Model, batch: PairBatch, source: list[str], target: list[str]) -> list[Layer]:
     """The attention of a translator on one pair, the target given: over the source, over the target, and between.
 
     source, target: the tokens, </s> included. A layer's sides are told by its name, as the model's parts are called.
@@ -56,23 +56,17 @@ def pair_layers(model: nn.Module, batch: PairBatch, source: list[str], target: l
     return out
 
 
-def text_layers(model: nn.Module, batch: TextBatch, tokens: list[str]) -> list[Layer]:
+def text_layers(model: Model, batch: TextBatch, tokens: list[str]) -> list[Layer]:
     """The attention of an encoder, or of a model that writes, on one text: of its tokens to one another."""
     n = len(tokens)
     seen = listen(model, batch)
     return [Layer(name, tokens, tokens, weights[:, :n, :n].cpu()) for name, weights in seen.items()]
 
 
-@torch.no_grad()
-def listen(model: nn.Module, batch: Any) -> dict[str, Tensor]:
+def listen(model: Model, batch: Any) -> dict[str, Tensor]:
     """Run a model over a batch of one: tap → (heads, rows, columns). Raises ClewError where nothing attends."""
-    was_training = model.training
-    model.eval()
-    try:
-        with listening(model) as seen:
-            read(model, batch)
-    finally:
-        model.train(was_training)
+    with evaluating(model), listening(model) as seen:
+        read(model, batch)
     return whole(seen)
 
 

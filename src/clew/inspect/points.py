@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
+from clew.contracts import Model
 from clew.errors import ClewError, RecipeError
+from clew.inputs import Preprocessor
 from clew.inspect.reading import read_together
 from clew.inspect.states import depths, layers, states_at
 from clew.nn.embedding import Embedding
-from clew.text.tokenizer_pair import TokenizerPair
+from clew.nn.taps import parts_of_kind
 
 MOST = 100_000  # points that are shown; of more, so many are drawn
 ROWS = 4096  # of the vectors at a time
@@ -91,16 +92,16 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
 
 
-def sources(model: nn.Module) -> list[str]:
+def sources(model: Model) -> list[str]:
     """Where points can be had from a model: its words, its tables of tokens by name, and what texts make of it."""
-    found = ["words"] if hasattr(model, "vectors") else []
-    found += [name for name, part in model.named_modules() if isinstance(part, Embedding) and part.name == "token"]
+    found = ["words"] if "words" in model.heads else []
+    found += [name for name, part in parts_of_kind(model, Embedding).items() if part.name == "token"]
     return found + (["tokens", "texts"] if layers(model) else [])
 
 
 def points(
-    model: Any, tokenizers: Any, source: str, texts: Sequence[str] = (), *, layer: str = "", most: int = MOST,
-    seed: int = 0,
+    model: Any, preprocessor: Preprocessor, source: str, texts: Sequence[str] = (), *, layer: str = "",
+    most: int = MOST, seed: int = 0,
 ) -> Points:  # fmt: skip
     """The points of one of `sources`; tokens and texts are those of `texts`, at one of `depths` (the last by default).
 
@@ -111,20 +112,17 @@ def points(
             f'no points "{source}" in this model', fix=f"there are: {', '.join(sources(model)) or 'none'}"
         )
     if source in ("tokens", "texts"):
-        return of_texts(model, tokenizers, texts, source, layer).sample(most, seed)
+        return of_texts(model, preprocessor, texts, source, layer).sample(most, seed)
     if source == "words":
         vectors = model.vectors()
         columns = {} if vectors.counts is None else {"count": vectors.counts.tolist()}
         return Points(vectors.words, vectors.matrix, columns).sample(most, seed)
-    side = tokenizers
-    if isinstance(tokenizers, TokenizerPair):
-        side = tokenizers.target if source.startswith("target") else tokenizers.source
-    tokenizer = getattr(side, "tokenizer", side)
+    tokenizer = preprocessor.target if source.startswith("target") else preprocessor.source
     matrix = model.get_submodule(source).weight.detach().float().cpu().numpy()
     return Points(tokenizer.tokens(range(len(matrix))), matrix).sample(most, seed)
 
 
-def of_texts(model: Any, tokenizers: Any, texts: Sequence[str], source: str, layer: str) -> Points:
+def of_texts(model: Any, preprocessor: Preprocessor, texts: Sequence[str], source: str, layer: str) -> Points:
     """The states of tokens (columns: text, place), or of texts, the mean of their tokens'."""
     known = depths(model)
     if layer and layer not in known:
@@ -135,7 +133,7 @@ def of_texts(model: Any, tokenizers: Any, texts: Sequence[str], source: str, lay
     found: list[torch.Tensor] = []
     where: list[tuple[int, int]] = []
     n_read, cut = 0, 0
-    for together in read_together(model, tokenizers, texts):
+    for together in read_together(model, preprocessor, texts):
         made = states_at(model, together.batch, "token" if source == "tokens" else "text", layer or known[-1])
         found.append(made.float().cpu())
         where += [(n, place) for n, tokens in enumerate(together.tokens, n_read) for place in range(len(tokens))]

@@ -2,21 +2,13 @@
 
 The state is s_t = h_t, or (h_t, c_t) of an LSTM. G_t is what comes back to h_t from above (the layers over it,
 attention, the next words' inputs), at the last step to (h, c) from whoever goes on from it: the engine's own numbers.
-From there on local derivatives say everything. With g = ∂L_t/∂h_k and e = ∂L_t/∂c_k, for a path from G_t, t ≥ k:
-
-    RNN    δ_k = (1 - h_k²)∘g                                   back: W_hᵀ δ_k
-    LSTM   e ← e + g∘o∘(1 - tanh²c_k)                           back: W_hᵀ δ_k, and f∘e to the cell
-           δ_k = [e∘g̃∘i(1-i); e∘c_{k-1}∘f(1-f); e∘i∘(1-g̃²); g∘tanh(c_k)∘o(1-o)]
-    GRU    n̄ = g∘(1-z)∘(1-n²)                                   back: W_hᵀ δ'_k + g∘z
-           δ_k = [n̄∘a_n∘r(1-r); g∘(h_{k-1}-n)∘z(1-z); n̄]       δ'_k: the same, but n̄∘r in the end
-
-where a_n = W_hn h_{k-1} + b_hn. Then ∂L/∂W_i = Σ_t Σ_{k≤t} δ_k x_kᵀ and ∂L/∂W_h = Σ_t Σ_{k≤t} δ'_k h_{k-1}ᵀ, n(n+1)/2
-paths each, and the biases' likewise.
+From there on the local derivatives of `cells.py` say everything: with δ_k, what G_t comes to at the sums of step k ≤ t,
+∂L/∂W_i = Σ_t Σ_{k≤t} δ_k x_kᵀ and ∂L/∂W_h = Σ_t Σ_{k≤t} δ'_k h_{k-1}ᵀ, n(n+1)/2 paths each, and the biases' likewise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,66 +17,16 @@ from torch import Tensor, nn
 
 from clew.errors import DataError, RecipeError
 from clew.inspect.bptt import LONGEST, Edge, Gradient, Node, Path, Unrolled
+from clew.inspect.cells import Cell, Grads, Local, Parts, cell_of
 from clew.inspect.reading import reading
 from clew.inspect.walk import Call, NamedTensor, gap, named, precise, tracing
 from clew.inspect.walks.backward import loss_of
-from clew.inspect.walks.recurrent import TITLES, recurrent
-from clew.nn.recurrent import UNITS, WEIGHTS, Recurrent
+from clew.inspect.walks.recurrent import recurrent
+from clew.nn.recurrent import WEIGHTS, Recurrent
+from clew.nn.taps import parts_of_kind
 
 SHOWN = 8  # rows and columns of a path that are carried
 NAMES = dict(zip(WEIGHTS, ("W_i", "W_h", "b_i", "b_h"), strict=True))
-Grads = tuple[Tensor, ...]  # of (h,) or (h, c)
-Parts = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Local:
-    """What a step hands back. to_x, to_h: by the sums of the input's and of the state's map; back: to (h, c) before."""
-
-    to_x: Tensor
-    to_h: Tensor
-    back: Grads
-
-
-def of_rnn(now: Parts, before: Parts, W_hh: Tensor, _b_hh: Tensor, given: Grads) -> Local:
-    delta = (1 - now["h"] ** 2) * given[0]
-    return Local(delta, delta, (W_hh.T @ delta,))
-
-
-def of_lstm(now: Parts, before: Parts, W_hh: Tensor, _b_hh: Tensor, given: Grads) -> Local:
-    i, f, g, o, tanh = now["i"], now["f"], now["g"], now["o"], torch.tanh(now["c"])
-    e = given[1] + given[0] * o * (1 - tanh**2)
-    delta = torch.cat([
-        e * g * i * (1 - i), e * before["c"] * f * (1 - f), e * i * (1 - g**2), given[0] * tanh * o * (1 - o),
-    ])  # fmt: skip
-    return Local(delta, delta, (W_hh.T @ delta, f * e))
-
-
-def of_gru(now: Parts, before: Parts, W_hh: Tensor, b_hh: Tensor, given: Grads) -> Local:
-    r, z, n = now["r"], now["z"], now["n"]
-    a_n = (W_hh @ before["h"] + b_hh).chunk(3)[2]
-    new = given[0] * (1 - z) * (1 - n**2)
-    reset, update = new * a_n * r * (1 - r), given[0] * (before["h"] - n) * z * (1 - z)
-    to_h = torch.cat([reset, update, new * r])
-    return Local(torch.cat([reset, update, new]), to_h, (W_hh.T @ to_h + given[0] * z,))
-
-
-LOCAL: dict[str, Callable[..., Local]] = {"rnn": of_rnn, "lstm": of_lstm, "gru": of_gru}
-FORMULAS = {
-    "rnn": [r"\delta_k = (1 - h_k^2) \circ g", r"g \leftarrow W_h^\top \delta_k"],
-    "lstm": [
-        r"e \leftarrow e + g \circ o_k \circ (1 - \tanh^2 c_k)",
-        r"\delta_k = \big[\, e \circ \tilde g \circ i(1-i);\; e \circ c_{k-1} \circ f(1-f);\;"
-        r" e \circ i \circ (1 - \tilde g^2);\; g \circ \tanh c_k \circ o(1-o) \,\big]",
-        r"g \leftarrow W_h^\top \delta_k, \qquad e \leftarrow f_k \circ e",
-    ],
-    "gru": [
-        r"\bar n = g \circ (1 - z) \circ (1 - n^2)",
-        r"\delta_k = \big[\, \bar n \circ a_n \circ r(1-r);\; g \circ (h_{k-1} - n) \circ z(1-z);\; \bar n \,\big],"
-        r"\qquad \delta'_k = [\dots;\; \bar n \circ r]",
-        r"g \leftarrow W_h^\top \delta'_k + g \circ z",
-    ],
-}
 
 
 @dataclass(frozen=True)
@@ -95,7 +37,7 @@ class Trace:
     from above, to h, and to c where a cell is handed on; weights: the layer's; engine: autograd's gradients of them.
     """
 
-    kind: str
+    cell: Cell
     x: Tensor
     states: Sequence[Parts]
     given: list[Grads]
@@ -131,10 +73,10 @@ def unroll(model: nn.Module, batch: Any, tokens: Sequence[str], *, place: str, l
         for k in range(n)
     ]
     way = "backward" if name.endswith("_reverse") else "forward"
-    about = f"{TITLES[seen.kind]}, layer {name.split('_')[0][1:]} of {place}, reading {way}"
+    about = f"{seen.cell.title}, layer {name.split('_')[0][1:]} of {place}, reading {way}"
     return Unrolled(
-        read_as, ["" for _ in tokens], seen.loss, nodes(seen), edges(seen.kind, n), gradients, flow, through,
-        [seen.formula, *FORMULAS[seen.kind]], about,
+        read_as, ["" for _ in tokens], seen.loss, nodes(seen), edges(seen.cell, n), gradients, flow, through,
+        [seen.formula, *seen.cell.back], about,
     )  # fmt: skip
 
 
@@ -155,10 +97,8 @@ def trace(model: nn.Module, batch: Any, place: str, name: str) -> Trace:
     """Let the model read twice: fused, for autograd's gradients, and by the equations, for the states and what comes
     back to them."""
     exact = precise(model).requires_grad_()
-    module = exact.get_submodule(place)
-    assert isinstance(module, Recurrent)
-    kind = next(kind for kind, unit in UNITS.items() if unit.equation is module.unit.equation)
-    weights = {part: getattr(module.fused, f"{part}_{name}") for part in WEIGHTS}
+    module = parts_of_kind(exact, Recurrent)[place]
+    weights = dict(zip(WEIGHTS, module.weights(name), strict=True))
     loss = loss_of(exact, batch)
     engine = dict(zip(WEIGHTS, torch.autograd.grad(loss.value, [*weights.values()]), strict=True))
     with tracing(exact, place, taps=True) as seen:
@@ -181,7 +121,7 @@ def trace(model: nn.Module, batch: Any, place: str, name: str) -> Trace:
     before = {part: first[index, 0].detach() for part, first in zip(state, first_state(calls, ends), strict=True)}
     states = [before, *({part: each[k] for part, each in parts.items()} for k in range(n))]
     weights = {part: weight.detach() for part, weight in weights.items()}
-    return Trace(kind, x, states, given, weights, engine, float(loss.value.detach()), loss.formula)
+    return Trace(cell_of(module), x, states, given, weights, engine, float(loss.value.detach()), loss.formula)
 
 
 def zeros_if_none(gradient: Tensor | None, like: Tensor) -> Tensor:
@@ -214,7 +154,7 @@ def follow(seen: Trace) -> Paths:
         row = []
         for k in range(t, -1, -1):
             before, now = seen.states[k], seen.states[k + 1]
-            local = LOCAL[seen.kind](now, before, seen.weights["weight_hh"], seen.weights["bias_hh"], grads)
+            local = seen.cell.local(now, before, seen.weights["weight_hh"], seen.weights["bias_hh"], grads)
             row.append((local, grads))
             grads = local.back
         found.append(row[::-1])
@@ -231,15 +171,19 @@ def gradient(weight: str, seen: Trace, paths: Paths) -> Gradient:
             value = given if used is None else torch.outer(given, used)
             total = total + value
             written.append(Path(
-                t + 1, k + 1, along(seen.kind, name, t + 1, k + 1), chain(name, t + 1, k + 1),
-                product(seen.kind, weight, t + 1, k + 1), corner(f"∂L_{t + 1}/∂{name} by step {k + 1}", value),
-                float(value.norm()),
+                t + 1, k + 1, along(seen.cell, name, t + 1, k + 1), chain(name, t + 1, k + 1),
+                seen.cell.product(t + 1, k + 1, factor(weight, str(k + 1), str(k))),
+                corner(f"∂L_{t + 1}/∂{name} by step {k + 1}", value), float(value.norm()),
             ))  # fmt: skip
-    delta = r"\delta_k" if weight.endswith("ih") or seen.kind != "gru" else r"\delta'_k"
-    last = {"weight_ih": r"\,x_k^\top", "weight_hh": r"\,h_{k-1}^\top"}.get(weight, "")
-    formula = rf"\frac{{\partial L}}{{\partial {name}}} = \sum_t \sum_{{k \le t}} {delta}{last}"
+    delta = r"\delta_k" if weight.endswith("ih") else seen.cell.delta_h
+    formula = rf"\frac{{\partial L}}{{\partial {name}}} = \sum_t \sum_{{k \le t}} {delta}{factor(weight, 'k', 'k-1')}"
     return Gradient(name, formula, written, corner(f"∂L/∂{name}", total), float(total.norm()),
                     gap(total, seen.engine[weight]))  # fmt: skip
+
+
+def factor(weight: str, now: str, before: str) -> str:
+    """What a gradient of sums is multiplied with to be that of a weight; that of a bias with nothing."""
+    return {"weight_ih": rf"\,x_{{{now}}}^\top", "weight_hh": rf"\,h_{{{before}}}^\top"}.get(weight, "")
 
 
 def corner(name: str, value: Tensor) -> NamedTensor:
@@ -248,13 +192,9 @@ def corner(name: str, value: Tensor) -> NamedTensor:
     return NamedTensor(name, [*value.shape], [], [], few.data)
 
 
-def along(kind: str, name: str, t: int, k: int) -> list[str]:
+def along(cell: Cell, name: str, t: int, k: int) -> list[str]:
     """The nodes of a path, from what came from above; an LSTM's go by h and by c, which add up."""
-    cell = kind == "lstm"
-    back = [
-        node for j in range(t, k - 1, -1) for node in (f"h_{j}", f"c_{j}", f"a_{j}") if cell or not node.startswith("c")
-    ]
-    return [f"G_{t}", *back, name]
+    return [f"G_{t}", *(f"{node}_{j}" for j in range(t, k - 1, -1) for node in cell.nodes), name]
 
 
 def chain(name: str, t: int, k: int) -> str:
@@ -267,20 +207,6 @@ def chain(name: str, t: int, k: int) -> str:
     return "".join([d("L", f"h_{{{t}}}"), *between, d(f"s_{{{k}}}", f"a_{{{k}}}"), d(f"a_{{{k}}}", name)])
 
 
-def product(kind: str, weight: str, t: int, k: int) -> str:
-    """The same, as a product of matrices."""
-    last = {"weight_ih": rf"\,x_{{{k}}}^\top", "weight_hh": rf"\,h_{{{k - 1}}}^\top"}.get(weight, "")
-    if kind == "rnn":
-        back = r"\,W_h^\top ".join(rf"\mathrm{{diag}}(1 - h_{{{j}}}^2)" for j in range(k, t + 1))
-        return rf"{back}\,G_{{{t}}}{last}"
-    steps = "".join(rf"J_{{{j}}}^\top " for j in range(k + 1, t + 1))
-    return (
-        rf"\Big(\frac{{\partial s_{{{k}}}}}{{\partial a_{{{k}}}}}\Big)^\top {steps}G_{{{t}}}{last},"
-        r"\quad J_j = \frac{\partial s_j}{\partial s_{j-1}}"
-    )
-
-
-SYMBOLS = {"rnn": "", "lstm": "ifgo", "gru": "rzn"}
 NODE = {
     "x": ("input", "x_{%d}"), "a": ("a", r"a_{%d} = W_i x_{%d} + b_i + W_h h_{%d} + b_h"), "c": ("c", "c_{%d}"),
     "h": ("h", "h_{%d}"), "G": ("G", r"G_{%d} = \frac{\partial L}{\partial h_{%d}}\ \text{from above}"),
@@ -292,10 +218,10 @@ def nodes(seen: Trace) -> list[Node]:
     found = [Node(NAMES[part], "parameter", 0, NAMES[part], corner(NAMES[part], w)) for part, w in seen.weights.items()]
     found += [Node(f"{part}_0", "state", 0, f"{part}_0", named(f"{part}_0", seen.states[0][part])) for part in "hc"
               if part in seen.states[0]]  # fmt: skip
-    symbols = SYMBOLS[seen.kind]
+    symbols, weights = seen.cell.symbols, [*seen.weights.values()]
     for k in range(1, len(seen.x) + 1):
-        now = seen.states[k]
-        values = {"x": seen.x[k - 1], "a": gates(seen, k), "h": now["h"], "G": seen.given[k - 1][0]}
+        x, before, now = seen.x[k - 1], seen.states[k - 1], seen.states[k]
+        values = {"x": x, "a": seen.cell.sums(x, before["h"], weights), "h": now["h"], "G": seen.given[k - 1][0]}
         if "c" in now:
             values["c"] = now["c"]
         for name, value in values.items():
@@ -306,18 +232,7 @@ def nodes(seen: Trace) -> list[Node]:
     return found
 
 
-def gates(seen: Trace, k: int) -> Tensor:
-    """The sums of step k, before they are bent: (d_hidden,), or (gates, d_hidden)."""
-    W_ih, W_hh, b_ih, b_hh = (seen.weights[part] for part in WEIGHTS)
-    from_x, from_h = W_ih @ seen.x[k - 1] + b_ih, W_hh @ seen.states[k - 1]["h"] + b_hh
-    n = max(1, len(SYMBOLS[seen.kind]))
-    if seen.kind == "gru":
-        (r_x, z_x, n_x), (r_h, z_h, n_h) = from_x.chunk(3), from_h.chunk(3)
-        return torch.stack([r_x + r_h, z_x + z_h, n_x + seen.states[k]["r"] * n_h])
-    return from_x + from_h if n == 1 else (from_x + from_h).unflatten(0, (n, -1))
-
-
-def edges(kind: str, n: int) -> list[Edge]:
+def edges(cell: Cell, n: int) -> list[Edge]:
     """What goes into what, with the local derivative."""
     found = []
     for k in range(1, n + 1):
@@ -326,11 +241,5 @@ def edges(kind: str, n: int) -> list[Edge]:
             Edge(f"x_{k}", f"a_{k}", "W_i", False), Edge(f"h_{k - 1}", f"a_{k}", "W_h", True),
             Edge(f"a_{k}", f"h_{k}", "", False), Edge(f"h_{k}", f"G_{k}", "", False),
         ]  # fmt: skip
-        if kind == "lstm":
-            found += [
-                Edge(f"a_{k}", f"c_{k}", "", False), Edge(f"c_{k}", f"h_{k}", "", False),
-                Edge(f"c_{k - 1}", f"c_{k}", "f", True),
-            ]  # fmt: skip
-        if kind == "gru":
-            found.append(Edge(f"h_{k - 1}", f"h_{k}", "z", True))
+        found += cell.edges(k)
     return found

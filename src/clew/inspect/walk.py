@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from clew.nn.taps import Tap
+from clew.nn.taps import Tap, parts_of_kind
 
 WIDE = 64  # rows and columns of a tensor that a walk carries
 
@@ -59,14 +59,9 @@ class Walk:
 def named(name: str, value: Tensor, rows: Sequence[str] = (), columns: Sequence[str] = ()) -> NamedTensor:
     """A tensor of at most two dimensions under its name, its first rows and columns with their labels."""
     shown = value[tuple(slice(WIDE) for _ in value.shape)].detach().double().cpu()
-    return NamedTensor(name, [*value.shape], [*rows[:WIDE]], [*columns[:WIDE]], _plain(shown.tolist()))
-
-
-def _plain(data: Any) -> Any:
-    """JSON has no -∞."""
-    if isinstance(data, list):
-        return [_plain(each) for each in data]
-    return None if data == -float("inf") else data
+    data = shown.numpy().astype(object)
+    data[shown.isneginf().numpy()] = None  # JSON has no -∞
+    return NamedTensor(name, [*value.shape], [*rows[:WIDE]], [*columns[:WIDE]], data.tolist())
 
 
 def gap(ours: Tensor, engine: Tensor) -> float:
@@ -102,8 +97,9 @@ def tracing(model: nn.Module, *prefixes: str, taps: bool = False) -> Iterator[di
     """
     seen: dict[str, list[Call]] = {}
     handles = []
+    silent = {} if taps else parts_of_kind(model, Tap)
     for name, module in model.named_modules():
-        if not name.startswith(prefixes) or (isinstance(module, Tap) and not taps):
+        if not name.startswith(prefixes) or name in silent:
             continue
 
         def record(_module: nn.Module, args: Any, kwargs: Any, output: Any, name: str = name) -> None:

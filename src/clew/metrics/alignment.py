@@ -1,9 +1,10 @@
-"""Word alignments scored against gold links, sure and possible."""
+"""Word alignments: read off the attention between words, and scored against gold links, sure and possible."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -74,3 +75,56 @@ def parse_links(text: str, *, first: int = 0) -> tuple[Links, Links]:
         if mark == "-":
             sure.add(pair)
     return sure, possible
+
+
+def merge_subwords(weights: Any, target_words: Sequence[int], source_words: Sequence[int]) -> np.ndarray:
+    """Turn attention between sub-words into attention between words: (target words, source words).
+
+    weights: (T, S), row t attending to sub-words s; target_words, source_words: the word of each sub-word, from 0.
+    A word receives the sum of what its sub-words receive, and gives the mean of what its sub-words give. Rows and
+    columns past the ids (</s>) belong to no word: what a row gives to them is missing from its sum.
+    """
+    weights = np.asarray(weights, dtype=np.float32)
+    if len(target_words) > weights.shape[0] or len(source_words) > weights.shape[1]:
+        raise ClewError(
+            f"attention of shape {weights.shape} is too small for {len(target_words)} target and "
+            f"{len(source_words)} source sub-words"
+        )
+    target, source = _members(target_words), _members(source_words)
+    counts = target.sum(axis=1, keepdims=True).clip(min=1)
+    return (target / counts) @ weights[: len(target_words), : len(source_words)] @ source.T
+
+
+def _members(words: Sequence[int]) -> np.ndarray:
+    """(words, sub-words): 1 where the sub-word belongs to the word."""
+    return (np.arange(max(words, default=-1) + 1)[:, None] == np.asarray(words)).astype(np.float32)
+
+
+def salient(weights: Any) -> list[int]:
+    """For each target token, the source token that it attends to most."""
+    weights = np.asarray(weights)
+    return weights.argmax(axis=1).tolist() if weights.shape[1] else []
+
+
+def align(weights: Any, *, least: float = 0.0) -> Links:
+    """Read word attention (target words, source words) as links (source, target): each target word's largest weight.
+
+    As in Garg et al. (2019), what is given to no word (</s>) does not compete: a word is aligned to nothing only where
+    its largest weight is not above `least`.
+    """
+    weights = np.asarray(weights)
+    return {(s, t) for t, s in enumerate(salient(weights)) if weights[t, s] > least}
+
+
+def best_map(
+    sentences: Sequence[Mapping[str, Any]], sure: Sequence[Links], possible: Sequence[Links] | None = None
+) -> tuple[str, Alignment]:
+    """Choose, among the named word-attention maps of each sentence, the name whose alignment has the lowest AER.
+
+    To report an error rate of a model with many heads, choose on validation sentences and measure on others.
+    Raises ClewError where there is no map to choose from.
+    """
+    if not sentences or not sentences[0]:
+        raise ClewError("there is no attention to align with")
+    scores = {name: aer([align(maps[name]) for maps in sentences], sure, possible) for name in sentences[0]}
+    return min(scores.items(), key=lambda item: item[1].aer)

@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,10 @@ class Pair(NamedTuple):
     b: str
     score: float
 
+    @property
+    def measure(self) -> str:
+        return "similarity"
+
 
 class Question(NamedTuple):
     """a is to b as c is to d."""
@@ -36,6 +40,10 @@ class Question(NamedTuple):
     d: str
 
     @property
+    def measure(self) -> str:
+        return "analogies"
+
+    @property
     def syntactic(self) -> bool:
         """Google's kinds "gram1-adjective-to-adverb" … are syntactic, the others semantic."""
         return self.kind.startswith("gram")
@@ -44,6 +52,10 @@ class Question(NamedTuple):
 class Noun(NamedTuple):
     category: str
     word: str
+
+    @property
+    def measure(self) -> str:
+        return "purity"
 
 
 @dataclass(frozen=True)
@@ -166,15 +178,18 @@ def evaluate(vectors: WordVectors, folder: Path) -> dict[str, WordScore]:
         items = read_set(path)
         name = path.name.partition(".")[0]
         try:
-            if isinstance(items[0], Pair):
-                scores[name] = similarity_score(vectors, items)
-            elif isinstance(items[0], Noun):
-                scores[name] = clustering_purity(vectors, items)
-            else:
-                scores[name] = analogy_score(vectors, items)
+            scores[name] = score_set(vectors, items)
         except DataError:
             continue
     return scores
+
+
+def score_set(vectors: WordVectors, items: Sequence[Any]) -> WordScore:
+    """Score the vectors on a set by what its items are measured by."""
+    measures: dict[str, Callable[..., WordScore]] = {
+        "similarity": similarity_score, "analogies": analogy_score, "purity": clustering_purity,
+    }  # fmt: skip
+    return measures[items[0].measure](vectors, items)
 
 
 def read_set(path: Path) -> list[Pair] | list[Question] | list[Noun]:

@@ -13,11 +13,15 @@ from torch import Tensor, nn
 
 from clew.batches import TextBatch
 from clew.config import Choice
-from clew.nn.attention import MultiHeadAttention, chosen, head_width
+from clew.contracts import Encoder
+from clew.inputs import Tokens
+from clew.models.layout import Layout
+from clew.nn.attention import MultiHeadAttention, head_width
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
-from clew.nn.packing import Packing
+from clew.nn.layer import ENCODER_PART, Layer
+from clew.nn.packing import Packing, chosen
 
 # Published sizes (Devlin et al. 2019, §3; Turc et al. 2019, table 1).
 SIZES = {
@@ -54,20 +58,76 @@ class BertConfig(Choice):
         return self
 
 
+LAYER, THEIR_LAYER = "layers.{}", "encoder.layer.{}"
+POOLER = {"pooler.dense": "bert.pooler.dense"}
+MASKED_LM = {
+    "masked_lm": "cls.predictions",
+    "masked_lm.dense": "cls.predictions.transform.dense",
+    "masked_lm.norm": "cls.predictions.transform.LayerNorm",
+}
+LAYOUT = Layout(
+    model_type="bert",
+    prefix="bert.",
+    names={
+        "embeddings.token": "embeddings.word_embeddings",
+        "embeddings.position": "embeddings.position_embeddings",
+        "embeddings.segment": "embeddings.token_type_embeddings",
+        "embeddings.norm": "embeddings.LayerNorm",
+        f"{LAYER}.attention.query": f"{THEIR_LAYER}.attention.self.query",
+        f"{LAYER}.attention.key": f"{THEIR_LAYER}.attention.self.key",
+        f"{LAYER}.attention.value": f"{THEIR_LAYER}.attention.self.value",
+        f"{LAYER}.attention.output": f"{THEIR_LAYER}.attention.output.dense",
+        f"{LAYER}.attention_norm": f"{THEIR_LAYER}.attention.output.LayerNorm",
+        f"{LAYER}.feedforward.inner": f"{THEIR_LAYER}.intermediate.dense",
+        f"{LAYER}.feedforward.outer": f"{THEIR_LAYER}.output.dense",
+        f"{LAYER}.feedforward_norm": f"{THEIR_LAYER}.output.LayerNorm",
+    },
+    heads={
+        "BertModel": ("", POOLER),
+        "BertForPreTraining": ("masked_lm", POOLER | MASKED_LM | {"next_sentence": "cls.seq_relationship"}),
+        "BertForMaskedLM": ("masked_lm", MASKED_LM),
+        "BertForSequenceClassification": ("classify", POOLER | {"output": "classifier"}),
+        "BertForMultipleChoice": ("choose", POOLER | {"output": "classifier"}),
+        "BertForTokenClassification": ("tag", {"output": "classifier"}),
+        "BertForQuestionAnswering": ("answer", {"output": "qa_outputs"}),
+    },
+    settings={
+        "d_model": "hidden_size", "d_ff": "intermediate_size", "n_heads": "num_attention_heads",
+        "n_layers": "num_hidden_layers", "max_length": "max_position_embeddings", "n_segments": "type_vocab_size",
+        "dropout": "hidden_dropout_prob", "attention_dropout": "attention_probs_dropout_prob",
+        "norm_eps": "layer_norm_eps",
+    },
+    fixed={
+        "model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute",
+        "tie_word_embeddings": True, "is_decoder": False, "add_cross_attention": False,
+    },
+    tied={
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
+    buffers=r"bert\.embeddings\.(position_ids|token_type_ids)",
+    spelling={"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"},
+)  # fmt: skip
+
+
 @dataclass
 class EncoderOutput:
     """What an encoder returns. hidden: (tokens, d_model), the last states of the real tokens; packing: their places.
 
-    Where an encoder was asked for some places, hidden is theirs, (n, d_model), and `first` and `mean` mean nothing.
+    Where an encoder was asked for some places, hidden is theirs, (n, d_model), and nothing else has a meaning.
     """
 
     hidden: Tensor
     packing: Packing
 
     @property
-    def first(self) -> Tensor:
+    def pooled(self) -> Tensor:
         """(batch, d_model): the state of each row's first token, [CLS]."""
         return self.hidden[self.packing.first]
+
+    def sequence(self) -> Tensor:
+        """Return the states in their places, 0 at padding: (batch, time, d_model)."""
+        return self.packing.unpack(self.hidden)
 
     @property
     def mean(self) -> Tensor:
@@ -75,23 +135,40 @@ class EncoderOutput:
         return self.packing.mean(self.hidden)
 
 
+class Pooler(nn.Module):
+    """tanh(W h_[CLS] + b): (batch, d) -> (batch, d)."""
+
+    def __init__(self, d_model: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(d_model, d_model)
+
+    def forward(self, first: Tensor) -> Tensor:
+        return torch.tanh(self.dense(first))
+
+
 class BertEmbeddings(nn.Module):
     """dropout(norm(E_token + E_position + E_segment)), all learned (§3, fig. 2): ids (tokens,) -> (tokens, d_model)."""
 
-    def __init__(self, config: BertConfig, vocab_size: int, pad_id: int) -> None:
+    def __init__(self, config: BertConfig, spec: Tokens) -> None:
         super().__init__()
-        self.token = Embedding(vocab_size, config.d_model, padding_idx=pad_id)
-        self.position = Embedding(config.max_length, config.d_model, name="position")
+        self.token = Embedding(spec.vocab_size, config.d_model, padding_idx=spec.pad_id)
+        self.position = Embedding(config.max_length + self.first(spec), config.d_model, name="position")
         self.segment = Embedding(config.n_segments, config.d_model, name="segment")
         self.norm = nn.LayerNorm(config.d_model, config.norm_eps)
         self.dropout = Dropout(config.dropout)
+
+    def first(self, spec: Tokens) -> int:
+        """Return the row of the first position in the table."""
+        return 0
 
     def forward(self, token: Tensor, position: Tensor, segment: Tensor) -> Tensor:
         return self.dropout(self.norm(self.token(token) + self.position(position) + self.segment(segment)))
 
 
-class BertLayer(nn.Module):
+class BertLayer(Layer):
     """Self-attention, then feed-forward with GELU, each as norm(x + dropout(f(x))): (tokens, d) -> (tokens, d)."""
+
+    attentions, pre = (ENCODER_PART,), False
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
@@ -108,25 +185,28 @@ class BertLayer(nn.Module):
         return self.feedforward_norm(self.dropout(self.feedforward(x), residual=x))
 
 
-class Bert(nn.Module):
+class Bert(Encoder):
     """Embeddings and N layers (§3, "Model Architecture"); every state sees the whole text.
 
     It reads a padded batch and works on its real tokens alone: see `Packing`.
     """
 
-    Config = BertConfig
-    encoder = True
+    Config: type[Choice] = BertConfig
+    adapter = "clew.hub.bert:EncoderAdapter"
+    exports = frozenset({"onnx", "sentence-transformers"})
+    layout = LAYOUT
+    Embeddings: type[BertEmbeddings] = BertEmbeddings
 
-    def __init__(self, config: BertConfig, vocab_size: int, pad_id: int = 0) -> None:
+    def __init__(self, config: BertConfig, spec: Tokens) -> None:
         super().__init__()
-        self.config = config
-        self.embeddings = BertEmbeddings(config, vocab_size, pad_id)
+        self.config, self.width, self.head_dropout = config, config.d_model, config.dropout
+        self.embeddings = self.Embeddings(config, spec)
         layers = [BertLayer(config) for _ in range(config.n_layers)]
         self.layers = nn.ModuleList(layers)
         initialise(self, config.d_model)
         frequencies = math.pi * torch.rand(config.d_model // 2)
         with torch.no_grad():
-            table = self.embeddings.position.weight
+            table = self.embeddings.position.weight[self.embeddings.first(spec) :]
             table.copy_(waves(config.max_length, frequencies, config.d_model) * (table.std() * math.sqrt(2)))
         for layer in layers[:LOCAL_LAYERS]:
             look_at_neighbours(layer.attention, frequencies)
@@ -135,13 +215,35 @@ class Bert(nn.Module):
         """at: (n,) places among the batch · time ones; then hidden is (n, d_model), of these tokens alone."""
         return self.read(batch, Packing(batch.mask), at)
 
+    def pooled(self, batch: TextBatch) -> Tensor:
+        return self(batch, first_places(batch)).hidden
+
+    def pooler(self) -> nn.Module:
+        return Pooler(self.width)
+
+    @property
+    def max_length(self) -> int:
+        return int(self.config.max_length)
+
+    def blocks(self) -> list[nn.Module]:
+        return [self.embeddings, *self.layers]
+
+    def token_table(self) -> Tensor:
+        return self.embeddings.token.weight
+
     def read(self, batch: TextBatch, packing: Packing, at: Tensor | None = None) -> EncoderOutput:
         x = self.embeddings(packing.pack(batch.text), packing.position, packing.pack(batch.segment))
         only = None if at is None else packing.token[at]
         last = len(self.layers) - 1
         for n, layer in enumerate(self.layers):
-            x = layer(x, packing, only if n == last else None)
+            x = layer(x, packing=packing, only=only if n == last else None)
         return EncoderOutput(x, packing)
+
+
+def first_places(batch: TextBatch) -> Tensor:
+    """Return where [CLS] stands in each row, among the batch · time places: (batch,)."""
+    rows, time = batch.text.shape
+    return torch.arange(rows, device=batch.text.device) * time
 
 
 def initialise(root: nn.Module, d_model: int) -> None:

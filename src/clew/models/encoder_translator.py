@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from clew.batches import PairBatch
 from clew.config import Choice
+from clew.inputs import TokenPair
 from clew.models.transformer import EncoderLayer, TransformerConfig
-from clew.models.translator import TranslatorOutput
+from clew.models.translator import Translator, TranslatorOutput
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.positions import Learned
@@ -28,7 +29,7 @@ class EncoderTranslatorConfig(Choice):
     max_length: int = Field(512, ge=1)  # positions, [CLS] included
 
 
-class EncoderTranslator(nn.Module):
+class EncoderTranslator(Translator):
     """`[CLS] x_1 … x_S </s>` and empty slots go in; position t writes y_t, for all t at once.
 
     Learned token and position embeddings, a post-norm encoder, a projection to the target vocabulary. Slots past the
@@ -38,10 +39,12 @@ class EncoderTranslator(nn.Module):
 
     Config = EncoderTranslatorConfig
     parallel = True
+    share_read = 1.0
     target_attention = "layers.*.attention.weights"
 
-    def __init__(self, config: EncoderTranslatorConfig, source_size: int, target_size: int, pad_id: int = 0) -> None:
+    def __init__(self, config: EncoderTranslatorConfig, spec: TokenPair) -> None:
         super().__init__()
+        source_size, target_size, pad_id = spec.source.vocab_size, spec.target.vocab_size, spec.target.pad_id
         self.config = config
         self.cls_and_slot = nn.Parameter(torch.randn(2, config.d_model) * 0.02)
         self.embedding = Embedding(source_size, config.d_model, padding_idx=pad_id)
@@ -69,6 +72,10 @@ class EncoderTranslator(nn.Module):
 
     def forward(self, batch: PairBatch) -> TranslatorOutput:
         return TranslatorOutput(self.write(batch.source, batch.source_mask, batch.target_out.shape[1]))
+
+    @property
+    def max_length(self) -> int:
+        return int(self.config.max_length)
 
     def output_table(self) -> tuple[Tensor, Tensor]:
         return self.output.weight, self.output.bias

@@ -7,9 +7,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from clew.config import Choice
+from clew.contracts import Model
+from clew.inputs import Words
 from clew.kernels.glove import tables
-from clew.models.vectors import WordVectors
-from clew.text.words import WordVocabulary
+from clew.models.vectors import EXPORTS, WordVectors
 
 
 class GloVeConfig(Choice):
@@ -19,20 +20,22 @@ class GloVeConfig(Choice):
     d_model: int = Field(100, ge=1)
 
 
-class GloVe(nn.Module):
+class GloVe(Model):
     """Each word twice, as a word w and as context c, with a bias each: w_i·c_j + b_i + b̃_j ≈ log X_ij (eq. 7).
 
     word, context: (V, d); word_bias, context_bias: (V,). The vectors to keep are w + c (§4.2).
     """
 
     Config = GloVeConfig
+    heads = frozenset({"words"})
+    exports = EXPORTS
 
-    def __init__(self, config: GloVeConfig, vocabulary: WordVocabulary) -> None:
+    def __init__(self, config: GloVeConfig, spec: Words) -> None:
         super().__init__()
-        self.config, self.vocabulary = config, vocabulary
+        self.config, self.vocabulary = config, spec
         d = config.d_model
         # The engine wants a vector and its bias in one row: the parameters are views of its tables.
-        word, context = (torch.from_numpy(table) for table in tables(len(vocabulary), d))
+        word, context = (torch.from_numpy(table) for table in tables(len(spec), d))
         self.word, self.word_bias = nn.Parameter(word[:, :d]), nn.Parameter(word[:, d])
         self.context, self.context_bias = nn.Parameter(context[:, :d]), nn.Parameter(context[:, d + 1])
         for parameter in self.parameters():

@@ -11,11 +11,16 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from clew.config import Choice
+from clew.contracts import Head, Model
+from clew.inputs import Tokens
+from clew.models.heads import LastState
+from clew.models.layout import Layout
 from clew.nn.attention import MultiHeadAttention, head_width
 from clew.nn.causal import Cache, places
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.feedforward import FeedForward
+from clew.nn.layer import DECODER_PART, Layer
 
 # Published sizes (Radford et al. 2019, table 2).
 SIZES = {
@@ -48,6 +53,31 @@ class GPT2Config(Choice):
         return self
 
 
+LAYOUT = Layout(
+    model_type="gpt2",
+    prefix="transformer.",
+    names={
+        "token": "wte", "position": "wpe", "norm": "ln_f", "layers.{}.attention_norm": "h.{}.ln_1",
+        "layers.{}.attention.query": "h.{}.attn.c_attn", "layers.{}.attention.key": "h.{}.attn.c_attn",
+        "layers.{}.attention.value": "h.{}.attn.c_attn",
+        "layers.{}.attention.output": "h.{}.attn.c_proj", "layers.{}.feedforward_norm": "h.{}.ln_2",
+        "layers.{}.feedforward.inner": "h.{}.mlp.c_fc", "layers.{}.feedforward.outer": "h.{}.mlp.c_proj",
+    },
+    heads={"GPT2LMHeadModel": ("language_model", {})},
+    settings={
+        "d_model": "n_embd", "n_heads": "n_head", "n_layers": "n_layer", "max_length": "n_positions",
+        "dropout": "resid_pdrop", "norm_eps": "layer_norm_epsilon",
+    },
+    fixed={
+        "model_type": "gpt2", "activation_function": "gelu_new", "n_inner": None, "tie_word_embeddings": True,
+        "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False,
+    },
+    tied={"lm_head.weight": "transformer.wte.weight"},
+    buffers=r"transformer\.h\.\d+\.attn\.(masked_)?bias",
+    transposed=r"transformer\.h\..*",
+)  # fmt: skip
+
+
 @dataclass
 class DecoderOutput:
     """hidden: (batch, time, d_model), of which `output_table` makes the logits of the next token."""
@@ -55,8 +85,10 @@ class DecoderOutput:
     hidden: Tensor
 
 
-class GPT2Layer(nn.Module):
+class GPT2Layer(Layer):
     """x + attention(norm(x)), then x + FFN(norm(x)), GELU by its tanh approximation: (batch, time, d) -> the same."""
+
+    attentions = (DECODER_PART,)
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
@@ -72,25 +104,27 @@ class GPT2Layer(nn.Module):
         return self.dropout(self.feedforward(self.feedforward_norm(x)), residual=x)
 
 
-class GPT2(nn.Module):
+class GPT2(Model):
     """h = norm(layers(E_token + E_position)); P(next) = softmax(h E_tokenᵀ) (Radford et al. 2018, eq. 2; 2019, §2.3).
 
     `logits` applies the table, which is tied to the embeddings.
     """
 
-    Config = GPT2Config
-    decoder = True
+    Config: type[Choice] = GPT2Config
+    heads = frozenset({"language_model"})
+    adapter = "clew.hub.decoders:DecoderAdapter"
+    layout = LAYOUT
     no_bias: Tensor
 
-    def __init__(self, config: GPT2Config, vocab_size: int) -> None:
+    def __init__(self, config: GPT2Config, spec: Tokens) -> None:
         super().__init__()
         self.config = config
-        self.token = Embedding(vocab_size, config.d_model)
+        self.token = Embedding(spec.vocab_size, config.d_model)
         self.position = Embedding(config.max_length, config.d_model, name="position")
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(GPT2Layer(config) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model, config.norm_eps)
-        self.register_buffer("no_bias", torch.zeros(vocab_size), persistent=False)
+        self.register_buffer("no_bias", torch.zeros(spec.vocab_size), persistent=False)
         self.initialise()
 
     def forward(self, text: Tensor, position: Tensor | None = None, cache: Cache | None = None) -> DecoderOutput:
@@ -122,6 +156,23 @@ class GPT2(nn.Module):
         like, width = self.token.weight, self.config.d_model // self.config.n_heads
         past = like.detach().new_empty(len(self.layers), 2, rows, self.n_kept, room, width)
         return Cache(past, torch.zeros(rows, room, dtype=torch.long, device=like.device) if ragged else None)
+
+    @property
+    def max_length(self) -> int:
+        return int(self.config.max_length)
+
+    def blocks(self) -> list[nn.Module]:
+        tables = [part for part in self.children() if isinstance(part, Embedding)]
+        return [nn.ModuleList(tables), *self.layers, self.norm]
+
+    def token_table(self) -> Tensor:
+        return self.token.weight
+
+    @classmethod
+    def with_head(cls, head: Head, config: Any, spec: Any, n_outputs: int) -> Model:
+        if head == "classify":
+            return LastState(cls(config, spec), n_outputs)
+        return super().with_head(head, config, spec, n_outputs)
 
     @property
     def n_kept(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,25 +12,11 @@ from torch import Tensor, nn
 
 from clew.batches import TextBatch
 from clew.config import Choice, resolve
-from clew.errors import RecipeError
-from clew.models.bert import initialise
-from clew.models.classifier import ClassifierOutput
+from clew.contracts import Encoder, Head, Model
+from clew.inputs import InputSpec, Tokens
+from clew.models.bert import first_places, initialise
 from clew.nn.dropout import Dropout
 from clew.nn.linear import Linear
-
-Encoder = Any
-"""An nn.Module from a TextBatch to an EncoderOutput, with its `config` and `embeddings.token`."""
-
-
-class Pooler(nn.Module):
-    """tanh(W h_[CLS] + b): (batch, d) -> (batch, d)."""
-
-    def __init__(self, d_model: int) -> None:
-        super().__init__()
-        self.dense = nn.Linear(d_model, d_model)
-
-    def forward(self, first: Tensor) -> Tensor:
-        return torch.tanh(self.dense(first))
 
 
 class MaskedLMHead(nn.Module):
@@ -45,10 +32,11 @@ class MaskedLMHead(nn.Module):
         return self.norm(F.gelu(self.dense(hidden)))
 
 
-def first_places(batch: TextBatch) -> Tensor:
-    """(batch,) where [CLS] stands in each row, among the batch · time places."""
-    rows, time = batch.text.shape
-    return torch.arange(rows, device=batch.text.device) * time
+@dataclass
+class ClassifierOutput:
+    """logits: (batch, classes), or (n, classes) of n tokens."""
+
+    logits: Tensor
 
 
 @dataclass
@@ -59,18 +47,41 @@ class PretrainingOutput:
     next: Tensor | None
 
 
-class Pretraining(nn.Module):
-    """An encoder that guesses hidden tokens and, with `next_sentence`, whether text B goes on with text A (§3.1)."""
+class Headed(Model):
+    """An encoder under a task's head."""
 
-    def __init__(self, encoder: Encoder, vocab_size: int, *, next_sentence: bool = True) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.pooler = Pooler(encoder.config.d_model) if next_sentence else None
-        self.masked_lm = MaskedLMHead(encoder.config, vocab_size)
-        self.next_sentence = nn.Linear(encoder.config.d_model, 2) if next_sentence else None
+        self.encoder, self.config = encoder, encoder.config
+
+    @property
+    def backbone(self) -> Encoder:
+        return self.encoder
+
+    @property
+    def max_length(self) -> int | None:
+        return self.encoder.max_length
+
+    def blocks(self) -> Sequence[nn.Module]:
+        return self.encoder.blocks()
+
+    def token_table(self) -> Tensor:
+        return self.encoder.token_table()
+
+
+class Pretraining(Headed):
+    """An encoder that guesses hidden tokens and, with two outputs, whether text B goes on with text A (§3.1)."""
+
+    heads = frozenset({"masked_lm"})
+
+    def __init__(self, encoder: Encoder, spec: Tokens, n_outputs: int = 2) -> None:
+        super().__init__(encoder)
+        self.pooler = encoder.pooler() if n_outputs else None
+        self.masked_lm = MaskedLMHead(encoder.config, spec.vocab_size)
+        self.next_sentence = nn.Linear(encoder.width, 2) if n_outputs else None
         for head in (self.pooler, self.masked_lm, self.next_sentence):
             if head is not None:
-                initialise(head, encoder.config.d_model)
+                initialise(head, encoder.width)
 
     def forward(self, batch: TextBatch) -> PretrainingOutput:
         """Only what was hidden, `batch.at`, goes on to the vocabulary."""
@@ -83,73 +94,62 @@ class Pretraining(nn.Module):
         next = self.next_sentence(self.pooler(hidden[:rows])).flip(-1)
         return PretrainingOutput(self.masked_lm(hidden[rows:]), next)
 
-    def vocabulary_table(self) -> tuple[Tensor, Tensor]:
-        """Weight (V, d), tied to the token embeddings, and bias (V,) of the logits."""
-        return self.encoder.embeddings.token.weight, self.masked_lm.bias
+    def output_table(self) -> tuple[Tensor, Tensor]:
+        """Return weight (V, d), tied to the token embeddings, and bias (V,) of the logits."""
+        return self.encoder.token_table(), self.masked_lm.bias
 
 
-class _Headed(nn.Module):
-    """An encoder, dropout, and one linear layer over some of its states."""
+class _Linear(Headed):
+    """Dropout and one linear layer over some of an encoder's states."""
 
-    def __init__(self, encoder: Encoder, n_outputs: int, *, pooled: bool) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.pooler = Pooler(encoder.config.d_model) if pooled else nn.Identity()
-        self.dropout = Dropout(encoder.config.dropout)
-        self.output = nn.Linear(encoder.config.d_model, n_outputs)
+    def __init__(self, encoder: Encoder, n_outputs: int, pooler: nn.Module) -> None:
+        super().__init__(encoder)
+        self.pooler = pooler
+        self.dropout = Dropout(encoder.head_dropout)
+        self.output, self.n_outputs = nn.Linear(encoder.width, n_outputs), n_outputs
         for head in (self.pooler, self.output):
-            initialise(head, encoder.config.d_model)
+            initialise(head, encoder.width)
+
+    def pooled(self, batch: Any) -> Tensor:
+        """Return what the linear layer makes of one vector an input: (batch, outputs)."""
+        return self.output(self.dropout(self.pooler(self.encoder.pooled(batch))))
 
 
-class SequenceClassification(_Headed):
-    """Logits from the pooled [CLS] (§4.1): one text or a pair -> (batch, classes); one output is a score."""
+class SequenceClassification(_Linear):
+    """Logits from one vector an input (§4.1): a text, a pair or an image -> (batch, classes); one output is a score."""
 
-    def __init__(self, encoder: Encoder, n_outputs: int) -> None:
-        super().__init__(encoder, n_outputs, pooled=True)
+    heads = frozenset({"classify"})
 
-    def forward(self, batch: TextBatch) -> ClassifierOutput:
-        return ClassifierOutput(self.output(self.dropout(self.pooler(self.encoder(batch, first_places(batch)).hidden))))
+    def __init__(self, encoder: Encoder, spec: InputSpec, n_outputs: int) -> None:
+        super().__init__(encoder, n_outputs, encoder.pooler())
+
+    def forward(self, batch: Any) -> ClassifierOutput:
+        return ClassifierOutput(self.pooled(batch))
 
 
-class TokenClassification(_Headed):
+class TokenClassification(_Linear):
     """Logits from the states of the tokens at `batch.at` (§5.3): (n, classes)."""
 
-    def __init__(self, encoder: Encoder, n_outputs: int) -> None:
-        super().__init__(encoder, n_outputs, pooled=False)
+    heads = frozenset({"tag"})
+
+    def __init__(self, encoder: Encoder, spec: Tokens, n_outputs: int) -> None:
+        super().__init__(encoder, n_outputs, nn.Identity())
 
     def forward(self, batch: TextBatch) -> ClassifierOutput:
         return ClassifierOutput(self.output(self.dropout(self.encoder(batch, batch.at).hidden)))
 
 
-class MultipleChoice(_Headed):
-    """A score of each choice from the pooled [CLS] of its text (§4.4): (batch, choices)."""
+class MultipleChoice(_Linear):
+    """A score of each choice from the vector of its text (§4.4): (batch, choices)."""
 
-    def __init__(self, encoder: Encoder, n_outputs: int) -> None:
-        super().__init__(encoder, 1, pooled=True)
+    heads = frozenset({"choose"})
+
+    def __init__(self, encoder: Encoder, spec: Tokens, n_outputs: int) -> None:
+        super().__init__(encoder, 1, encoder.pooler())
         self.choices = n_outputs
 
     def forward(self, batch: TextBatch) -> ClassifierOutput:
-        scores = self.output(
-            self.dropout(self.pooler(self.encoder(batch, first_places(batch)).hidden))
-        )  # (batch · choices, 1)
-        return ClassifierOutput(scores.view(-1, self.choices))
-
-
-class LastState(nn.Module):
-    """Logits from the state of a text's last token, the only one of a model that writes which has read all of it
-    (Radford et al. 2018, §3.2; of rewards Ouyang et al. 2022, §3.5): W h + b, (batch, classes)."""
-
-    def __init__(self, body: Any, n_outputs: int) -> None:
-        super().__init__()
-        self.body = body
-        self.dropout = Dropout(body.config.dropout)
-        self.output = nn.Linear(body.config.d_model, n_outputs)
-        initialise(self.output, body.config.d_model)
-
-    def forward(self, batch: TextBatch) -> ClassifierOutput:
-        hidden = self.body(batch.text).hidden  # padding on the right does no harm
-        last = hidden[torch.arange(len(hidden), device=hidden.device), batch.mask.sum(dim=1) - 1]  # (batch, d)
-        return ClassifierOutput(self.output(self.dropout(last)))
+        return ClassifierOutput(self.pooled(batch).view(-1, self.choices))
 
 
 @dataclass
@@ -160,49 +160,61 @@ class SpanOutput:
     end: Tensor
 
 
-class SpanAnswering(_Headed):
+class SpanAnswering(_Linear):
     """Start and end vectors over all tokens (§4.2, §4.3); place 0, [CLS], says that there is no answer."""
 
-    def __init__(self, encoder: Encoder, n_outputs: int = 2) -> None:
-        super().__init__(encoder, 2, pooled=False)
+    heads = frozenset({"answer"})
+
+    def __init__(self, encoder: Encoder, spec: Tokens, n_outputs: int = 2) -> None:
+        super().__init__(encoder, 2, nn.Identity())
 
     def forward(self, batch: TextBatch) -> SpanOutput:
-        out = self.encoder(batch)
-        scores = out.packing.unpack(self.output(out.hidden)).masked_fill(~batch.mask[..., None], -torch.inf)
+        scores = self.output(self.encoder(batch).sequence()).masked_fill(~batch.mask[..., None], -torch.inf)
         start, end = scores.unbind(dim=-1)
         return SpanOutput(start, end)
 
 
+class LastState(Model):
+    """Logits from the state of a text's last token, the only one of a model that writes which has read all of it
+    (Radford et al. 2018, §3.2; of rewards Ouyang et al. 2022, §3.5): W h + b, (batch, classes)."""
+
+    heads = frozenset({"classify"})
+
+    def __init__(self, body: Model, n_outputs: int) -> None:
+        super().__init__()
+        self.body, self.config = body, body.config
+        self.dropout = Dropout(body.config.dropout)
+        self.output = nn.Linear(body.config.d_model, n_outputs)
+        initialise(self.output, body.config.d_model)
+
+    def forward(self, batch: TextBatch) -> ClassifierOutput:
+        hidden = self.body(batch.text).hidden  # padding on the right does no harm
+        last = hidden[torch.arange(len(hidden), device=hidden.device), batch.mask.sum(dim=1) - 1]  # (batch, d)
+        return ClassifierOutput(self.output(self.dropout(last)))
+
+    @property
+    def backbone(self) -> Model:
+        return self.body
+
+    @property
+    def max_length(self) -> int | None:
+        return self.body.max_length
+
+    def blocks(self) -> Sequence[nn.Module]:
+        return self.body.blocks()
+
+    def token_table(self) -> Tensor:
+        return self.body.token_table()
+
+
 def sentence_vectors(encoder: Encoder, batch: TextBatch, pooling: Literal["mean", "cls"] = "mean") -> Tensor:
-    """A vector of each text, (batch, d): the mean of its tokens' states, [CLS] and [SEP] included, or that of [CLS]."""
-    out = encoder(batch)
-    return out.mean if pooling == "mean" else out.first
+    """Return a vector of each text, (batch, d): the mean of its tokens' states, with [CLS] and [SEP], or [CLS]'s."""
+    return encoder(batch).mean if pooling == "mean" else encoder.pooled(batch)
 
 
-HEADS = {
-    "pretrain": Pretraining,
-    "classify": SequenceClassification,
-    "tag": TokenClassification,
-    "choose": MultipleChoice,
-    "answer": SpanAnswering,
-}
+def with_head(head: Head, config: Choice, spec: InputSpec, n_outputs: int = 0) -> Any:
+    """Return a new model of the kind that `config` names which gives what `head` says; n_outputs: classes.
 
-
-def with_head(head: str, config: Choice, vocab_size: int, n_outputs: int, pad_id: int) -> Any:
-    """The encoder that `config` describes under the head of that name; a model that is no encoder is its own head.
-
-    A model that writes classifies by its last state. Raises RecipeError for another head on it.
+    Raise RecipeError where that kind of model cannot.
     """
-    kind = resolve("model", config.kind)
-    if getattr(kind, "decoder", False) is True:
-        if head != "classify":
-            raise RecipeError(
-                f"a {config.kind} reads from left to right: it has no head to {head}", where="model.kind",
-                fix='take kind = "bert"',
-            )  # fmt: skip
-        return LastState(kind(config, vocab_size), n_outputs)
-    if not getattr(kind, "encoder", False):
-        return kind(config, vocab_size, n_outputs, pad_id)
-    if head == "pretrain":
-        return Pretraining(kind(config, vocab_size, pad_id), vocab_size, next_sentence=n_outputs > 0)
-    return HEADS[head](kind(config, vocab_size, pad_id), n_outputs)
+    return resolve("model", config.kind).with_head(head, config, spec, n_outputs)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from clew.config import Choice
+from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2
+from clew.models.layout import Layout
 from clew.nn.attention import MultiHeadAttention, head_width
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
-from clew.nn.linear import Linear, linear
-from clew.nn.positions import rotate
+from clew.nn.feedforward import FeedForward
+from clew.nn.layer import DECODER_PART, Layer
+from clew.nn.linear import Linear
 
 
 class LlamaConfig(Choice):
@@ -41,49 +43,57 @@ class LlamaConfig(Choice):
         return self
 
 
+LAYOUT = Layout(
+    model_type="llama",
+    prefix="model.",
+    names={
+        "token": "embed_tokens", "norm": "norm", "layers.{}.attention_norm": "layers.{}.input_layernorm",
+        "layers.{}.attention.query": "layers.{}.self_attn.q_proj",
+        "layers.{}.attention.key": "layers.{}.self_attn.k_proj",
+        "layers.{}.attention.value": "layers.{}.self_attn.v_proj",
+        "layers.{}.attention.output": "layers.{}.self_attn.o_proj",
+        "layers.{}.feedforward_norm": "layers.{}.post_attention_layernorm",
+        "layers.{}.feedforward.gate": "layers.{}.mlp.gate_proj",
+        "layers.{}.feedforward.inner": "layers.{}.mlp.up_proj",
+        "layers.{}.feedforward.outer": "layers.{}.mlp.down_proj",
+    },
+    heads={"LlamaForCausalLM": ("language_model", {"output": "lm_head"})},
+    settings={
+        "d_model": "hidden_size", "d_ff": "intermediate_size", "n_heads": "num_attention_heads",
+        "n_groups": "num_key_value_heads", "n_layers": "num_hidden_layers", "norm_eps": "rms_norm_eps",
+        "max_length": "max_position_embeddings", "tied": "tie_word_embeddings",
+    },
+    fixed={"model_type": "llama", "hidden_act": "silu", "attention_bias": False, "mlp_bias": False},
+    tied={"lm_head.weight": "model.embed_tokens.weight"},
+    buffers=r".*\.rotary_emb\.inv_freq",
+)  # fmt: skip
+
+
 class GroupedAttention(MultiHeadAttention):
     """Attention with one key and value for a group of queries (Ainslie et al. 2023), turned, without biases."""
 
     def __init__(self, config: LlamaConfig) -> None:
         d, heads = config.d_model, config.n_heads
-        super().__init__(d, heads, dropout=config.dropout, rotary=True)
-        self.n_groups, self.base = config.n_groups, config.rotary_base
+        super().__init__(d, heads, dropout=config.dropout, rotary=True, base=config.rotary_base)
         self.query, self.output = Linear(d, d, bias=False), Linear(d, d, bias=False)
         self.key, self.value = (Linear(d, config.n_groups * self.d_head, bias=False) for _ in range(2))
 
-    def heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, heads, T, d_head); keys and values (B, groups, T, d_head)."""
-        weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
-        parts = linear(x, weight).unflatten(-1, (-1, self.d_head)).transpose(1, 2)
-        q, k, v = parts.split([self.n_heads, self.n_groups, self.n_groups], dim=1)
-        return rotate(q, start, self.base), rotate(k, start, self.base), v
-
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        k, v = (each.repeat_interleave(self.n_heads // self.n_groups, dim=1) for each in (k, v))
-        return super().attention(q, k, v, mask, causal)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        k, v = (each.repeat_interleave(self.n_heads // each.shape[1], dim=1) for each in (k, v))
+        return super().attend(q, k, v, mask, causal)
 
 
-class SwiGLU(nn.Module):
-    """W_2 (silu(W_g x) ⊙ W_1 x) (Shazeer 2020, eq. 6): (…, d_model) -> (…, d_model)."""
-
-    def __init__(self, d_model: int, d_ff: int) -> None:
-        super().__init__()
-        self.gate, self.inner = (Linear(d_model, d_ff, bias=False) for _ in range(2))
-        self.outer = Linear(d_ff, d_model, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.outer(F.silu(self.gate(x)) * self.inner(x))
-
-
-class LlamaLayer(nn.Module):
+class LlamaLayer(Layer):
     """x + attention(norm(x)), then x + SwiGLU(norm(x)): (batch, time, d_model) -> the same."""
+
+    attentions = (DECODER_PART,)
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
         self.attention = GroupedAttention(config)
         self.feedforward_norm = nn.RMSNorm(config.d_model, config.norm_eps)
-        self.feedforward = SwiGLU(config.d_model, config.d_ff)
+        self.feedforward = FeedForward(config.d_model, config.d_ff, activation="silu", gated=True, bias=False)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None, past: Tensor | None) -> Tensor:
@@ -94,18 +104,19 @@ class LlamaLayer(nn.Module):
 class Llama(GPT2):
     """GPT-2 with other layers; positions are in attention alone, where only their differences matter."""
 
-    Config = LlamaConfig  # type: ignore[assignment]
-    config: LlamaConfig  # type: ignore[assignment]
+    Config = LlamaConfig
+    layout = LAYOUT
+    config: LlamaConfig
 
-    def __init__(self, config: LlamaConfig, vocab_size: int) -> None:
+    def __init__(self, config: LlamaConfig, spec: Tokens) -> None:
         nn.Module.__init__(self)
         self.config = config
-        self.token = Embedding(vocab_size, config.d_model)
+        self.token = Embedding(spec.vocab_size, config.d_model)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(LlamaLayer(config) for _ in range(config.n_layers))
         self.norm = nn.RMSNorm(config.d_model, config.norm_eps)  # type: ignore[assignment]
-        self.output = None if config.tied else Linear(config.d_model, vocab_size, bias=False)
-        self.register_buffer("no_bias", torch.zeros(vocab_size), persistent=False)
+        self.output = None if config.tied else Linear(config.d_model, spec.vocab_size, bias=False)
+        self.register_buffer("no_bias", torch.zeros(spec.vocab_size), persistent=False)
         self.initialise()
 
     def embed(self, text: Tensor, position: Tensor) -> Tensor:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from clew.config import Choice
+from clew.contracts import Head, Model
+from clew.inputs import Tokens
 from clew.models.gpt2 import DecoderOutput
+from clew.models.heads import LastState
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
 from clew.nn.recurrent import Recurrent, State
@@ -41,7 +44,7 @@ class Carried:
             self.state = tuple(part.index_select(1, rows) for part in self.state)
 
 
-class LSTM(nn.Module):
+class LSTM(Model):
     """h = LSTM(E w); P(next) = softmax(h Eᵀ + b) (Zaremba et al. 2014, §3; the tied table: Inan et al. 2017, §3).
 
     Dropout is on what goes up, never on what goes on in time (§3.1). Each row begins with a state of zeros, as a row of
@@ -49,15 +52,15 @@ class LSTM(nn.Module):
     """
 
     Config = LSTMConfig
-    decoder = True
+    heads = frozenset({"language_model"})
 
-    def __init__(self, config: LSTMConfig, vocab_size: int) -> None:
+    def __init__(self, config: LSTMConfig, spec: Tokens) -> None:
         super().__init__()
         self.config = config
-        self.token = Embedding(vocab_size, config.d_model)
+        self.token = Embedding(spec.vocab_size, config.d_model)
         self.dropout = Dropout(config.dropout)
         self.recurrent = Recurrent("lstm", config.d_model, config.d_model, config.n_layers, dropout=config.dropout)
-        self.bias = nn.Parameter(torch.zeros(vocab_size))
+        self.bias = nn.Parameter(torch.zeros(spec.vocab_size))
         self.initialise()
 
     def forward(self, text: Tensor, position: Tensor | None = None, cache: Carried | None = None) -> DecoderOutput:
@@ -85,6 +88,18 @@ class LSTM(nn.Module):
     def output_table(self) -> tuple[Tensor, Tensor]:
         """Weight (V, d), tied to the token embeddings, and bias (V,) of the logits."""
         return self.token.weight, self.bias
+
+    def blocks(self) -> list[nn.Module]:
+        return [self.token, self.recurrent]
+
+    def token_table(self) -> Tensor:
+        return self.token.weight
+
+    @classmethod
+    def with_head(cls, head: Head, config: Any, spec: Any, n_outputs: int) -> Model:
+        if head == "classify":
+            return LastState(cls(config, spec), n_outputs)
+        return super().with_head(head, config, spec, n_outputs)
 
     def cache(self, rows: int, room: int, *, ragged: bool = False) -> Carried:
         """An empty one; a state takes the same room whatever was read."""

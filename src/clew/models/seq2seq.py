@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from clew.batches import PairBatch
 from clew.config import Choice, Config
-from clew.models.translator import Memory, TranslatorOutput, check_sharing, one_table
+from clew.inputs import TokenPair
+from clew.models.translator import Memory, Translator, TranslatorOutput, check_sharing, one_table
 from clew.nn.additive import FusedAdditive
 from clew.nn.attention import Score, attend, make_score
 from clew.nn.dropout import Dropout
@@ -111,7 +112,7 @@ class Seq2SeqCache:
         self.memory, self.keys = self.memory.select(sentences), self.keys.index_select(0, sentences)
 
 
-class Seq2Seq(nn.Module):
+class Seq2Seq(Translator):
     """Encoder and decoder of recurrent layers, joined by the encoder's last state and by attention.
 
     The decoder starts in tanh(W s + b) of the encoder's last state s, layer by layer, h and c alike. Without input
@@ -120,12 +121,12 @@ class Seq2Seq(nn.Module):
     """
 
     Config = Seq2SeqConfig
-    parallel = False
 
-    def __init__(self, config: Seq2SeqConfig, source_size: int, target_size: int, pad_id: int = 0) -> None:
+    def __init__(self, config: Seq2SeqConfig, spec: TokenPair) -> None:
         super().__init__()
+        source_size, target_size, pad_id = spec.source.vocab_size, spec.target.vocab_size, spec.target.pad_id
         if config.share_embeddings:
-            check_sharing(source_size, target_size)
+            check_sharing(spec)
         self.config = config
         d, directions = config.d_model, 2 if config.bidirectional else 1
         self.target_attention = "" if config.attention.score == "none" else "attention.weights"

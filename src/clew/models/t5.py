@@ -12,11 +12,16 @@ from torch import Tensor, nn
 
 from clew.batches import PairBatch
 from clew.config import Choice
+from clew.inputs import TokenPair
+from clew.models.layout import Layout
 from clew.models.transformer import TransformerCache
-from clew.models.translator import Memory, TranslatorOutput, check_sharing
-from clew.nn.attention import KeyValues
-from clew.nn.dropout import Dropout, dropout
+from clew.models.translator import Memory, Translator, TranslatorOutput, check_sharing
+from clew.nn.attention import Dot, MultiHeadAttention
+from clew.nn.attention_engine import KeyValues
+from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding
+from clew.nn.feedforward import FeedForward
+from clew.nn.layer import CROSS_PART, DECODER_PART, ENCODER_PART, Layer
 from clew.nn.linear import Linear
 from clew.nn.taps import Tap
 
@@ -63,6 +68,49 @@ class T5Config(Choice):
         return self
 
 
+# A layer's modules, ours → theirs, in an encoder and, where the feed-forward comes third, in a decoder.
+ATTENTION = {"query": "q", "key": "k", "value": "v", "output": "o"}
+BOTH = {"attention_norm": "layer.0.layer_norm"} | {
+    f"attention.{a}": f"layer.0.SelfAttention.{b}" for a, b in ATTENTION.items()
+}
+CROSS = {"cross_norm": "layer.1.layer_norm"} | {
+    f"cross_attention.{a}": f"layer.1.EncDecAttention.{b}" for a, b in ATTENTION.items()
+}
+INNER = {"gate": "wi_0", "outer": "wo"}  # and `inner`: wi, or wi_1 beside a gate
+
+
+def names_of(stack: str, layer: dict[str, str], feedforward: str) -> dict[str, str]:
+    """Return the names of an encoder or a decoder."""
+    inner = {f"feedforward.{a}": f"{feedforward}.DenseReluDense.{b}" for a, b in INNER.items()}
+    layer = layer | inner | {"feedforward_norm": f"{feedforward}.layer_norm"}
+    found = {f"{stack}.layers.{{}}.{a}": f"{stack}.block.{{}}.{b}" for a, b in layer.items()}
+    found[f"{stack}.positions.bias"] = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias"
+    return found | {f"{stack}.norm": f"{stack}.final_layer_norm"}
+
+
+LAYOUT = Layout(
+    model_type="t5",
+    prefix="",
+    names={
+        "embedding": "shared", "output": "lm_head", **names_of("encoder", BOTH, "layer.1"),
+        **names_of("decoder", BOTH | CROSS, "layer.2"),
+    },
+    heads={"T5ForConditionalGeneration": ("translate", {})},
+    settings={
+        "d_model": "d_model", "d_kv": "d_kv", "d_ff": "d_ff", "n_heads": "num_heads",
+        "n_encoder_layers": "num_layers", "n_decoder_layers": "num_decoder_layers",
+        "buckets": "relative_attention_num_buckets", "max_distance": "relative_attention_max_distance",
+        "dropout": "dropout_rate", "norm_eps": "layer_norm_epsilon",
+    },
+    fixed={"model_type": "t5"},
+    tied={
+        "encoder.embed_tokens.weight": "shared.weight", "decoder.embed_tokens.weight": "shared.weight",
+        "lm_head.weight": "shared.weight",
+    },
+    buffers=r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",  # in published files
+)  # fmt: skip
+
+
 def bucket(distance: Tensor, n: int, max_distance: int, causal: bool) -> Tensor:
     """Which of n biases a distance (key minus query) has: near ones one each, farther ones by logarithm (§2.1).
 
@@ -102,68 +150,28 @@ def additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -torch.inf)[:, None, None]
 
 
-class T5Attention(nn.Module):
+class T5Attention(MultiHeadAttention):
     """Concat(head_i) W_o, head_i = softmax(q kᵀ + bias) v: as `MultiHeadAttention`, but for three things.
 
     The scores are not divided by √d_kv, for which the beginning of the weights makes up; a bias (…, T, S) is added to
-    them, which says what may be attended to as well (-inf: may not); and no projection has a bias of its own.
+    them as the mask, which says what may be attended to as well (-inf: may not); and no projection has a bias.
     """
 
     def __init__(self, config: T5Config) -> None:
-        super().__init__()
-        self.n_heads, self.dropout = config.n_heads, config.dropout
+        nn.Module.__init__(self)
+        self.n_heads, self.d_head, self.dropout = config.n_heads, config.d_kv, config.dropout
+        self.rotary, self.base = False, 0.0
         inner = config.n_heads * config.d_kv
-        self.query = Linear(config.d_model, inner, bias=False)
-        self.key = Linear(config.d_model, inner, bias=False)
-        self.value = Linear(config.d_model, inner, bias=False)
+        self.query, self.key, self.value = (Linear(config.d_model, inner, bias=False) for _ in range(3))
         self.output = Linear(inner, config.d_model, bias=False)
-        self.weights = Tap()
-
-    def split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)  # (B, heads, T, d_kv)
-
-    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Project what is attended to: two of (B, heads, S, d_kv)."""
-        return self.split(self.key(memory)), self.split(self.value(memory))
-
-    def forward(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        """x (B, T, d_model), key and value (B, heads, S, d_kv) -> (B, T, d_model)."""
-        heads = self.attention(self.split(self.query(x)), key, value, bias)
-        return self.output(heads.transpose(1, 2).flatten(2))
-
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        """By the equation while someone listens or weights drop out, else by torch's fused kernel."""
-        p = self.dropout if self.training else 0.0
-        if not self.weights.heard and (not p or q.is_cuda):
-            return F.scaled_dot_product_attention(q, k, v, bias, p, scale=1.0)
-        weights = self.weights((q @ k.transpose(-2, -1) + bias).softmax(dim=-1))  # (B, heads, T, S)
-        return dropout(weights, p, self.training) @ v
-
-    def look(self, x: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        """The beams of a sentence, (B·beam, 1, d_model), as positions of one attention to its memory (B, …)."""
-        return self(x.view(len(key), -1, x.shape[-1]), key, value, bias).view(x.shape)
+        self.score, self.weights = Dot(), Tap()
 
 
-class T5FeedForward(nn.Module):
-    """W_o relu(W_i x), or W_o (gelu(W_g x) · W_i x) in version 1.1 (Shazeer 2020, eq. 6): (…, d) -> (…, d)."""
-
-    def __init__(self, config: T5Config) -> None:
-        super().__init__()
-        self.inner = Linear(config.d_model, config.d_ff, bias=False)
-        self.gate = Linear(config.d_model, config.d_ff, bias=False) if config.activation == "gated_gelu" else None
-        self.outer = Linear(config.d_ff, config.d_model, bias=False)
-        self.dropout = Dropout(config.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.gate is None:
-            return self.outer(self.dropout(self.inner(x), relu=True))
-        return self.outer(self.dropout(F.gelu(self.gate(x), approximate="tanh") * self.inner(x)))
-
-
-class T5Layer(nn.Module):
+class T5Layer(Layer):
     """x + dropout(f(norm(x))) for self-attention, in a decoder attention to the memory, and feed-forward.
 
-    norm(x) = g x / √(mean(x²) + ε): neither mean nor bias (Zhang and Sennrich 2019, eq. 4).
+    norm(x) = g x / √(mean(x²) + ε): neither mean nor bias (Zhang and Sennrich 2019, eq. 4). The feed-forward is
+    W_o relu(W_i x), or W_o (gelu(W_g x) ⊙ W_i x) in version 1.1.
     """
 
     def __init__(self, config: T5Config, decoder: bool) -> None:
@@ -173,22 +181,25 @@ class T5Layer(nn.Module):
         self.cross_norm = nn.RMSNorm(config.d_model, config.norm_eps) if decoder else None
         self.cross_attention = T5Attention(config) if decoder else None
         self.feedforward_norm = nn.RMSNorm(config.d_model, config.norm_eps)
-        self.feedforward = T5FeedForward(config)
+        gated = config.activation == "gated_gelu"
+        self.feedforward = FeedForward(
+            config.d_model, config.d_ff, activation="gelu_tanh" if gated else "relu", dropout=config.dropout,
+            gated=gated, bias=False,
+        )  # fmt: skip
         self.dropout = Dropout(config.dropout)
+        self.attentions = (DECODER_PART, CROSS_PART) if decoder else (ENCODER_PART,)
 
     def forward(self, x: Tensor, bias: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """memory (B, S, d), and mask (B, 1, 1, S), 0 or -inf, are the encoder's, for a decoder."""
         y = self.attention_norm(x)
-        x = self.dropout(self.attention(y, *self.attention.keys_values(y), bias), residual=x)
+        x = self.dropout(self.attention(y, y, bias), residual=x)
         if self.cross_attention is not None and self.cross_norm is not None and memory is not None:
-            y, seen = self.cross_norm(x), self.cross_attention.keys_values(memory)
-            x = self.dropout(self.cross_attention(y, *seen, mask), residual=x)
+            x = self.dropout(self.cross_attention(self.cross_norm(x), memory, mask), residual=x)
         return self.dropout(self.feedforward(self.feedforward_norm(x)), residual=x)
 
     def step(self, x: Tensor, bias: Tensor, past: KeyValues, memory: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         """One new position (B·beam, 1, d) of a decoder, with the past and the projected memory from the cache."""
-        y = self.attention_norm(x)
-        x = x + self.attention(y, *past.append(*self.attention.keys_values(y)), bias)
+        x = x + self.attention.step(self.attention_norm(x), past, bias)
         assert self.cross_attention is not None and self.cross_norm is not None
         x = x + self.cross_attention.look(self.cross_norm(x), *memory, mask)
         return x + self.feedforward(self.feedforward_norm(x))
@@ -211,7 +222,7 @@ class T5Stack(nn.Module):
         return self.dropout(self.norm(x))
 
 
-class T5(nn.Module):
+class T5(Translator):
     """Encoder and decoder of one vocabulary (Raffel et al. 2020, §2.1, §3.1.1): a `Translator`.
 
     Version 1.0 shares one table between both embeddings and the output, whose states are scaled by d_model^-½;
@@ -219,13 +230,15 @@ class T5(nn.Module):
     """
 
     Config = T5Config
-    parallel = False
+    adapter = "clew.hub.t5:T5Adapter"
+    layout = LAYOUT
     target_attention = "decoder.layers.*.cross_attention.weights"
     output_bias: Tensor
 
-    def __init__(self, config: T5Config, source_size: int, target_size: int, pad_id: int = 0) -> None:
+    def __init__(self, config: T5Config, spec: TokenPair) -> None:
         super().__init__()
-        check_sharing(source_size, target_size)
+        target_size = spec.target.vocab_size
+        check_sharing(spec)
         self.config = config
         self.embedding = Embedding(target_size, config.d_model)
         self.encoder = T5Stack(config, config.n_encoder_layers, decoder=False)
@@ -256,6 +269,12 @@ class T5(nn.Module):
         bias = self.decoder.positions(x.shape[1])
         hidden = self.decoder(x, bias, memory.states, additive(memory.mask, x.dtype))
         return TranslatorOutput(hidden * self.scale)
+
+    def blocks(self) -> list[nn.Module]:
+        return [self.embedding, *self.encoder.layers, *self.decoder.layers]
+
+    def token_table(self) -> Tensor:
+        return self.embedding.weight
 
     def output_table(self) -> tuple[Tensor, Tensor]:
         """Weight (V, d) and bias (V,), zeros, of the projection onto the vocabulary."""

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from clew.batches import TextBatch
 from clew.config import Choice
-from clew.models.classifier import ClassifierOutput
+from clew.contracts import Head, Model
+from clew.errors import RecipeError
+from clew.inputs import InputSpec, Tokens
+from clew.models.heads import ClassifierOutput
 from clew.nn.convolution import MaxOverTime
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding, EmbeddingConfig
@@ -83,7 +86,7 @@ class Attended(nn.Module):
         return torch.einsum("bt,btd->bd", weights, states)
 
 
-class TextClassifier(nn.Module):
+class TextClassifier(Model):
     """Embedding → dropout → one vector z for the text → dropout → W z + b.
 
     The table is drawn from U[-0.25, 0.25], as Kim's. Departs from Kim (2014) in that the embeddings are dropped out
@@ -91,13 +94,24 @@ class TextClassifier(nn.Module):
     """
 
     Config = TextClassifierConfig
+    heads = frozenset({"classify"})
 
-    def __init__(self, config: TextClassifierConfig, vocab_size: int, n_classes: int, pad_id: int = 0) -> None:
+    @classmethod
+    def with_head(cls, head: Head, config: TextClassifierConfig, spec: InputSpec, n_outputs: int) -> Model:
+        if head not in cls.heads:
+            return super().with_head(head, config, spec, n_outputs)
+        if not isinstance(spec, Tokens):
+            raise RecipeError(f"a {config.kind} reads texts", where="model.kind", fix="choose another kind of model")
+        return cls(config, spec, n_outputs)
+
+    def __init__(self, config: TextClassifierConfig, spec: Tokens, n_classes: int) -> None:
         super().__init__()
         self.config = config
-        self.embedding = Embedding(vocab_size, config.d_embedding, padding_idx=pad_id, frozen=config.embedding.frozen)
+        self.embedding = Embedding(
+            spec.vocab_size, config.d_embedding, padding_idx=spec.pad_id, frozen=config.embedding.frozen
+        )
         with torch.no_grad():
-            self.embedding.weight.uniform_(-0.25, 0.25)[pad_id] = 0.0
+            self.embedding.weight.uniform_(-0.25, 0.25)[spec.pad_id] = 0.0
         self.encoder, size = {
             "mean": lambda: (Mean(), config.d_embedding),
             "convolution": lambda: (Convolutions(config), len(config.widths) * config.d_model),

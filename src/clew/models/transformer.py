@@ -13,11 +13,14 @@ from torch import Tensor, nn
 
 from clew.batches import PairBatch
 from clew.config import Choice
-from clew.models.translator import Memory, TranslatorOutput, check_sharing, one_table
-from clew.nn.attention import KeyValues, MultiHeadAttention, head_width
+from clew.inputs import TokenPair
+from clew.models.translator import Memory, Translator, TranslatorOutput, check_sharing, one_table
+from clew.nn.attention import MultiHeadAttention, head_width
+from clew.nn.attention_engine import KeyValues
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.nn.feedforward import FeedForward
+from clew.nn.layer import Layer, Part
 from clew.nn.positions import make_positions
 
 
@@ -67,6 +70,11 @@ class Residual(nn.Module):
         return x if self.pre else self.norm(x)
 
 
+SELF_PART = Part("self_attention", "around_self.norm", "decoder")
+CROSS_PART = Part("cross_attention", "around_cross.norm", "cross")
+FEEDFORWARD_PART = Part("feedforward", "around_feedforward.norm")
+
+
 def make_attention(config: TransformerConfig, rotary: bool) -> MultiHeadAttention:
     return MultiHeadAttention(config.d_model, config.n_heads, dropout=config.attention_dropout, rotary=rotary)
 
@@ -75,14 +83,18 @@ def make_feedforward(config: TransformerConfig) -> FeedForward:
     return FeedForward(config.d_model, config.d_ff, activation=config.activation, dropout=config.dropout)
 
 
-class EncoderLayer(nn.Module):
+class EncoderLayer(Layer):
     """Self-attention, then feed-forward, each within a residual connection."""
+
+    attentions = (Part("attention", "around_attention.norm", "encoder"),)
+    feedforward_part = FEEDFORWARD_PART
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.attention = make_attention(config, config.positions == "rotary")
         self.feedforward = make_feedforward(config)
         self.around_attention, self.around_feedforward = Residual(config), Residual(config)
+        self.pre = config.norm == "pre"
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         y = self.around_attention.before(x)
@@ -90,8 +102,11 @@ class EncoderLayer(nn.Module):
         return self.around_feedforward.after(x, self.feedforward(self.around_feedforward.before(x)))
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(Layer):
     """Causal self-attention, attention to the encoder's memory, feed-forward, each within a residual connection."""
+
+    attentions = SELF_PART, CROSS_PART
+    feedforward_part = FEEDFORWARD_PART
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -100,6 +115,7 @@ class DecoderLayer(nn.Module):
         self.feedforward = make_feedforward(config)
         self.around_self, self.around_cross = Residual(config), Residual(config)
         self.around_feedforward = Residual(config)
+        self.pre = config.norm == "pre"
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         y = self.around_self.before(x)
@@ -152,20 +168,21 @@ class TransformerCache:
         self.mask = self.mask.index_select(0, sentences)
 
 
-class Transformer(nn.Module):
+class Transformer(Translator):
     """Encoder–decoder with shared embeddings (Vaswani et al. 2017, fig. 1 and §3.4).
 
     Departs from the paper where the config says so: pre-norm is the default, since it trains without care.
     """
 
     Config = TransformerConfig
-    parallel = False
+    exports = frozenset({"ctranslate2"})
     target_attention = "decoder.layers.*.cross_attention.weights"
 
-    def __init__(self, config: TransformerConfig, source_size: int, target_size: int, pad_id: int = 0) -> None:
+    def __init__(self, config: TransformerConfig, spec: TokenPair) -> None:
         super().__init__()
+        source_size, target_size, pad_id = spec.source.vocab_size, spec.target.vocab_size, spec.target.pad_id
         if config.share_embeddings:
-            check_sharing(source_size, target_size)
+            check_sharing(spec)
         self.config = config
         frozen = config.source_embedding.frozen, config.target_embedding.frozen
         self.source_embedding = Embedding(source_size, config.d_model, padding_idx=pad_id, frozen=frozen[0])
@@ -201,6 +218,14 @@ class Transformer(nn.Module):
         memory = self.encode(batch.source, batch.source_mask)
         x = self.embed(self.target_embedding, batch.target_in)
         return TranslatorOutput(self.decoder(x, memory.states, memory.mask[:, None, None, :]))
+
+    @property
+    def max_length(self) -> int:
+        return int(self.config.max_length)
+
+    def blocks(self) -> list[nn.Module]:
+        tables = nn.ModuleList([self.source_embedding, self.target_embedding])
+        return [tables, *self.encoder.layers, *self.decoder.layers]
 
     def output_table(self) -> tuple[Tensor, Tensor]:
         """Weight (V, D) and bias (V,) of the projection: the embedding table read backwards (§3.4)."""

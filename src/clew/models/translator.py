@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from clew.batches import PairBatch
+from clew.contracts import Model
 from clew.errors import RecipeError
+from clew.inputs import TokenPair
 from clew.nn.embedding import EmbeddingConfig
 
 
@@ -47,40 +49,33 @@ class Cache(Protocol):
         """Drop finished sentences: keep these sentences (n,) and their hypotheses' rows (n·beam,)."""
 
 
-class Translator(Protocol):
-    """A model from a source sentence to a target sentence, built as `Model(config, source_size, target_size, pad_id)`.
+class Translator(Model):
+    """A model from a source sentence to a target sentence, built as `Model(config, spec)` of a `TokenPair`."""
 
-    parallel: True where the model writes every position at once and has no decoding step.
-    target_attention: the pattern of the taps that see target-to-source attention (batch, heads, target, source);
-    "" where the model has none.
-    """
-
-    parallel: bool
-    target_attention: str
+    heads = frozenset({"translate"})
+    share_read = 0.5  # a token goes through the encoder or through the decoder
+    parallel = False  # True: it writes every position at once and has no decoding step
+    target_attention = ""  # the taps that see target-to-source attention (batch, heads, target, source); "": none
 
     def forward(self, batch: PairBatch) -> TranslatorOutput:
-        """Hidden states of all target positions, each seeing the target tokens before it (teacher forcing)."""
-        ...
-
-    def output_table(self) -> tuple[Tensor, Tensor]:
-        """The vocabulary projection: weight (target_size, d) and bias (target_size,)."""
-        ...
+        """Return the states of all target positions, each seeing the target tokens before it (teacher forcing)."""
+        raise NotImplementedError
 
     def project(self, hidden: Tensor) -> Tensor:
-        """Logits (…, target_size) of hidden states (…, d)."""
-        ...
+        """Return the logits (…, target vocabulary) of hidden states (…, d)."""
+        raise NotImplementedError
 
     def encode(self, source: Tensor, source_mask: Tensor) -> Memory:
         """Read source ids (batch, source) once."""
-        ...
+        raise NotImplementedError
 
-    def start(self, memory: Memory, beam: int = 1) -> Cache:
-        """The decoding state before the first token, for `beam` hypotheses of each sentence."""
-        ...
+    def start(self, memory: Memory, beam: int = 1) -> Any:
+        """Return the decoding state before the first token, a `Cache`, for `beam` hypotheses of each sentence."""
+        raise NotImplementedError
 
-    def step(self, tokens: Tensor, cache: Cache) -> Tensor:
+    def step(self, tokens: Tensor, cache: Any) -> Tensor:
         """Read one token of every hypothesis (batch·beam,), advance the cache, return hidden (batch·beam, d)."""
-        ...
+        raise NotImplementedError
 
 
 def one_table(target_embedding: EmbeddingConfig) -> None:
@@ -89,11 +84,11 @@ def one_table(target_embedding: EmbeddingConfig) -> None:
         raise ValueError("with share_embeddings there is one table: set source_embedding, not target_embedding")
 
 
-def check_sharing(source_size: int, target_size: int) -> None:
-    """Refuse, with a RecipeError, to share one embedding between vocabularies of different sizes."""
-    if source_size != target_size:
+def check_sharing(spec: TokenPair) -> None:
+    """Refuse, with a RecipeError, to share one embedding between two vocabularies."""
+    if not spec.joint:
         raise RecipeError(
-            f"vocabularies of {source_size} and {target_size} tokens cannot share an embedding",
+            f"vocabularies of {spec.source.vocab_size} and {spec.target.vocab_size} tokens cannot share an embedding",
             where="model.share_embeddings",
             fix="set tokenizer.joint=true or model.share_embeddings=false",
         )

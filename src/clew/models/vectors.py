@@ -21,6 +21,8 @@ ROWS = 16384  # of the matrix at a time: what is computed for them stays in the 
 CLOSE = 200_000  # words, from the first, among which a close spelling is looked for
 EPSILON = 0.001  # of 3CosMul
 
+EXPORTS = frozenset({"word2vec", "text", "glove", "fasttext", "safetensors"})  # programs that read word vectors
+
 
 @dataclass(frozen=True)
 class Subwords:

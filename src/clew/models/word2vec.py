@@ -12,11 +12,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from clew.config import Choice
+from clew.contracts import Model
 from clew.errors import RecipeError
+from clew.inputs import Words
 from clew.kernels.sampling import table
-from clew.models.vectors import Subwords, WordVectors
+from clew.models.vectors import EXPORTS, Subwords, WordVectors
 from clew.text.ngrams import ngram_buckets
-from clew.text.words import WordVocabulary
 
 
 class Word2VecConfig(Choice):
@@ -38,7 +39,7 @@ class Word2VecConfig(Choice):
         return self
 
 
-class Word2Vec(nn.Module):
+class Word2Vec(Model):
     """Two tables: rows of `input` make the vectors that predict, rows of `output` stand for what is predicted.
 
     input: (V, d), with n-grams (V + buckets, d): a word's vector is then the mean of its own row and its n-grams' rows
@@ -47,14 +48,16 @@ class Word2Vec(nn.Module):
     """
 
     Config = Word2VecConfig
+    heads = frozenset({"words"})
+    exports = EXPORTS
 
-    def __init__(self, config: Word2VecConfig, vocabulary: WordVocabulary) -> None:
+    def __init__(self, config: Word2VecConfig, spec: Words) -> None:
         super().__init__()
-        self.config, self.vocabulary = config, vocabulary
-        rows = len(vocabulary) + (config.buckets if config.max_n else 0)
+        self.config, self.vocabulary = config, spec
+        rows = len(spec) + (config.buckets if config.max_n else 0)
         # The engine wants rows that begin on a cache line: the parameters are views of wider tables.
         self.input = nn.Parameter(torch.from_numpy(table(rows, config.d_model))[:, : config.d_model])
-        self.output = nn.Parameter(torch.from_numpy(table(len(vocabulary), config.d_model))[:, : config.d_model])
+        self.output = nn.Parameter(torch.from_numpy(table(len(spec), config.d_model))[:, : config.d_model])
         nn.init.uniform_(self.input, -0.5 / config.d_model, 0.5 / config.d_model)
 
     @cached_property

@@ -1,4 +1,7 @@
-"""Attention: the score as a function, the equation that uses it, and the multi-head module with its fused engine."""
+"""Attention: the score as a function, the equation that uses it, and the multi-head module.
+
+What is faster than the equation, or the same for batches of other shapes, is in `attention_engine.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clew.nn.attention_engine import (
+    KeyValues,
+    engine_pays,
+    fast_attention,
+    look_back,
+    look_within_rows,
+    turned,
+)
+from clew.nn.causal import earlier
 from clew.nn.dropout import dropout
 from clew.nn.linear import Linear, linear
-from clew.nn.packing import Packing
+from clew.nn.packing import Packing, chosen
 from clew.nn.positions import rotate
-from clew.nn.softmax import ENGINES, scaled_softmax
 from clew.nn.taps import Tap
 
 
@@ -29,12 +40,16 @@ class Score(nn.Module):
 class Dot(Score):
     """q·k (Luong et al. 2015, eq. 8)."""
 
+    scale: float | None = 1.0  # of q·k, for engines
+
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         return query @ key.transpose(-2, -1)
 
 
-class ScaledDot(Score):
+class ScaledDot(Dot):
     """q·k / √d_k (Vaswani et al. 2017, eq. 1): keeps the variance of the scores at that of their terms."""
+
+    scale = None  # 1 / √d_k
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         return query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
@@ -113,34 +128,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, score
 
 
 def weigh(query: Tensor, key: Tensor, mask: Tensor | None, score: Score) -> Tensor:
-    """softmax(score(q, k)), (…, T, S); what is masked has weight 0."""
+    """softmax(score(q, k)), (…, T, S); what is masked has weight 0. A mask of numbers is added to the scores."""
     scores = score(query, key)  # (…, T, S)
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
+        scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
     return scores.softmax(dim=-1)
-
-
-class KeyValues:
-    """Keys and values of the positions decoded so far, each (rows, heads, length, d_head)."""
-
-    def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
-
-    @property
-    def length(self) -> int:
-        return 0 if self.keys is None else self.keys.shape[2]
-
-    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Store one more position's (rows, heads, 1, d_head) and return all so far."""
-        self.keys = key if self.keys is None else torch.cat([self.keys, key], dim=2)
-        self.values = value if self.values is None else torch.cat([self.values, value], dim=2)
-        return self.keys, self.values
-
-    def select(self, rows: Tensor) -> None:
-        """Keep the given rows, in that order (beam search moves, drops and repeats them)."""
-        if self.keys is not None and self.values is not None:
-            self.keys, self.values = self.keys.index_select(0, rows), self.values.index_select(0, rows)
 
 
 def head_width(d_model: int, n_heads: int) -> int:
@@ -153,86 +145,58 @@ def head_width(d_model: int, n_heads: int) -> int:
 class MultiHeadAttention(nn.Module):
     """Concat(head_1 … head_h) W_o with head_i = Attention(Q W_q^i, K W_k^i, V W_v^i) (Vaswani et al. 2017, §3.2.2).
 
-    forward(query (B, T, d_model), memory (B, S, d_model), mask, causal) -> (B, T, d_model). Two paths give the same
-    result: the equation (`attend`), taken while someone listens to the tap `weights` (B, heads, T, S), and the engine
-    that is fastest (`attention`), taken otherwise. `mask` is boolean and broadcasts to (B, heads, T, S). `packed`
-    attends within each row of an unpadded batch.
+    forward(query (B, T, d_model), memory (B, S, d_model), mask, causal) -> (B, T, d_model): project, turn to the places
+    (`rotary`, with its base), attend, merge. `mask` is boolean, or is added to the scores, and broadcasts to (B, heads,
+    T, S); causal: the last query sees all keys, each one before it a key less. The other methods are this for batches
+    of other shapes.
     """
 
-    def __init__(self, d_model: int, n_heads: int, *, dropout: float = 0.0, rotary: bool = False) -> None:
+    def __init__(
+        self, d_model: int, n_heads: int, *, dropout: float = 0.0, rotary: bool = False, base: float = 10000.0
+    ) -> None:
         super().__init__()
-        self.n_heads, self.d_head, self.dropout, self.rotary = n_heads, head_width(d_model, n_heads), dropout, rotary
-        self.query = Linear(d_model, d_model)
-        self.key = Linear(d_model, d_model)
-        self.value = Linear(d_model, d_model)
-        self.output = Linear(d_model, d_model)
-        self.score = ScaledDot()
+        self.n_heads, self.d_head, self.dropout = n_heads, head_width(d_model, n_heads), dropout
+        self.rotary, self.base = rotary, base
+        self.query, self.key, self.value, self.output = (Linear(d_model, d_model) for _ in range(4))
+        self.score: Dot = ScaledDot()
         self.weights = Tap()
 
-    def split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_heads, self.d_head)).transpose(1, 2)  # (B, heads, T, d_head)
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        return self.merge(self.attend(*self.project(query, memory), mask, causal))
+
+    def project(self, query: Tensor, memory: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, heads, T, d_head), keys and values (B, heads, S, d_head); both sides begin at place `start`."""
+        q, (k, v) = self.split(self.query(query)), self.keys_values(memory)
+        return (rotate(q, start, self.base), rotate(k, start, self.base), v) if self.rotary else (q, k, v)
 
     def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Project what is attended to: two of (B, heads, S, d_head)."""
+        """Keys, not turned, and values of what is attended to: two of (B, heads, S, d_head)."""
         return self.split(self.key(memory)), self.split(self.value(memory))
 
-    def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        q, (k, v) = self.split(self.query(query)), self.keys_values(memory)
-        if self.rotary:
-            q, k = rotate(q), rotate(k)
-        return self.merge(self.attention(q, k, v, mask, causal))
+    def split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (-1, self.d_head)).transpose(1, 2)  # (B, heads, T, d_head)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """softmax(q kᵀ / √d_head) v within each head: (B, heads, T, d_head).
+
+        By an engine where one is faster, but while someone listens to the tap `weights` (B, heads, T, S) by the
+        equation, which alone has them.
+        """
+        p = self.dropout if self.training else 0.0
+        if not self.weights.heard and engine_pays(q, mask, p):
+            return fast_attention(q, k, v, mask, causal, p, self.score.scale)
+        weights = self.weights(weigh(q, k, earlier(q, k, mask) if causal else mask, self.score))
+        return dropout(weights, p, self.training) @ v
 
     def merge(self, heads: Tensor) -> Tensor:
         return self.output(heads.transpose(1, 2).flatten(2))  # (B, T, d_model)
 
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        """Attention within each head, (B, heads, T, d_head), by the equation or by the engine.
-
-        On the CPU torch's kernel has no dropout, and its gradient in bfloat16 takes several times the equation's: there
-        the equation is the faster of the two, with an engine of its own for its softmax where there is no mask.
-        """
-        p = self.dropout if self.training else 0.0
-        slow = p or (q.dtype == torch.bfloat16 and q.requires_grad)
-        if not self.weights.heard and (q.is_cuda or not slow):
-            return F.scaled_dot_product_attention(q, k, v, mask, p, is_causal=causal)
-        if not self.weights.heard and mask is None and q.device.type == "cpu" and q.dtype in ENGINES:
-            q, k, v = (each.contiguous() for each in (q, k, v))
-            weights = scaled_softmax(q @ k.transpose(-2, -1), 1 / math.sqrt(self.d_head), causal)
-            return dropout(weights, p, self.training) @ v
-        if causal:
-            mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
-        weights = self.weights(weigh(q, k, mask, self.score))
-        return dropout(weights, p, self.training) @ v
-
-    def packed(self, x: Tensor, packing: Packing, only: Tensor | None = None) -> Tensor:
-        """Self-attention within each row of an unpadded batch: (tokens, d_model) -> (tokens, d_model).
-
-        only: (n,) tokens whose context is wanted; the result is theirs, (n, d_model).
-
-        On the CPU each run of rows of one length is a dense batch; a GPU, an export and whoever listens get the padded
-        batch with its mask.
-        """
-        qkv = self.joint(x)
-        if x.is_cuda or packing.padded or self.weights.heard:
-            heads = self.attention(*qkv_of(packing.unpack(qkv)), packing.mask[:, None, None, :], False)
-            return self.output(chosen(packing.pack(heads.transpose(1, 2)).flatten(1), only))
-        blocks = qkv.split([rows * length for rows, length in packing.runs])
-        out = [
-            self.attention(*qkv_of(block.unflatten(0, run)), None, False).transpose(1, 2).flatten(0, 1)
-            for block, run in zip(blocks, packing.runs, strict=True)
-        ]  # each (rows · length, heads, d_head)
-        return self.output(chosen(torch.cat(out).flatten(1), only))
-
-    def joint(self, x: Tensor) -> Tensor:
-        """The three projections as one product: (…, d_model) -> (…, 3, heads, d_head)."""
+    def joint(self, x: Tensor, start: int | Tensor = 0) -> Tensor:
+        """Queries, keys and values of x in one product, turned as `rotate` says: (…, T, heads, d_head)."""
         parts = (self.query, self.key, self.value)
-        weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
-        return linear(x, weight, bias).unflatten(-1, (3, self.n_heads, self.d_head))
-
-    def heads(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values (B, heads, T, d_head) of x (B, T, d_model), whose first place is `start`."""
-        q, k, v = qkv_of(self.joint(x))
-        return (rotate(q, start), rotate(k, start), v) if self.rotary else (q, k, v)
+        bias = None if self.query.bias is None else torch.cat([part.bias for part in parts])
+        heads = linear(x, torch.cat([part.weight for part in parts]), bias).unflatten(-1, (-1, self.d_head))
+        return turned(heads, self.n_heads, start, self.base) if self.rotary else heads
 
     def causal(self, x: Tensor, mask: Tensor | None = None, past: Tensor | None = None) -> Tensor:
         """Self-attention of a decoder, of each position to those before it: (B, T, d_model) -> (B, T, d_model).
@@ -240,37 +204,30 @@ class MultiHeadAttention(nn.Module):
         mask: who may attend to whom, where that is not simply all that came before. past: keys and values of what came
         before, (2, B, heads, slots, d_head); the last T slots are for x.
         """
-        q, k, v = self.heads(x, 0 if past is None else past.shape[3] - x.shape[1])
-        if past is not None:
-            past[0, :, :, -q.shape[2] :], past[1, :, :, -q.shape[2] :] = k, v
-            k, v = past
-        return self.merge(self.attention(q, k, v, mask, causal=mask is None and q.shape[2] > 1))
+        heads = self.joint(x, 0 if past is None else past.shape[3] - x.shape[1])
+        return self.merge(look_back(self.attend, heads, self.n_heads, mask, past))
 
-    def step(self, query: Tensor, past: KeyValues) -> Tensor:
+    def packed(self, x: Tensor, packing: Packing, only: Tensor | None = None) -> Tensor:
+        """Self-attention within each row of an unpadded batch: (tokens, d_model) -> (tokens, d_model).
+
+        only: (n,) tokens whose context is wanted; the result is theirs, (n, d_model).
+        """
+        heads = self.joint(x, packing.position if self.rotary else 0)
+        padded = x.is_cuda or packing.padded or self.weights.heard
+        return self.output(chosen(look_within_rows(self.attend, heads, self.n_heads, packing, padded=padded), only))
+
+    def step(self, query: Tensor, past: KeyValues, mask: Tensor | None = None) -> Tensor:
         """Self-attention of one new position (B, 1, d_model) over the cached ones and itself."""
-        q, (k, v) = self.split(self.query(query)), self.keys_values(query)
-        if self.rotary:
-            q, k = rotate(q, past.length), rotate(k, past.length)
-        k, v = past.append(k, v)
-        return self.merge(self.attention(q, k, v, None, False))
+        q, k, v = self.project(query, query, past.length)
+        return self.merge(self.attend(q, *past.append(k, v), mask))
 
     def look(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """Attention of (B·beam, 1, d_model) over keys and values (B, heads, S, d_head) projected beforehand.
 
-        The beams of one sentence share its keys and values: they become positions of one batched attention.
+        The beams of one sentence share its keys and values: they become positions of one batched attention. Raises
+        ValueError for rotary attention, since these positions have no places.
         """
-        rows = query.shape[0]
-        q = self.query(query).view(key.shape[0], -1, self.n_heads, self.d_head).transpose(1, 2)  # (B, heads, beam, d)
-        heads = self.attention(q, key, value, mask, False)
-        return self.output(heads.transpose(1, 2).reshape(rows, 1, -1))
-
-
-def chosen(x: Tensor, only: Tensor | None) -> Tensor:
-    """These rows of x, or all."""
-    return x if only is None else x.index_select(0, only)
-
-
-def qkv_of(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, T, 3, heads, d_head) -> queries, keys and values, each (B, heads, T, d_head)."""
-    q, k, v = x.permute(2, 0, 3, 1, 4)
-    return q, k, v
+        if self.rotary:
+            raise ValueError("keys that were projected beforehand are not turned: rotary attention cannot look at them")
+        q = self.split(self.query(query.view(len(key), -1, query.shape[-1])))
+        return self.merge(self.attend(q, key, value, mask)).view(query.shape)

@@ -18,6 +18,16 @@ def causal_mask(start: Tensor, past: int = 0) -> Tensor:
     return (earlier & (start[:, past:, None] == start[:, None, :]))[:, None]
 
 
+def earlier(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    """`mask`, without the keys that follow a query: q (…, T, d), k (…, S, d) -> (…, T, S).
+
+    The last query sees all keys, each one before it a key less.
+    """
+    queries, keys = q.shape[-2], k.shape[-2]
+    seen = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril(keys - queries)
+    return seen if mask is None else mask & seen
+
+
 class Cache:
     """Keys and values of what was read so far, in memory that is taken once.
 

@@ -44,10 +44,12 @@ def _drop(x: Tensor, residual: Tensor | None, p: float, seed: int, relu: bool, d
 def dropout(x: Tensor, p: float, training: bool, *, residual: Tensor | None = None, relu: bool = False) -> Tensor:
     """x · mask / (1 - p) while training, x otherwise (Srivastava et al. 2014, §4, scaled at training time).
 
-    `relu` takes max(0, x) for x; `residual`, of the shape of x, is added to the result; not both. In float32 and
-    bfloat16 on the CPU the mask is True with probability 1 - round(p · 2^16) / 2^16, from a seed drawn from torch's
-    random state; the result can then be differentiated once.
+    `relu` takes max(0, x) for x; `residual`, of the shape of x, is added to the result. In float32 and bfloat16 on the
+    CPU the mask is True with probability 1 - round(p · 2^16) / 2^16, from a seed drawn from torch's random state; the
+    result can then be differentiated once. Raises ValueError for relu and a residual at once.
     """
+    if relu and residual is not None:
+        raise ValueError("dropout takes either relu or a residual")
     fast = x.device.type == "cpu" and x.dtype in ENGINES and (residual is None or residual.dtype in ENGINES[x.dtype])
     if training and 0 < p < 1 and fast and x.numel():
         return _Dropout.apply(x, residual, p, relu)

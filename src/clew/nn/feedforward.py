@@ -11,16 +11,25 @@ from clew.nn.linear import Linear
 
 
 class FeedForward(nn.Module):
-    """FFN(x) = W_2 f(W_1 x + b_1) + b_2 (Vaswani et al. 2017, eq. 2): (…, d_model) -> (…, d_model)."""
+    """FFN(x) = W_2 f(W_1 x + b_1) + b_2 (Vaswani et al. 2017, eq. 2): (…, d_model) -> (…, d_model).
 
-    def __init__(self, d_model: int, d_ff: int, *, activation: str = "relu", dropout: float = 0.0) -> None:
+    gated: W_2 (f(W_g x) ⊙ W_1 x) (Shazeer 2020, eq. 6).
+    """
+
+    def __init__(
+        self, d_model: int, d_ff: int, *, activation: str = "relu", dropout: float = 0.0, gated: bool = False,
+        bias: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.inner = Linear(d_model, d_ff)
-        self.outer = Linear(d_ff, d_model)
+        self.gate = Linear(d_model, d_ff, bias=bias) if gated else None
+        self.inner = Linear(d_model, d_ff, bias=bias)
+        self.outer = Linear(d_ff, d_model, bias=bias)
         self.activation = ACTIVATIONS[activation]
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.gate is not None:
+            return self.outer(self.dropout(self.activation(self.gate(x)) * self.inner(x)))
         inner = self.inner(x)
         if self.activation is F.relu:  # one pass
             return self.outer(self.dropout(inner, relu=True))

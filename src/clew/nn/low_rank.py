@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 
 class LowRank(nn.Module):
@@ -39,3 +40,10 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
         elif part == "original":
             state[f"{layer}.weight"] = model.get_submodule(layer).weight
     return state
+
+
+def merge(model: nn.Module) -> None:
+    """Turn every parametrized weight into the plain weight that its layer uses."""
+    for module in [*model.modules()]:
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)

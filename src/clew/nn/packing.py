@@ -93,3 +93,8 @@ class Padded(Packing):
 
     def unpack(self, x: Tensor) -> Tensor:
         return x.unflatten(0, self.mask.shape)
+
+
+def chosen(x: Tensor, only: Tensor | None) -> Tensor:
+    """These rows of x, or all."""
+    return x if only is None else x.index_select(0, only)

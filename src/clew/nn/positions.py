@@ -70,15 +70,16 @@ def make_positions(kind: str, d_model: int, max_length: int) -> nn.Module:
     return NoPositions()
 
 
-def rotate(x: Tensor, start: int = 0, base: float = 10000.0) -> Tensor:
+def rotate(x: Tensor, start: int | Tensor = 0, base: float = 10000.0) -> Tensor:
     """Rotary encoding (Su et al. 2021, eq. 34): turn each pair of dimensions by pos · base^(-2i/d).
 
-    x: (B, heads, T, d_head); the pairs are (i, i + d/2). Dot products of turned queries and keys depend on the distance
-    of their positions alone.
+    x: (…, T, d_head); the pairs are (i, i + d/2). start: pos of the first of the T, which count up, or of each.
+    Dot products of turned queries and keys depend on the distance of their positions alone.
     """
     half = x.shape[-1] // 2
     frequencies = torch.exp(-math.log(base) * torch.arange(half, device=x.device) / half)
-    angles = torch.arange(start, start + x.shape[-2], device=x.device)[:, None] * frequencies  # (T, d/2)
+    places = start if torch.is_tensor(start) else torch.arange(start, start + x.shape[-2], device=x.device)
+    angles = places[:, None] * frequencies  # (T, d/2)
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     first, second = x[..., :half], x[..., half:]
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

@@ -123,6 +123,10 @@ class Recurrent(nn.Module):
                 else:
                     nn.init.xavier_uniform_(gate)
 
+    def weights(self, name: str) -> list[Tensor]:
+        """Return the `WEIGHTS` of a layer in a direction: l0, l0_reverse, …"""
+        return [self.fused.get_parameter(f"{kind}_{name}") for kind in WEIGHTS]
+
     def forward(self, x: Tensor, mask: Tensor | None = None, state: State | None = None) -> tuple[Tensor, State]:
         """Read x (batch, time, d_input), starting from `state` (zeros where None); return (output, last state).
 
@@ -166,8 +170,7 @@ class Recurrent(nn.Module):
                 x = F.dropout(x, self.fused.dropout, self.training)
             outputs = []
             for direction, (name, start) in enumerate(starts[layer * directions : (layer + 1) * directions]):
-                weights = [getattr(self.fused, f"{kind}_{name}") for kind in WEIGHTS]
-                output, end = read(x, mask, start, weights, name, reverse=direction == 1)
+                output, end = read(x, mask, start, self.weights(name), name, reverse=direction == 1)
                 outputs.append(output)
                 ends.append(end)
             x = torch.cat(outputs, dim=-1)

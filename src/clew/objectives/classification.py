@@ -12,10 +12,8 @@ from torch import Tensor
 
 from clew.batches import TextBatch
 from clew.config import Choice
-from clew.data.batches import TextLoader
+from clew.contracts import Loss, Model, Objective
 from clew.errors import RecipeError
-from clew.models.classifier import Classifier
-from clew.objectives.loss import Loss
 
 
 class ClassificationConfig(Choice):
@@ -24,7 +22,7 @@ class ClassificationConfig(Choice):
     class_weights: Literal["none", "balanced"] = "none"  # balanced: every class counts for as much as any other
 
 
-class Classification:
+class Classification(Objective):
     """Σ over texts of the cross-entropy -Σ_c q_c w_c log p_c, q = (1 - ε) onehot(y) + ε/C; counted per text, or token.
 
     Needs a model with `forward(batch).logits`, (batch, classes), or (n, classes) of tokens. parts: `nll`, the same with
@@ -35,15 +33,15 @@ class Classification:
     Config = ClassificationConfig
 
     def __init__(self, config: ClassificationConfig) -> None:
-        self.smoothing, self.balanced = config.label_smoothing, config.class_weights == "balanced"
+        super().__init__(config)
         self.weight: Tensor | None = None  # (classes,)
 
-    def batches(self, loader: TextLoader, train: Any) -> TextLoader:
-        """The same batches; where classes are to be balanced, their labels are counted.
+    def loader(self, loader: Any, train: Any) -> Any:
+        """Return the same batches; where classes are to be balanced, their labels are counted.
 
         Raises RecipeError where labels say which of several texts is right: those places are no classes.
         """
-        if self.balanced:
+        if self.config.class_weights == "balanced":
             if loader.texts.choices > 1:
                 raise RecipeError(
                     "a choice among texts has no classes to balance",
@@ -53,13 +51,15 @@ class Classification:
             self.weight = balanced(loader.texts.label)
         return loader
 
-    def __call__(self, model: Classifier, batch: TextBatch) -> Loss:
+    def __call__(self, model: Model, batch: TextBatch) -> Loss:
         logits = model(batch).logits.float()
         weight = None if self.weight is None else self.weight.to(logits.device)
-        total = F.cross_entropy(logits, batch.label, weight, reduction="sum", label_smoothing=self.smoothing)
+        total = F.cross_entropy(
+            logits, batch.label, weight, reduction="sum", label_smoothing=self.config.label_smoothing
+        )
         nll = F.cross_entropy(logits.detach(), batch.label, reduction="sum")
         right = (logits.detach().argmax(dim=1) == batch.label).float().sum()
-        return Loss(total, len(batch.label), {"nll": nll, "accuracy": right})
+        return Loss(total, len(batch.label), batch.n_read, {"nll": nll, "accuracy": right})
 
 
 def balanced(labels: Sequence[Any]) -> Tensor:

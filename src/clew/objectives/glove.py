@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,13 +14,12 @@ from torch.optim import Adagrad, Optimizer
 
 from clew.batches import CooccurrenceBatch
 from clew.config import Choice, TrainConfig
+from clew.contracts import Loss, Objective
 from clew.data.cooccurrence import CooccurrenceLoader, count_to
-from clew.data.corpus import CorpusLoader
 from clew.errors import RecipeError
 from clew.kernels.glove import sums, train_slice
 from clew.models.glove import GloVe
 from clew.models.word2vec import aligned
-from clew.objectives.loss import Loss
 from clew.objectives.word_pairs import on_the_cpu
 
 
@@ -44,7 +43,7 @@ class CooccurrenceConfig(Choice):
     engine: Literal["kernel", "equation"] = "kernel"
 
 
-class WeightedLeastSquares:
+class WeightedLeastSquares(Objective):
     """The loss summed over the entries of a slice of the co-occurrence matrix, and counted per entry.
 
     Two paths. The equation: a whole slice at once, by autograd, on any device, with any optimizer. The kernel: a step
@@ -55,26 +54,26 @@ class WeightedLeastSquares:
     Config = CooccurrenceConfig
 
     def __init__(self, config: CooccurrenceConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self.optimizer: Optimizer | None = None
         self.sums: tuple[np.ndarray, np.ndarray] | None = None  # AdaGrad's, as the kernel wants them
 
-    def attach(self, model: GloVe, optimizer: Optimizer) -> None:
+    def prepare(self, model: Any, optimizer: Optimizer) -> None:
         """Take the optimizer whose sums the kernel moves, and have the kernel compiled, outside of any budget."""
         self.optimizer = optimizer
         if self.config.engine == "kernel":
             ids = torch.zeros(0, dtype=torch.int32)
             self.by_kernel(model, CooccurrenceBatch(ids, ids, torch.zeros(0)))
 
-    def batches(self, corpus: CorpusLoader, train: TrainConfig) -> CooccurrenceLoader:
-        """What is learned from: the co-occurrences of a corpus, counted into a temporary folder that goes with them.
+    def loader(self, corpus: Any, train: TrainConfig) -> CooccurrenceLoader:
+        """Return the co-occurrences of a corpus, counted into a temporary folder that goes with them.
 
-        `train.batch_tokens` are entries here.
+        `train.batch.tokens` are entries here.
         """
         folder = tempfile.TemporaryDirectory(prefix="clew-")
         matrix = count_to(
-            folder.name, corpus.ids, corpus.ends, window=self.config.window, batch_entries=train.batch_tokens,
-            memory_mb=self.config.memory_mb, seed=corpus.seed,
+            folder.name, corpus.ids, corpus.ends, window=self.config.window,
+            batch_entries=train.batch.of_tokens("co-occurrences"), memory_mb=self.config.memory_mb, seed=corpus.seed,
         )  # fmt: skip
         loader = CooccurrenceLoader(matrix)
         weakref.finalize(loader, folder.cleanup)
@@ -86,14 +85,14 @@ class WeightedLeastSquares:
     def by_equation(self, model: GloVe, batch: CooccurrenceBatch) -> Loss:
         scores = model(batch.rows.long(), batch.cols.long())
         losses = weighted_squares(scores, batch.counts, self.config.x_max, self.config.power)
-        return Loss(losses.sum(), len(losses))
+        return Loss(losses.sum(), len(losses), batch.n_read)
 
     def by_kernel(self, model: GloVe, batch: CooccurrenceBatch) -> Loss:
         on_the_cpu(batch.rows)
         if not isinstance(self.optimizer, Adagrad):
             raise RecipeError(
                 "GloVe's kernel takes the steps of AdaGrad", where="train.optimizer.kind",
-                fix='set train.optimizer.kind="adagrad" (attach() hands it over), or objective.engine="equation"',
+                fix='set train.optimizer.kind="adagrad" (prepare() hands it over), or objective.engine="equation"',
             )  # fmt: skip
         if any(group["weight_decay"] for group in self.optimizer.param_groups):
             raise RecipeError(
@@ -106,7 +105,7 @@ class WeightedLeastSquares:
             (aligned(model.word), word_sums), (aligned(model.context), context_sums),
             self.config.x_max, self.config.power, self.optimizer.param_groups[0]["lr"], torch.get_num_threads(),
         )  # fmt: skip
-        return Loss(torch.tensor(loss), len(batch.rows))
+        return Loss(torch.tensor(loss), len(batch.rows), batch.n_read)
 
     def sums_of(self, model: GloVe, optimizer: Adagrad) -> tuple[np.ndarray, np.ndarray]:
         """AdaGrad's sums in the kernel's rows; the optimizer's own become views of them, again after loading."""

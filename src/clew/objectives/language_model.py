@@ -8,15 +8,15 @@ from torch import Tensor
 
 from clew.batches import Block
 from clew.config import Choice
+from clew.contracts import Loss, Objective
 from clew.nn.vocabulary import linear_cross_entropy
-from clew.objectives.loss import Loss
 
 
 class LanguageModelConfig(Choice):
     kind: str = "language_model"
 
 
-class LanguageModel:
+class LanguageModel(Objective):
     """Σ -log P(x_t | x_<t), counted per token (Radford et al. 2019, eq. 1); of the tokens that are `counted`.
 
     Needs a model with `forward(text, position).hidden` and `output_table()`. The vocabulary is projected a few rows at
@@ -25,16 +25,13 @@ class LanguageModel:
 
     Config = LanguageModelConfig
 
-    def __init__(self, config: LanguageModelConfig) -> None:
-        self.config = config
-
     def __call__(self, model: Any, batch: Block) -> Loss:
         hidden, target = model(batch.text, batch.position).hidden.flatten(0, 1), batch.target.flatten()
         if batch.counted is not None:
             hidden, target = hidden[batch.counted.flatten()], target[batch.counted.flatten()]
         weight, bias = model.output_table()
         total, _ = linear_cross_entropy(hidden, weight, bias, target, 0.0)
-        return Loss(total, len(target))
+        return Loss(total, len(target), batch.n_read)
 
 
 def log_p_of(model: Any, hidden: Tensor, text: Tensor) -> Tensor:

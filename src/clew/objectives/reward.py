@@ -7,8 +7,7 @@ from torch import Tensor
 
 from clew.batches import TextBatch
 from clew.config import Choice
-from clew.models.classifier import Classifier
-from clew.objectives.loss import Loss
+from clew.contracts import Loss, Model, Objective
 
 
 def bradley_terry(chosen: Tensor, rejected: Tensor) -> Tensor:
@@ -23,7 +22,7 @@ class RewardConfig(Choice):
     kind: str = "reward"
 
 
-class Reward:
+class Reward(Objective):
     """Σ over pairs of -log σ(r_chosen - r_rejected), counted per pair.
 
     Needs a model with `forward(batch).logits`, a reward of each text, where the preferred text of each pair stands
@@ -32,11 +31,8 @@ class Reward:
 
     Config = RewardConfig
 
-    def __init__(self, config: RewardConfig) -> None:
-        self.config = config
-
-    def __call__(self, model: Classifier, batch: TextBatch) -> Loss:
+    def __call__(self, model: Model, batch: TextBatch) -> Loss:
         chosen, rejected = model(batch).logits.float().view(-1, 2).unbind(dim=1)  # (pairs,) each
         margin = (chosen - rejected).detach()
         parts = {"accuracy": (margin > 0).float().sum(), "margin": margin.sum()}
-        return Loss(bradley_terry(chosen, rejected).sum(), len(chosen), parts)
+        return Loss(bradley_terry(chosen, rejected).sum(), len(chosen), batch.n_read, parts)

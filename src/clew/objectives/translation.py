@@ -6,9 +6,9 @@ from pydantic import Field
 
 from clew.batches import PairBatch
 from clew.config import Choice
+from clew.contracts import Loss, Objective
 from clew.models.translator import Translator
 from clew.nn.vocabulary import linear_cross_entropy
-from clew.objectives.loss import Loss
 
 
 class TranslationConfig(Choice):
@@ -16,7 +16,7 @@ class TranslationConfig(Choice):
     label_smoothing: float = Field(0.1, ge=0, lt=1)
 
 
-class Translation:
+class Translation(Objective):
     """Σ over real target tokens of the smoothed cross-entropy (teacher forcing).
 
     Needs a model with `forward(batch).hidden` and `output_table()`, the projection onto the vocabulary. With
@@ -26,12 +26,9 @@ class Translation:
 
     Config = TranslationConfig
 
-    def __init__(self, config: TranslationConfig) -> None:
-        self.smoothing = config.label_smoothing
-
     def __call__(self, model: Translator, batch: PairBatch) -> Loss:
         hidden = model(batch).hidden[batch.target_mask]  # (tokens, D)
         target = batch.target_out[batch.target_mask]  # (tokens,)
         weight, bias = model.output_table()
-        total, nll = linear_cross_entropy(hidden, weight, bias, target, self.smoothing)
-        return Loss(total, len(target), {"nll": nll})
+        total, nll = linear_cross_entropy(hidden, weight, bias, target, self.config.label_smoothing)
+        return Loss(total, len(target), batch.n_read, {"nll": nll})

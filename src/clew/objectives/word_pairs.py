@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, Literal, Protocol
 
 import torch
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from clew.batches import CorpusBatch
 from clew.config import Choice
+from clew.contracts import Loss, Objective
 from clew.data.corpus import keep_probability, windows
 from clew.errors import RecipeError
 from clew.kernels.parts import Parts
 from clew.kernels.sampling import Draws, Settings, draws, in_threads, states
 from clew.models.word2vec import Word2Vec, aligned
-from clew.objectives.loss import Loss
 
 
 class WordPairsConfig(Choice):
@@ -34,7 +34,7 @@ class Rated(Protocol):
     param_groups: list[dict[str, Any]]
 
 
-class WordPairs(ABC):
+class WordPairs(Objective):
     """A loss summed over the pairs of a slice of text, and counted per word read; parts["pairs"] is pairs per word.
 
     Two paths. The equation: all pairs of the slice at once, by autograd, on any device. The kernel: the model's tables
@@ -44,19 +44,19 @@ class WordPairs(ABC):
     """
 
     def __init__(self, config: Any) -> None:
-        self.config = config
+        super().__init__(config)
         self.optimizer: Rated | None = None
         self.draws: Draws | None = None  # of the vocabulary, made when first needed
 
     @property
-    def moves_weights(self) -> bool:
+    def moves_weights(self) -> bool:  # type: ignore[override]
         """Whether an engine takes the steps, at the optimizer's rate, or the optimizer itself."""
         return self.config.engine == "kernel"
 
     def __call__(self, model: Word2Vec, batch: CorpusBatch) -> Loss:
         return self.by_kernel(model, batch) if self.config.engine == "kernel" else self.by_equation(model, batch)
 
-    def attach(self, model: Word2Vec, optimizer: Rated) -> None:
+    def prepare(self, model: Any, optimizer: Rated) -> None:
         """Take the optimizer whose rate the kernel reads, and have the kernel compiled, outside of any budget."""
         self.optimizer = optimizer
         if self.moves_weights:
@@ -83,12 +83,12 @@ class WordPairs(ABC):
             rows = mask.any(dim=1)
             hidden, target = model.context(context[rows], mask[rows]), centre[rows]
         total = self.losses(model, hidden, target, generator).sum()
-        return Loss(total, len(batch.ids), {"pairs": torch.tensor(float(len(target)))})
+        return Loss(total, len(batch.ids), batch.n_read, {"pairs": torch.tensor(float(len(target)))})
 
     def by_kernel(self, model: Word2Vec, batch: CorpusBatch) -> Loss:
         on_the_cpu(batch.ids)
         if self.optimizer is None:
-            raise RecipeError("the kernels move the weights themselves, at a rate that they lack", fix="call attach()")
+            raise RecipeError("the kernels move the weights themselves, at a rate that they lack", fix="call prepare()")
         config = self.config
         settings = Settings(config.window, getattr(config, "negatives", 0), int(getattr(config, "share", False)))
         train, *given = self.kernel(model, settings)
@@ -96,7 +96,7 @@ class WordPairs(ABC):
             train, batch.ids.numpy(), batch.ends.numpy(), states(batch.seed, torch.get_num_threads()),
             aligned(model.input), aligned(model.output), *given, self.optimizer.param_groups[0]["lr"],
         )  # fmt: skip
-        return Loss(torch.tensor(loss), len(batch.ids), {"pairs": torch.tensor(float(pairs))})
+        return Loss(torch.tensor(loss), len(batch.ids), batch.n_read, {"pairs": torch.tensor(float(pairs))})
 
     def drawn(self, model: Word2Vec) -> Draws:
         """The tables that words are dropped and negatives drawn by."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,12 +62,8 @@ def _bundled(name: str) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Copy nested lists and dicts with None for NaN and infinities, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """Return data as JSON has it, with None for NaN and infinities, which JSON does not have."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def _json_in_html(data: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clew.runs.folder import Run, write
+from clew.runs.results import metrics
 
 
 def write_card(run: Run, results: dict[str, Any]) -> None:
@@ -26,7 +27,7 @@ def write_card(run: Run, results: dict[str, Any]) -> None:
         "| --- | --- | --- | --- | --- |",
     ]
     for split, figures in results["splits"].items():
-        lines += [row(split, name, figure) for name, figure in figures.items() if isinstance(figure, dict)]
+        lines += [row(split, name, figure) for name, figure in metrics(figures).items()]
     lines += ["", 'Use it: `clew predict THIS_FOLDER "…"`. Train it again: `clew train recipe.toml`.', ""]
     write(run.path / "README.md", "\n".join(lines))
 

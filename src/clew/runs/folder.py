@@ -12,16 +12,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
 
 from clew import __version__
-from clew.config import Recipe, build, resolve
+from clew.config import Recipe, build
+from clew.contracts import Context, Model, Opened, Task
 from clew.errors import RunError
-from clew.hub import transformers_folder
-from clew.hub.bert import fill, is_bert, state_to_hf
-from clew.hub.names import FAMILIES
-from clew.hub.whole import keeper
-from clew.nn.low_rank import merged_state
+from clew.hub.adapter import adapter_of
+from clew.inputs import Preprocessor
+from clew.nn.low_rank import merge
 from clew.recipe_file import dump_recipe, load_recipe
 from clew.tensor_file import save_file
 from clew.train import checkpoint
@@ -55,7 +53,7 @@ class Run:
         return load_recipe(self.path / "recipe.toml", [])[0]
 
     @property
-    def task(self) -> Any:
+    def task(self) -> Task:
         return task_of(self.recipe)
 
     @property
@@ -71,22 +69,15 @@ class Run:
         """What to do about a run that has not finished."""
         return f"finish it: clew train {self.path} --resume"
 
-    def start(self, recipe: Recipe, preprocessor: Any) -> None:
+    def start(self, recipe: Recipe, preprocessor: Preprocessor, model: Model) -> None:
         """Write what is known before the first step; recipe.toml, which makes the folder a run, comes last."""
         self.path.mkdir(parents=True, exist_ok=True)
-        task = build("task", recipe.task)
-        task.save_preprocessor(preprocessor, self.path)
-        config = {
-            "clew_version": __version__,
-            "task": recipe.task.model_dump(mode="json"),
-            "model": recipe.model.model_dump(mode="json"),
-            **task.describe(preprocessor),
-        }
-        if keeper(resolve("model", recipe.model.kind)) or recipe.model.kind in FAMILIES:
-            with torch.device("meta"):  # its sizes are wanted, not its weights
-                model = task.model(recipe.model, preprocessor)
-            if kept := keeper(type(model)) or (transformers_folder if recipe.model.kind in FAMILIES else None):
-                config = kept.describe(self.path, model, preprocessor, config)
+        preprocessor.save(self.path)
+        about = {
+            "clew_version": __version__, "task": recipe.task.model_dump(mode="json"),
+            "model": recipe.model.model_dump(mode="json"), **preprocessor.describe(),
+        }  # fmt: skip
+        config = adapter_of(model).describe(self.path, model, preprocessor, about)
         write(self.path / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
         write(self.path / "recipe.toml", dump_recipe(recipe))
 
@@ -94,14 +85,10 @@ class Run:
         """What the task reads text with."""
         return self.task.load_preprocessor(self.path)
 
-    def save_model(self, model: nn.Module, file: str = "model.safetensors") -> None:
+    def save_model(self, model: Model, file: str = "model.safetensors") -> None:
         """Write the weights, whole or not at all."""
         temporary = self.path / f".{file}.{os.getpid()}"
-        if kept := keeper(type(model)):
-            state = kept.state_to_hf(model)
-        else:
-            state = state_to_hf(model, str(self.path)) if is_bert(model) else merged_state(model)
-        save_file(state, temporary, {"format": "pt"})
+        save_file(adapter_of(model).to_hf(model), temporary, {"format": "pt"})
         os.replace(temporary, self.path / file)
 
     def steps(self) -> list[int]:
@@ -109,7 +96,7 @@ class Run:
         found = (folder.name.removeprefix("step-") for folder in self.checkpoints.glob("step-*"))
         return sorted(int(step) for step in found if step.isdigit())
 
-    def model(self, device: str = "cpu", step: int | None = None) -> nn.Module:
+    def model(self, device: str = "cpu", step: int | None = None) -> Model:
         """The trained model, in evaluation mode, on as many threads as its recipe says.
 
         step: as it was at that checkpoint, without any averaging. Raises RunError where there is none (yet), or a
@@ -128,14 +115,14 @@ class Run:
         model = self.task.model(self.recipe.model, self.preprocessor())
         try:
             state = load_file(file)
-            if step is not None:
-                model.load_state_dict(checkpoint.part(state, "model."))
-            elif kept := keeper(type(model)):
-                kept.fill(model, state, str(file))
-            elif is_bert(model):
-                fill(model, state, str(file))
+            if step is None:
+                adapter_of(model).fill(model, state, str(file))
             else:
-                model.load_state_dict(state)
+                build("tuning", self.recipe.train.tuning, model)
+                own = checkpoint.part(state, "model.")
+                # Checkpoints of PPO once held the head of values beside the policy's weights.
+                model.load_state_dict({n: t for n, t in own.items() if not n.startswith("value.")})
+                merge(model)
         except (SafetensorError, RuntimeError) as error:
             raise RunError(f"these weights cannot be read: {error}", where=str(file), fix="train it again") from error
         return model.to(device).eval()
@@ -208,22 +195,20 @@ class Run:
         raise RunError("results.json cannot be read", where=str(file), fix=f"clew evaluate {self.path}")
 
 
-def task_of(recipe: Recipe) -> Any:
-    """The task of a recipe, which may ask for other runs: a reference, a reward."""
-    task = build("task", recipe.task)
-    task.lend = lend
-    if hasattr(task, "reference"):  # what a model that learns from preferences is held against: what it starts from
-        task.reference = getattr(recipe.model, "start", "")
+def task_of(recipe: Recipe) -> Task:
+    """Return the task of a recipe, which may ask for other runs: a reference, a reward."""
+    task: Task = build("task", recipe.task)
+    task.bind(Context(recipe, open_run))
     return task
 
 
-def lend(path: str) -> tuple[Any, nn.Module, Any]:
-    """The task, the model and the tokenizers of another run; building it changes nothing that is drawn here."""
+def open_run(path: str) -> Opened:
+    """Return another run, whose model does not learn; building it changes nothing that is drawn here."""
     run, threads = Run.open(path), torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         model = run.model()
     torch.set_num_threads(threads)
-    return run.task, model.requires_grad_(False), run.preprocessor()
+    return Opened(run.task, model.requires_grad_(False), run.preprocessor())
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,36 +13,34 @@ from torch import nn
 
 from clew.config import Recipe, resolve
 from clew.errors import DataError, RecipeError
-from clew.hub import whole
-from clew.hub.transformers_folder import Checkpoint, encoder_config, start_from
+from clew.hub.transformers_folder import Checkpoint
 from clew.hub.vectors import load_vectors
-from clew.hub.whole import keeper
 from clew.models.vectors import WordVectors
 from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.runs.folder import Run
-from clew.text.labelled_tokenizer import LabelledTokenizer
 
 
-def with_start_sizes(recipe: Recipe, run: Run | None = None) -> Recipe:
-    """The recipe with the sizes of the encoder that it starts from, which are not the recipe's to choose.
+def complete(recipe: Recipe, run: Run | None = None) -> Recipe:
+    """Return the recipe with the sizes of the model that it starts from, which are not the recipe's to choose.
 
     A run that has begun has them in its own recipe: what it started from may be gone.
     """
     if not starts_model(recipe):
         return recipe
-    kept = keeper(resolve("model", recipe.model.kind))
-    if run is not None and run.started:
-        found: Any = run.recipe.model
-    else:
-        found = whole.start_config(kept, recipe.model.start) if kept else encoder_config(recipe.model.start)
+    begun = run is not None and run.started
+    found: Any = run.recipe.model if run is not None and begun else Checkpoint.find(path_of(recipe)).config
     sizes = {name: value for name, value in found if name not in ("kind", "start") and "dropout" not in name}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update=sizes)})
 
 
+def path_of(recipe: Recipe) -> str:
+    """Return what `model.start` names; "" where the recipe or its kind of model has none."""
+    return str(recipe.model.model_dump().get("start", ""))
+
+
 def starts_model(recipe: Recipe) -> bool:
-    """Whether `model.start` names a pre-trained model: an encoder, or one that is kept whole."""
-    kind = resolve("model", recipe.model.kind)
-    return bool(getattr(recipe.model, "start", "")) and bool(getattr(kind, "encoder", False) or keeper(kind))
+    """Return whether `model.start` names a pre-trained model of the same family."""
+    return bool(path_of(recipe)) and bool(resolve("model", recipe.model.kind).adapter)
 
 
 class Start:
@@ -63,14 +60,9 @@ class Start:
         Raises RecipeError where the task trains its own.
         """
         config = self.recipe.tokenizer
-        path = config.start or (str(getattr(self.recipe.model, "start", "")) if starts_model(self.recipe) else "")
+        path = config.start or (path_of(self.recipe) if starts_model(self.recipe) else "")
         if not path:
             return self.vocabulary(task.preprocessor(rows, config))
-        if "given" not in inspect.signature(task.preprocessor).parameters:
-            raise RecipeError(
-                f"the task {self.recipe.task.kind} trains its own vocabulary", where="tokenizer.start",
-                fix="leave it out",
-            )  # fmt: skip
         return task.preprocessor(rows, config, given=Checkpoint.find(path).tokenizer)
 
     def vocabulary(self, preprocessor: Any) -> Any:
@@ -80,13 +72,12 @@ class Start:
         `tokenizer.vocab_size` leaves room for, so that a word which no training text has is understood by its vector.
         What writes text too (a translator) keeps to the words that it can learn to write.
         """
-        config: Any = self.recipe.model
-        if getattr(config, "start", "") and getattr(config, "keep_words", False):
-            vectors, _ = self.read(config.start, self.recipe.objective.kind)
-            return preprocessor.widened(vectors.words, vectors.counts)
-        if isinstance(preprocessor, LabelledTokenizer):
-            for vectors in self.tables().values():
-                preprocessor = preprocessor.widened(vectors.words, self.recipe.tokenizer.vocab_size)
+        path = path_of(self.recipe)
+        if path and not starts_model(self.recipe):
+            vectors, _ = self.read(path, self.recipe.objective.kind)
+            return preprocessor.with_words(vectors.words, vectors.counts, self.recipe)
+        for vectors in self.tables().values():
+            preprocessor = preprocessor.with_words(vectors.words, vectors.counts, self.recipe)
         return preprocessor
 
     def tables(self) -> dict[str, WordVectors]:
@@ -111,18 +102,16 @@ class Start:
         config: Any = self.recipe.model
         said = []
         if starts_model(self.recipe):
-            body = getattr(model, "body", model)  # of a model that writes, under a head of ours
-            kept = keeper(type(body))
-            said.append(whole.start_from(kept, body, config.start) if kept else start_from(model, config.start))
-        elif path := getattr(config, "start", ""):
+            found = Checkpoint.find(config.start)
+            said.append(found.adapter.start(model, found.tensors, found.settings, config.start))
+        elif path := path_of(self.recipe):
             n = model.start_from(*self.read(path, self.recipe.objective.kind))
             said.append(account(n, len(model.vocabulary), path))
         for name, vectors in self.tables().items():
             words = task.words(preprocessor)[name]
-            n = fill_table(getattr(model, name), words, vectors, f"model.{name}.start")
-            said.append(
-                account(n, sum(map(bool, words)), getattr(config, name).start) + f", which has {len(vectors):,}"
-            )
+            n = fill_table(model.get_submodule(name), words, vectors, f"model.{name}.start")
+            path = vars(config)[name].start
+            said.append(account(n, sum(map(bool, words)), path) + f", which has {len(vectors):,}")
         return said
 
 
@@ -148,11 +137,6 @@ def read(path: str, objective: str) -> tuple[WordVectors, np.ndarray | None]:
         with torch.random.fork_rng(devices=[]):  # building that model must not change what the new one draws
             model: nn.Module = run.model()
         torch.set_num_threads(threads)
-        if not hasattr(model, "vectors"):
-            raise RecipeError(
-                f"this run holds a {run.recipe.model.kind}, which has no word vectors",
-                where=path, fix="start from a run of word vectors (clew train TEXT), or a file of them",
-            )  # fmt: skip
         vectors = model.vectors()  # type: ignore[operator]
         both = {run.recipe.objective.kind, objective} == {"negative_sampling"}
         output = model.output.detach().numpy() if both else None  # type: ignore[operator]

@@ -16,11 +16,13 @@ import torch
 from torch import nn
 
 from clew.config import Recipe, build
+from clew.contracts import Context, Loader, Model, Objective, Task
 from clew.errors import CheckpointError, RecipeError, RunError
 from clew.runs.card import write_card
 from clew.runs.events import Events
-from clew.runs.folder import Run, device_of, task_of, writing
-from clew.runs.start import Start, with_start_sizes
+from clew.runs.folder import Run, device_of, open_run, writing
+from clew.runs.results import differences
+from clew.runs.start import Start, complete
 from clew.train import checkpoint
 from clew.train.average import Average
 from clew.train.budget import Progress
@@ -72,7 +74,7 @@ def open_training(
     `resume` is off, or cannot be written, CheckpointError where its recipe is another.
     """
     run = Run(folder)
-    recipe = with_start_sizes(recipe, run)
+    recipe = complete(recipe, run)
     if run.started:
         if not resume:
             raise RunError(
@@ -90,21 +92,11 @@ def check_same(old: Recipe, new: Recipe, folder: str | Path) -> None:
     """A run may be resumed with another budget, and nothing else."""
     left, right = old.model_dump(mode="json"), new.model_dump(mode="json")
     left["train"].pop("budget"), right["train"].pop("budget")
-    if differing := list(differences(left, right)):
+    if differing := [key for key, _, _ in differences(left, right)]:
         raise CheckpointError(
             f"this run was started from another recipe, with another {', '.join(differing)}",
             where=str(folder), fix=f"go on with its own (clew train {folder} --resume), or choose another --out",
         )  # fmt: skip
-
-
-def differences(left: dict[str, Any], right: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted keys whose values differ, or that one side lacks."""
-    for key in left | right:
-        a, b = left.get(key), right.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            yield prefix + key
 
 
 class Training:
@@ -116,55 +108,52 @@ class Training:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         torch.manual_seed(recipe.seed)
-        self.task = task_of(recipe)
-        if not hasattr(self.task, "batches"):
-            raise RecipeError(
-                f"there is nothing to train in the task {recipe.task.kind}: it asks a model that stands",
-                where="task.kind", fix="clew evaluate RUN --ask RECIPE asks a run of the task write",
-            )  # fmt: skip
-        if hasattr(self.task, "check_decode"):
-            self.task.check_decode(recipe.model, recipe.decode)
-        self.task.watch = watch
+        self.task: Task = build("task", recipe.task)
+        device = device_of(settings.device)
+        context = Context(recipe, open_run, watch, self.task, device=device)
+        self.task.bind(context)
+        self.task.check_recipe(recipe)
         self.data = build("data", recipe.data)
         rows = self.data.split("train")
         self.valid = self.data.split("valid")
         for rows_of in (rows, self.valid):
-            if hasattr(self.task, "check"):  # what cannot be measured is told before training, not after it
-                self.task.check(rows_of)
+            self.task.check(rows_of)  # what cannot be measured is told before training, not after it
         start = Start(recipe)
         self.preprocessor: Any = run.preprocessor() if run.started else start.preprocessor(self.task, rows)
         self.report = [str(rows.report), str(self.valid.report)]
-        self.model: nn.Module = self.task.model(recipe.model, self.preprocessor)
+        self.model: Model = self.task.model(recipe.model, self.preprocessor)
         fresh = checkpoint.latest(run.checkpoints) is None
         if fresh:  # what goes on has its weights from there
             self.report += start.fill(self.model, self.task, self.preprocessor)
-        if settings.budget.flops and not hasattr(self.model, "output_table"):
+        if settings.budget.flops and "words" in self.model.heads:
             raise RecipeError(
                 f"the work of a {recipe.model.kind} is not counted in flops", where="train.budget.flops",
                 fix="set a budget of time, epochs or steps",
             )  # fmt: skip
-        self.model.to(device_of(settings.device))
+        self.model.to(device)
         self.parameters = {"parameters": count(self.model)}
         self.tuning = build("tuning", settings.tuning, self.model)
         self.parameters["trained_parameters"] = count(self.model, learning=True)
-        self.objective = build("objective", recipe.objective)
-        self.batches = self.task.batches(rows, self.preprocessor, settings, recipe.seed)
-        if fresh and hasattr(self.objective, "begin"):  # what a new model may know of the data before it learns
-            self.objective.begin(self.model, self.batches)
-        if hasattr(self.objective, "batches"):  # it learns from something that is made of them
-            self.batches = self.objective.batches(self.batches, settings)
+        context.model, context.preprocessor = self.model, self.preprocessor
+        self.objective: Objective = build("objective", recipe.objective)
+        self.objective.bind(context)
+        batches = self.task.batches(rows, self.preprocessor, settings, recipe.seed)
+        if fresh:
+            build("initialiser", recipe.initialiser)(self.model, batches)
+        self.batches: Loader = self.objective.loader(batches, settings)
         optimizer = build("optimizer", settings.optimizer)
-        own = getattr(self.objective, "moves_weights", False)  # a compiled engine takes the steps, at the rate
-        self.optimizer = optimizer.rate(self.model) if own else optimizer(self.model, self.tuning.factor)
+        if self.objective.moves_weights:  # a compiled engine takes the steps, at the rate
+            self.optimizer = optimizer.rate(self.model)
+        else:
+            self.optimizer = optimizer(self.model, self.tuning.factor, self.objective.parameters())
         self.average = Average(self.model, settings.average) if settings.average else None
         self.progress, self.standing = Progress(), EarlyStopping()
         if n := self.batches.n_left_out:
-            self.report.append(
-                f"{n:,} training {self.task.example_name}s over {settings.max_length} tokens were left out"
-            )
-        self.report += getattr(self.batches, "notes", [])
+            name = self.task.example_name
+            self.report.append(f"{n:,} training {name}s over {settings.max_length} tokens were left out")
+        self.report += self.batches.notes
         with writing(run.path):  # last: a recipe that cannot be trained leaves no run behind
-            run.start(recipe, self.preprocessor)
+            run.start(recipe, self.preprocessor, self.model)
 
     def go(self) -> Iterator[Event]:
         """Train to the end of the budget, yielding after every step. A run that had finished is unfinished again."""
@@ -176,11 +165,9 @@ class Training:
             self.run.unfinish()
             self.run.forget_after(self.progress.step)
         model: Any = torch.compile(self.model, dynamic=True) if settings.compile else self.model
-        objective = self.objective
-        if hasattr(objective, "attach"):  # a compiled engine moves the weights itself, at the rate that stands there
-            objective.attach(self.model, self.optimizer)
+        self.objective.prepare(self.model, self.optimizer)
         steps = fit(
-            model, objective, self.batches, self.optimizer,
+            model, self.objective, self.batches, self.optimizer,
             build("schedule", settings.schedule), settings.budget, progress=self.progress, average=self.average,
             accumulate=settings.accumulate, clip_norm=settings.clip_norm, precision=settings.precision,
             before_step=self.tuning.before_step,
@@ -234,9 +221,8 @@ class Training:
         return figures
 
     def log(self, step: Step, validation: dict[str, Any] | None, events: Events) -> None:
-        where = {
-            name: getattr(self.progress, name) for name in ("step", "tokens", "epoch", "cpu_seconds", "wall_seconds")
-        }
+        names = ("step", "tokens", "epoch", "cpu_seconds", "wall_seconds")
+        where = {name: vars(self.progress)[name] for name in names}
         if validation:
             figures = {name: value for name, value in validation.items() if name != "samples"}
             self.run.log({**where, "valid": figures})
@@ -257,7 +243,7 @@ class Training:
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds beside `EarlyStopping`."""
         return {
-            "model": self.model, "optimizer": self.optimizer, "batches": self.batches,
+            "model": self.model, "objective": self.objective, "optimizer": self.optimizer, "batches": self.batches,
             "progress": self.progress, "average": self.average,
         }  # fmt: skip
 

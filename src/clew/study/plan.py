@@ -8,8 +8,9 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import Any
 
 from clew.config import BudgetConfig, Recipe
 from clew.errors import RecipeError, RunError
@@ -154,11 +155,10 @@ def _expand(recipe: Recipe, vary: Mapping[str, Sequence[str]], several: bool) ->
 
 
 def _has(recipe: Recipe, key: str) -> bool:
-    value: Any = recipe.model_dump()
-    for name in key.split("."):
-        if not isinstance(value, dict) or name not in value:
-            return False
-        value = value[name]
+    try:
+        reduce(getitem, key.split("."), recipe.model_dump())
+    except (KeyError, TypeError):  # no such key, or no table to look for it in
+        return False
     return True
 
 

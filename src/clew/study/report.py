@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from clew.config import build
-from clew.inspect.attention import salient
-from clew.metrics import bleu, chrf, paired_bootstrap
+from clew.errors import DataError
+from clew.metrics import paired_bootstrap
+from clew.metrics.alignment import salient
 from clew.page.single_file import single_file
 from clew.runs.folder import Run
 from clew.study.compare import reason
 from clew.study.plan import Plan
 from clew.study.view import Finished, View, build_view, main_split
 from clew.study.words import markdown, ranked, summarise
-from clew.tasks.examples import compared
 
 DIGITS = 3  # of attention weights, which are shown as shades
-PAIRED = {"bleu": bleu, "chrf": chrf}  # metrics that two sets of outputs can be compared by, sentence by sentence
 
 
 def write_report(folder: Path, *, target: float | None = None) -> View:
@@ -39,10 +38,10 @@ def write_report(folder: Path, *, target: float | None = None) -> View:
     read = {id: [Finished(seed, run.results(), run.metrics()) for seed, run in of.items()] for id, of in runs.items()}
     recipe = plan.variants[0].recipe
     task = build("task", recipe.task)
-    view = build_view(plan, read, failed, compared(task), target) | {
+    view = build_view(plan, read, failed, task.compared, target) | {
         "items": task.example_name,
         "counted": task.unit,
-        "open_ended": getattr(task, "open_ended", False),
+        "open_ended": task.open_ended,
     }
     data = build("data", recipe.data)
     firsts = {id: next(iter(of.values())) for id, of in runs.items() if of}
@@ -60,19 +59,22 @@ def p_values(view: View, firsts: Mapping[str, Run], data: Any) -> dict[tuple[str
     """Paired bootstrap between the best two of a one-seed study, from their outputs for the same test sentences."""
     best = ranked(view, view["quality"])[:2]
     runs = [firsts[model["id"]] for model in best]
-    measure = PAIRED.get(view["quality"])
     same_data = len({run.recipe.data.model_dump_json() for run in runs}) == 1
-    if len(runs) < 2 or any(len(model["seeds"]) > 1 for model in best) or measure is None or not same_data:
+    if len(runs) < 2 or any(len(model["seeds"]) > 1 for model in best) or not same_data:
         return {}
     split = main_split(runs[0].results())
-    references = data.split(split)[runs[0].recipe.task.target]
-    a, b = (measure(run.outputs(split), references) for run in runs)
-    return {(best[0]["id"], best[1]["id"]): paired_bootstrap(a, b).p_value}
+    try:
+        references = runs[0].task.references(data.split(split))
+    except DataError:  # of running text there are none
+        return {}
+    one, other = (run.outputs(split) for run in runs)
+    scores = runs[0].task.paired(one, other, references).get(view["quality"])
+    return {(best[0]["id"], best[1]["id"]): paired_bootstrap(*scores).p_value} if scores else {}
 
 
 def describe_data(data: Any, results: Mapping[str, Any]) -> str:
     """Name a data source, its licence, what was read of it and the sentences of the splits that were measured."""
-    name = getattr(data.config, "name", data.config.kind)
+    name = data.config.model_dump().get("name", data.config.kind)
     measured = [f"{split} {f['sentences']:,} rows" for split, f in results["splits"].items() if "sentences" in f]
     parts = [f"{name or data.config.kind} (licence: {data.about['licence']})", *results["data"], ", ".join(measured)]
     return "; ".join(part for part in parts if part)

@@ -77,7 +77,7 @@ def check_encoder(encoder: str) -> None:
     """Raises RecipeError for a run of another kind, RunError or DataError where there are no weights to start from."""
     run = Run(encoder)
     kind = run.recipe.model.kind if run.started else ""
-    if kind and not getattr(resolve("model", kind), "encoder", False):
+    if kind and not resolve("model", kind).bears_heads:
         raise RecipeError(
             f"this run holds a {kind}, which is no encoder that a task could start from", where=encoder,
             fix="give a pre-trained encoder (recipes/bert/wikipedia.toml), or one that transformers loads",

@@ -11,6 +11,7 @@ from typing import Any
 from clew import __version__
 from clew.errors import RunError
 from clew.metrics.shown import METRICS, about
+from clew.runs.results import metrics
 from clew.study.plan import Plan, Variant, describe
 from clew.study.statistics import of_scores, over_seeds
 
@@ -45,8 +46,8 @@ def build_view(
     everything = [run for runs in finished.values() for run in runs]
     if not everything:
         raise RunError("no training of this comparison has finished", where=str(plan.folder), fix="run it again")
-    metrics = _metrics(everything)
-    higher = bool(metrics[quality]["higher_is_better"])
+    described = _metrics(everything)
+    higher = bool(described[quality]["higher_is_better"])
     target = _default_target(finished, quality, higher) if target is None else target
     models = [
         _model(variant, finished.get(variant.id, ()), failed.get(variant.id), quality) for variant in plan.variants
@@ -70,7 +71,7 @@ def build_view(
         "data": "",
         "summary": [],
         "quality": quality,
-        "metrics": metrics,
+        "metrics": described,
         "models": models,
         "quality_target": target,
         "sentences": [],
@@ -81,9 +82,7 @@ def _scores(run: Finished) -> dict[str, dict[str, Any]]:
     """Metric key → {value, low, high, signature}, of every split; a metric of another split carries its name."""
     found = {}
     for split, measured in run.results["splits"].items():
-        for name, score in measured.items():
-            if not isinstance(score, dict):
-                continue  # a count or a speed
+        for name, score in metrics(measured).items():
             if math.isfinite(score["value"]):
                 found[_key(run, split, name)] = score
     return found

@@ -63,6 +63,7 @@ class Answer(SupervisedTask):
     """
 
     Config = AnswerConfig
+    hint = "A question, and the text that holds the answer."
     head = "answer"
     example_name = "question"
     unit = "windows"
@@ -78,12 +79,12 @@ class Answer(SupervisedTask):
 
     def inputs(self, rows: Rows) -> list[str]:
         """question TAB context, any white space within them as a space."""
-        return tabbed(self.column(rows, "question"), self.column(rows, "context"))
+        return tabbed(self.text_column(rows, "question"), self.text_column(rows, "context"))
 
     def golds(self, rows: Rows) -> list[list[dict[str, Any]]]:
         """The answers of each question. Raises DataError where they are not written as SQuAD's."""
         try:
-            found = [listed(json.loads(text)) for text in self.column(rows, "answers")]
+            found = [listed(value) for value in self.column(rows, "answers")]
             return [[{"text": str(a["text"]), "start": int(a["answer_start"])} for a in answers] for answers in found]
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -94,8 +95,11 @@ class Answer(SupervisedTask):
     def references(self, rows: Rows) -> list[str]:
         return [answers[0]["text"] if answers else "" for answers in self.golds(rows)]
 
-    def labels(self, rows: Rows) -> list[str]:
+    def own_labels(self) -> list[str]:
         return ["first", "last"]
+
+    def labels(self, rows: Rows) -> list[str]:
+        return self.own_labels()
 
     def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Windows:
         """The windows of each line. Raises DataError for a line without a tab."""
@@ -106,7 +110,7 @@ class Answer(SupervisedTask):
         assert out.first is not None
         for number, (question, (ids, offsets)) in enumerate(zip(questions, contexts, strict=True)):
             question = question[: config.max_question]
-            room = config.max_length - len(question) - 3
+            room = config.max_length - len(question) - 2 - tokenizer.separators
             out.cut += len(ids) > room
             for begin in range(0, max(1, len(ids) - room + config.stride), config.stride):
                 row, first = with_special_tokens(tokenizer, question, ids[begin : begin + room])
@@ -123,7 +127,7 @@ class Answer(SupervisedTask):
         Raises DataError where an answer does not stand in its context.
         """
         texts, golds = self.encode(self.inputs(rows), preprocessor), self.golds(rows)
-        contexts = self.column(rows, "context")
+        contexts = self.text_column(rows, "context")
         for window, number in enumerate(texts.part_of):
             if golds[number]:
                 start, end = nearest(golds[number][0], contexts[number], rows.report.source)
@@ -135,10 +139,9 @@ class Answer(SupervisedTask):
         return list(zip(out.start.float().cpu(), out.end.float().cpu(), strict=True))
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
+        self, lines: Sequence[str], texts: Any, outputs: Sequence[Any], preprocessor: LabelledTokenizer
     ) -> list[Prediction]:
         """The best answer, "" where there is none; alternatives: the next, by probability among all those named."""
-        assert isinstance(texts, Windows)
         spans: list[dict[str, tuple[float, int]]] = [{} for _ in lines]
         null = [math.inf] * len(lines)
         for number, window, (start, end) in zip(texts.part_of, texts.offsets, outputs, strict=True):
@@ -203,7 +206,9 @@ class Answer(SupervisedTask):
 
 
 def listed(answers: Any) -> Any:
-    """Answers one by one; the hub's form, {"text": […], "answer_start": […]}, has them side by side."""
+    """Return answers one by one; the hub's form, {"text": […], "answer_start": […]}, has them side by side."""
+    if isinstance(answers, str):
+        answers = json.loads(answers)
     if not isinstance(answers, dict):
         return answers
     pairs = zip(answers["text"], answers["answer_start"], strict=True)

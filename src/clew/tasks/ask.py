@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from pydantic import Field
 
 from clew.config import Choice, DecodeConfig
+from clew.contracts import Example, Task
 from clew.data.rows import Rows
 from clew.errors import DataError, RecipeError
 from clew.metrics.bootstrap import Score, score, share
@@ -35,7 +36,7 @@ class AskConfig(Choice):
     seed: int = 1  # of which training rows
 
 
-class Ask:
+class Ask(Task):
     """Zero-, one- and few-shot evaluation by scoring the choices (Brown et al. 2020, §2.4).
 
     Four ways to compare log P(choice | prompt): as it is, per token, per byte, and less log P(choice | the prompt about
@@ -43,6 +44,8 @@ class Ask:
     """
 
     Config = AskConfig
+    quality = "accuracy"
+    asks = True
     ways = ("accuracy", "accuracy_per_token", "accuracy_per_byte", "accuracy_calibrated")
 
     def __init__(self, config: AskConfig) -> None:
@@ -51,7 +54,29 @@ class Ask:
                 f"{len(config.labels)} labels for {len(config.choices)} choices", where="task.labels",
                 fix="name the right answer of each choice, in their order",
             )  # fmt: skip
-        self.config = config
+        super().__init__(config)
+
+    def check_recipe(self, recipe: Any) -> NoReturn:
+        """Raise RecipeError: there is nothing to train."""
+        raise RecipeError(
+            "there is nothing to train in the task ask: it asks a model that stands", where="task.kind",
+            fix="clew evaluate RUN --ask RECIPE asks a run of the task language_model",
+        )  # fmt: skip
+
+    def preprocessor(self, rows: Any, config: Any, given: Any = None) -> NoReturn:
+        self.check_recipe(config)
+
+    def batches(self, rows: Any, preprocessor: Any, train: Any, seed: int) -> NoReturn:
+        self.check_recipe(train)
+
+    def predict(self, model: Any, preprocessor: Any, texts: Any, decode: Any, **how: Any) -> NoReturn:
+        self.check_recipe(decode)
+
+    def validate(self, model: Any, preprocessor: Any, rows: Any, decode: Any, n_examples: int) -> NoReturn:
+        self.check_recipe(decode)
+
+    def examples(self, data: Any, splits: Sequence[str]) -> list[Example]:
+        return []
 
     @property
     def columns(self) -> list[str]:
@@ -67,9 +92,9 @@ class Ask:
         if row[self.config.label] not in self.config.labels:
             known = ", ".join(self.config.labels)
             raise DataError(f'"{row[self.config.label]}" is no label', where=where, fix=f"task.labels has {known}")
-        return self.config.labels.index(row[self.config.label])
+        return int(self.config.labels.index(row[self.config.label]))
 
-    def examples(self, train: Rows | None) -> str:
+    def shots(self, train: Rows | None) -> str:
         """What stands before each prompt: `shots` training rows with their right answers."""
         if not self.config.shots:
             return ""
@@ -78,7 +103,7 @@ class Ask:
         order = np.random.default_rng(self.config.seed).permutation(len(train))
         by_answer: list[list[dict[str, str]]] = [[] for _ in self.config.choices]
         for i in order:
-            row = {name: train[name][i] for name in self.columns}
+            row = {name: str(train[name][i]) for name in self.columns}
             by_answer[self.right(row, str(train.report))].append(row)
         turns = [row for n in range(max(map(len, by_answer))) for rows in by_answer for row in rows[n : n + 1]]
         parts = []
@@ -129,8 +154,8 @@ class Ask:
         softmax over the choices, of the raw scores and of the calibrated ones.
         """
         model.eval()
-        before, n = self.examples(choose_on), len(self.config.choices)
-        table = [{name: rows[name][i] for name in self.columns} for i in range(len(rows))]
+        before, n = self.shots(choose_on), len(self.config.choices)
+        table = [{name: str(rows[name][i]) for name in self.columns} for i in range(len(rows))]
         gold = np.array([self.right(row, str(rows.report)) for row in table])
         prompts = [before + self.fill(self.config.prompt, row) for row in table for _ in range(n)]
         nothing = before + re.sub(r"\{\w+\}", NOTHING, self.config.prompt)

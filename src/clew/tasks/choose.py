@@ -15,7 +15,7 @@ from clew.errors import DataError
 from clew.metrics.bootstrap import Score
 from clew.metrics.classification import accuracy
 from clew.tasks.classify import choice, negative_log_likelihood
-from clew.tasks.supervised import SupervisedTask, named, tabbed
+from clew.tasks.supervised import SupervisedTask, tabbed, texts_of
 from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.template import encode_pairs
 
@@ -34,6 +34,7 @@ class Choose(SupervisedTask):
     """Read column `text` with each of the choices, as pairs, and choose one (Devlin et al. 2019, §4.4)."""
 
     Config = ChooseConfig
+    hint = "What is asked, and what there is to choose from."
     head = "choose"
     example_name = "question"
     unit = "questions"
@@ -43,15 +44,24 @@ class Choose(SupervisedTask):
     def fields(self) -> tuple[str, ...]:
         return (self.config.text, *self.config.choices)
 
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        return (self.config.text, *(f"choice {name}" for name in self.config.choices))
+
+    def looked_at(self, text: str, answer: str, labels: Sequence[str]) -> str:
+        """Return what is asked with the choice that was made."""
+        first, *others = text.split("\t")
+        return f"{first}\t{others[labels.index(answer)]}"
+
     def inputs(self, rows: Rows) -> list[str]:
-        choices = [named(rows, name, "task.choices") for name in self.config.choices]
-        return tabbed(self.column(rows, "text"), *choices)
+        choices = [texts_of(rows, name, "task.choices") for name in self.config.choices]
+        return tabbed(self.text_column(rows, "text"), *choices)
 
     def references(self, rows: Rows) -> list[str]:
         """The names of the right choices. Raises DataError where a label is none of them."""
         names = {name: name for name in self.config.choices}
         names |= {str(i): name for i, name in enumerate(self.config.choices) if str(i) not in names}
-        labels = self.column(rows, "label")
+        labels = self.label_column(rows, "label")
         if wrong := [label for label in labels if label not in names]:
             raise DataError(
                 f'the label "{wrong[0]}" is no choice', where=f"{rows.report.source}, column {self.config.label}",
@@ -59,8 +69,11 @@ class Choose(SupervisedTask):
             )  # fmt: skip
         return [names[label] for label in labels]
 
-    def labels(self, rows: Rows) -> list[str]:
+    def own_labels(self) -> list[str]:
         return [*self.config.choices]
+
+    def labels(self, rows: Rows) -> list[str]:
+        return self.own_labels()
 
     def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
         """A pair for each choice. Raises DataError for a line with fewer or more choices."""

@@ -54,14 +54,18 @@ class PairTask(SupervisedTask):
         return str(self.config.metrics[0])
 
     @property
+    def hint(self) -> str:
+        return "Two texts." if self.config.pair else "A text."
+
+    @property
     def fields(self) -> tuple[str, ...]:
         return (self.config.text, self.config.pair) if self.config.pair else (self.config.text,)
 
     def inputs(self, rows: Rows) -> list[str]:
-        texts = self.column(rows, "text")
+        texts = self.text_column(rows, "text")
         if not self.config.pair:
             return texts
-        return tabbed(texts, self.column(rows, "pair"))
+        return tabbed(texts, self.text_column(rows, "pair"))
 
     def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
         """Frame each text or pair. Raises DataError for a line without its second text."""
@@ -78,10 +82,15 @@ class Classify(PairTask):
     Config = ClassifyConfig
 
     def references(self, rows: Rows) -> list[str]:
-        return self.column(rows, "label")
+        return self.label_column(rows, "label")
 
     def labels(self, rows: Rows) -> list[str]:
         return LabelledTokenizer.classes(self.references(rows), rows.report.source)
+
+    def groups(self, data: Any, split: str, most: int) -> list[str]:
+        rows = data.split(split)
+        pairs = zip(self.inputs(rows)[:most], self.references(rows), strict=False)
+        return [label for text, label in pairs if text.strip()]
 
     def predictions(
         self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer

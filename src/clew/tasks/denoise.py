@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from pydantic import Field
 
-from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
-from clew.contracts import Example, Prediction
+from clew.config import BatchConfig, Choice, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.contracts import Example, Prediction, Task
 from clew.data.denoising import Corruption, DenoisingLoader
 from clew.data.documents import Documents, Ends, pieces
 from clew.data.text import Text
-from clew.decode.search import Watch
+from clew.decode.search import Listener
 from clew.metrics.bootstrap import Score, score, share
 from clew.metrics.perplexity import perplexity
 from clew.tasks.examples import SHOWN
-from clew.tasks.running_text import RunningTextTask
 from clew.tasks.translate import Translate, TranslateConfig
 from clew.text.sentinels import encode_gaps, filled, gaps, sentinel_ids, with_sentinels
 from clew.text.tokenizer import Tokenizer
@@ -42,16 +40,19 @@ class DenoiseConfig(Choice):
     sentinels: int = Field(100, ge=1)  # of the vocabulary: the most spans that a window has
 
 
-class Denoise(RunningTextTask):
+class Denoise(Task):
     """Cut spans out of running text, and have a translator write them (Raffel et al. 2020, §3.1.4)."""
 
     Config = DenoiseConfig
+    preprocessor_class = TokenizerPair
+    head = "translate"
+    hint = "A text with <extra_id_0>, <extra_id_1> … in place of words."
     quality = "accuracy"
     example_name = "text with gaps"
     unit = "target tokens"
 
     def __init__(self, config: DenoiseConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self.translate = Translate(TranslateConfig(source="", target=""))  # which searches
 
     # Which examples.
@@ -60,39 +61,25 @@ class Denoise(RunningTextTask):
         """A vocabulary trained on the sentences of the text, or the one given, and the sentinels."""
         stream = (
             piece
-            for piece in pieces(rows.paths, self.config.document, self.watched("learning the vocabulary"))
+            for piece in pieces(rows.paths, self.config.document, self.progress("learning the vocabulary"))
             if piece
         )
         found = given or Tokenizer.train(islice(stream, config.max_examples), config)
         both = with_sentinels(found, self.config.sentinels)
         return TokenizerPair(both, both)
 
-    def save_preprocessor(self, preprocessor: TokenizerPair, folder: Path) -> None:
-        preprocessor.save(folder)
-
-    def load_preprocessor(self, folder: Path) -> TokenizerPair:
-        """That which a run folder holds."""
-        return TokenizerPair.load(folder)
-
-    def describe(self, preprocessor: TokenizerPair) -> dict[str, int]:
-        """What `config.json` says of the vocabulary."""
-        return self.translate.describe(preprocessor)
-
-    def loader(self, rows: Text, preprocessor: TokenizerPair, batch_tokens: int, seed: int) -> DenoisingLoader:
-        tokenizer, progress = preprocessor.source, self.watched("encoding text")
+    def loader(self, rows: Text, preprocessor: TokenizerPair, batch: BatchConfig, seed: int) -> DenoisingLoader:
+        tokenizer, progress = preprocessor.source, self.progress("encoding text")
         documents = Documents.encode(rows.paths, tokenizer, ends=self.config.document, progress=progress)
         known = tuple(sentinel_ids(tokenizer)[: self.config.sentinels])
         corruption = Corruption(self.config.share, self.config.mean_span, known)
         return DenoisingLoader(
-            documents, corruption, self.config.max_length, batch_tokens=batch_tokens, seed=seed, **preprocessor.ids
+            documents, corruption, self.config.max_length, batch=batch, seed=seed, **preprocessor.ids
         )
 
     def batches(self, rows: Text, preprocessor: TokenizerPair, train: TrainConfig, seed: int) -> DenoisingLoader:
         """Training batches, without end."""
-        return self.loader(rows, preprocessor, train.batch_tokens, seed)
-
-    def model(self, config: Choice, preprocessor: TokenizerPair) -> Any:
-        return build("model", config, len(preprocessor.source), len(preprocessor.target), preprocessor.target.pad_id)
+        return self.loader(rows, preprocessor, train.batch, seed)
 
     # How to predict.
 
@@ -104,7 +91,7 @@ class Denoise(RunningTextTask):
         decode: DecodeConfig,
         *,
         attention: bool = False,
-        watch: Watch | None = None,
+        listener: Listener | None = None,
     ) -> Iterator[Prediction]:
         """Fill the gaps <extra_id_0>, <extra_id_1>, … of each text, in order; score: of the whole answer.
 
@@ -115,7 +102,7 @@ class Denoise(RunningTextTask):
         while chunk := list(islice(stream, decode.batch_size)):
             ids = [encode_gaps(preprocessor.source, text) for text in chunk]
             for text, hypotheses in zip(
-                chunk, self.translate.search(model, preprocessor, ids, decode, device, watch), strict=True
+                chunk, self.translate.search(model, preprocessor, ids, decode, device, listener), strict=True
             ):
                 n = text.count("<extra_id_")
                 found = [(filled(text, gaps(preprocessor.target, each.ids, n)), each.score) for each in hypotheses]
@@ -132,6 +119,14 @@ class Denoise(RunningTextTask):
             found += [Example(holed(piece), piece) for piece in (some[int(q * (len(some) - 1))] for q in SHOWN if some)]
         return found
 
+    def both_sides(self, preprocessor: TokenizerPair, text: str, output: str) -> tuple[list[int], list[int] | None]:
+        """Return the ids of a text with gaps, and of what fills them, each after its mark."""
+        written = encode_gaps(preprocessor.target, output) if output else None
+        return encode_gaps(preprocessor.source, text), written
+
+    def searches(self, model: Any, decode: DecodeConfig) -> bool:
+        return True
+
     # Which metrics.
 
     @torch.no_grad()
@@ -143,7 +138,7 @@ class Denoise(RunningTextTask):
         One pass over a text, or so many windows of it.
         """
         model.eval()
-        loader = self.loader(rows, preprocessor, decode.batch_size * self.config.max_length, seed=0)
+        loader = self.loader(rows, preprocessor, BatchConfig(tokens=decode.batch_size * self.config.max_length), seed=0)
         nll, right, count, n = [], [], [], 0
         for batch in loader:
             read = replace(batch).to(next(model.parameters()).device)
@@ -178,7 +173,7 @@ class Denoise(RunningTextTask):
     def evaluate(
         self, model: Any, preprocessor: TokenizerPair, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
-        """The same on the whole text, with 95% intervals over its batches; on a part of it, if it was trained on."""
+        """Return the figures of the whole text with 95% intervals over its batches; of a part, if it was trained on."""
         found = self.figures(model, preprocessor, rows, decode, PART if rows.borrowed else None)
         return {name: each.as_dict() for name, each in found.items()} | {"outputs": []}
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
-from clew.contracts import Example, Prediction
+from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.contracts import Example, Prediction, Task
 from clew.data.catalogue import find, locate
 from clew.data.corpus import CorpusLoader
-from clew.data.readers import existing
+from clew.data.lines import existing
 from clew.data.text import Text
 from clew.errors import DataError, RecipeError, VocabularyError
 from clew.metrics.bootstrap import mean_of
 from clew.metrics.nearness import nearness
-from clew.metrics.words import Noun, Pair, analogy_score, clustering_purity, read_set, similarity_score
+from clew.metrics.words import read_set, score_set
 from clew.models.vectors import WordVectors
-from clew.text.words import Progress, WordVocabulary, encode, encode_to
+from clew.text.words import WordVocabulary, encode, encode_to
 
 VALIDATION_BLOCKS = 4  # of the validation text are looked at, each about 40,000 words
 PROBES = 8  # words shown where the recipe names none: frequent ones, the first hundred left out
@@ -38,33 +37,34 @@ class EmbedConfig(Choice):
     probes: tuple[str, ...] = ()
 
 
-class Embed:
+class Embed(Task):
     """Learn a vector for each word of a text."""
 
     Config = EmbedConfig
+    preprocessor_class = WordVocabulary
+    head = "words"
+    hint = (
+        "A word for its neighbours; “king - man + woman” for an analogy; two words for how alike they are; "
+        "more for the odd one out."
+    )
     example_name = "word"
     unit = "words"
-    watch: Callable[[str, int, int], None] | None = (
-        None  # told what is being read, how far it has come, and of how much
-    )
 
     def __init__(self, config: EmbedConfig) -> None:
-        self.config = config
+        super().__init__(config)
         self.sets = {name.rpartition("/")[2].partition(".")[0]: read_set(set_file(name)) for name in config.sets}
 
     @property
     def quality(self) -> str:
         """The mean correlation with people's similarity scores; without such a set, nearness in validation text."""
-        return "similarity" if any(isinstance(items[0], Pair) for items in self.sets.values()) else "nearness"
+        return "similarity" if any(items[0].measure == "similarity" for items in self.sets.values()) else "nearness"
 
     # Which examples.
 
-    def watched(self, what: str) -> Progress | None:
-        """What to tell of reading, for whoever watches."""
-        return partial(self.watch, what) if self.watch else None
-
-    def preprocessor(self, rows: Text, config: TokenizerConfig) -> WordVocabulary:
+    def preprocessor(self, rows: Text, config: TokenizerConfig, given: Any = None) -> WordVocabulary:
         """The words of the text, by count. Raises RecipeError where the tokenizer is not one of words."""
+        if given is not None:
+            raise RecipeError("word vectors count their own vocabulary", where="tokenizer.start", fix="leave it out")
         if config.kind != "word":
             raise RecipeError(
                 f"word vectors are of words, not of {config.kind} tokens",
@@ -72,19 +72,8 @@ class Embed:
             )  # fmt: skip
         return WordVocabulary.count(
             rows.paths, min_count=config.min_count, max_size=config.vocab_size, lowercase=config.lowercase,
-            letters=config.letters, progress=self.watched("counting words"),
+            letters=config.letters, progress=self.progress("counting words"),
         )  # fmt: skip
-
-    def save_preprocessor(self, preprocessor: WordVocabulary, folder: Path) -> None:
-        preprocessor.save(folder / "tokenizer.json")
-
-    def describe(self, preprocessor: WordVocabulary) -> dict[str, int]:
-        """What `config.json` says of the vocabulary."""
-        return {"vocab_size": len(preprocessor)}
-
-    def load_preprocessor(self, folder: Path) -> WordVocabulary:
-        """The vocabulary that a run folder holds."""
-        return WordVocabulary.load(folder / "tokenizer.json")
 
     def batches(self, rows: Text, preprocessor: WordVocabulary, train: TrainConfig, seed: int) -> CorpusLoader:
         """Slices of the text as ids, which lie in a temporary file for as long as the loader lives.
@@ -100,13 +89,10 @@ class Embed:
                     where="task.sets", fix="leave that set out, or give text in its language",
                 ) from error  # fmt: skip
         folder = tempfile.TemporaryDirectory(prefix="clew-")
-        text = encode_to(folder.name, rows.paths, preprocessor, self.watched("encoding text"))
-        loader = CorpusLoader(text.ids, text.ends, batch_tokens=train.batch_tokens, seed=seed)
+        text = encode_to(folder.name, rows.paths, preprocessor, self.progress("encoding text"))
+        loader = CorpusLoader(text.ids, text.ends, batch_tokens=train.batch.of_tokens("running text"), seed=seed)
         weakref.finalize(loader, folder.cleanup)
         return loader
-
-    def model(self, config: Choice, preprocessor: WordVocabulary) -> Any:
-        return build("model", config, preprocessor)
 
     # How to predict.
 
@@ -118,6 +104,7 @@ class Embed:
         decode: DecodeConfig,
         *,
         attention: bool = False,
+        listener: Any = None,
     ) -> Iterator[Prediction]:
         """Answer each line: a word by its neighbours, "king - man + woman" by an analogy, words by the odd one out."""
         vectors = model.vectors()
@@ -137,7 +124,7 @@ class Embed:
     ) -> dict[str, Any]:
         """What is quick to measure, nearness and similarity, as figures; and the neighbours of the probes."""
         vectors = model.vectors()
-        pairs = {name: items for name, items in self.sets.items() if isinstance(items[0], Pair)}
+        pairs = {name: items for name, items in self.sets.items() if items[0].measure == "similarity"}
         scores = {"nearness": self.nearness(vectors, preprocessor, rows), **judge(vectors, pairs)}
         probes = [word for word in self.config.probes or frequent(preprocessor) if word in vectors]
         samples = [{"source": word, "output": answer(vectors, word).shown} for word in probes]
@@ -178,15 +165,12 @@ def judge(vectors: WordVectors, sets: Mapping[str, Sequence[Any]]) -> dict[str, 
     found: dict[str, Any] = {}
     similar: list[dict[str, Any]] = []
     for name, items in sets.items():
-        if isinstance(items[0], Pair):
-            similar.append(found.setdefault(f"similarity:{name}", similarity_score(vectors, items).as_dict()))
-        elif isinstance(items[0], Noun):
-            found[f"purity:{name}"] = clustering_purity(vectors, items).as_dict()
-        else:
-            scored = analogy_score(vectors, items)
-            parts = {part: scored.parts[part] for part in ("semantic", "syntactic") if part in scored.parts}
-            found["analogies"] = scored.as_dict()
-            found |= {f"analogies:{part}": score.as_dict() for part, score in parts.items()}
+        measure, scored = items[0].measure, score_set(vectors, items)
+        name = measure if measure == "analogies" else f"{measure}:{name}"
+        found[name] = scored.as_dict()
+        similar += [found[name]] if measure == "similarity" else []
+        parts = {part: scored.parts[part] for part in ("semantic", "syntactic") if part in scored.parts}
+        found |= {f"{measure}:{part}": score.as_dict() for part, score in parts.items()}
     return {**({"similarity": mean_of(similar)} if similar else {}), **found}
 
 

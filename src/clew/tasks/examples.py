@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 SHOWN = (0.05, 0.25, 0.5, 0.75, 0.95)  # which texts of a split reports show: quantiles of length
-
-
-def compared(task: Any) -> str:
-    """The figure that trainings of a task are compared by: its quality, or another of those measured at the end."""
-    return str(getattr(task, "compared", task.quality))
 
 
 def by_length(texts: Sequence[str], quantiles: Sequence[float]) -> list[int]:

@@ -12,21 +12,20 @@ import torch
 from pydantic import Field
 
 from clew.batches import Block
-from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, resolve
-from clew.contracts import Example, Prediction
+from clew.config import Choice, DecodeConfig, Recipe, SampleConfig, TokenizerConfig, TrainConfig
+from clew.contracts import Example, Prediction, Task
 from clew.data.blocks import BlockLoader, Blocks
 from clew.data.documents import Documents, Ends, stretches
 from clew.data.text import Text
 from clew.decode.likeliest import beam, speculate
 from clew.decode.sample import sample
-from clew.decode.search import Watch
+from clew.decode.search import Listener
 from clew.decode.writer import writer
 from clew.errors import RecipeError
 from clew.metrics.bootstrap import Score
 from clew.metrics.perplexity import perplexity
 from clew.tasks.examples import SHOWN
-from clew.tasks.running_text import RunningTextTask
-from clew.tasks.supervised import check_positions
+from clew.tasks.rollouts import roll_out
 from clew.text.tokenizer import Tokenizer
 
 ROWS_AT_ONCE = 512  # tokens whose logits over the vocabulary are in memory at a time
@@ -41,25 +40,26 @@ class LanguageModelingConfig(Choice):
     document: Ends = "paragraphs"  # documents end at blank lines, at each line, or with the file
 
 
-class LanguageModeling(RunningTextTask):
+class LanguageModeling(Task):
     """Guess each next token of a text (Radford et al. 2019), and go on with texts."""
 
-    Config = LanguageModelingConfig
+    Config: type[Choice] = LanguageModelingConfig
+    preprocessor_class = Tokenizer
+    head = "language_model"
+    hint = "The beginning of a text."
+    writes_on = True
     quality = "log_likelihood"
     compared = "perplexity_per_byte"  # what comparisons look at: models may have other vocabularies
     example_name = "beginning of a text"
     open_ended = True  # many ways of going on would be right
     unit = "tokens"
 
-    def __init__(self, config: LanguageModelingConfig) -> None:
-        self.config = config
-
     # Which examples.
 
     def preprocessor(self, rows: Text, config: TokenizerConfig, given: Tokenizer | None = None) -> Tokenizer:
         """A vocabulary trained on the text as it stands, or the one given. Raises RecipeError for one of an encoder."""
         if given is None:
-            stream = stretches(rows.paths, self.config.document, self.watched("learning the vocabulary"))
+            stream = stretches(rows.paths, self.config.document, self.progress("learning the vocabulary"))
             given = Tokenizer.train(islice((text for text in stream if text), config.max_examples), config)
         if not given.exact:
             raise RecipeError(
@@ -68,35 +68,33 @@ class LanguageModeling(RunningTextTask):
             )  # fmt: skip
         return given
 
-    def describe(self, preprocessor: Tokenizer) -> dict[str, Any]:
-        """What `config.json` says of the vocabulary."""
-        return {"vocab_size": len(preprocessor), "eos_id": preprocessor.eos_id}
-
     def documents(self, rows: Text, preprocessor: Tokenizer) -> Documents:
-        progress = self.watched("encoding text")
+        progress = self.progress("encoding text")
         return Documents.encode(rows.paths, preprocessor, ends=self.config.document, running=True, progress=progress)
 
     def batches(self, rows: Text, preprocessor: Tokenizer, train: TrainConfig, seed: int) -> BlockLoader:
         """Training batches, without end."""
         documents = self.documents(rows, preprocessor)
-        return BlockLoader(documents, self.config.max_length, batch_tokens=train.batch_tokens, seed=seed)
+        return BlockLoader(documents, self.config.max_length, batch=train.batch, seed=seed)
 
-    def model(self, config: Choice, preprocessor: Tokenizer) -> Any:
-        """Raises RecipeError where rows are longer than the model reads, or the model is none that writes."""
-        kind = resolve("model", config.kind)
-        if not getattr(kind, "decoder", False):
-            raise RecipeError(f"a {config.kind} does not write", where="model.kind", fix='take kind = "gpt2"')
-        check_positions(config, self.config.max_length)
-        return kind(config, len(preprocessor))
+    @property
+    def longest(self) -> int:
+        return int(self.config.max_length)
 
-    def check_decode(self, config: Any, decode: DecodeConfig) -> None:
-        """Raises RecipeError where a beam writes more than the model reads, which would be found out in validation."""
-        if decode.beam > 1 and decode.max_length >= (longest := config.max_length):
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise RecipeError where a beam writes more than the model reads."""
+        decode, longest = recipe.decode, recipe.model.max_length
+        if decode.beam > 1 and decode.max_length >= longest:
             raise RecipeError(
                 f"a beam of {decode.beam} keeps no text longer than the model reads, {longest} tokens, of which one is "
                 f"given, and {decode.max_length} are to be written",
                 where="decode.max_length", fix=f"set it to {longest - 1} or less, or decode.beam=1",
             )  # fmt: skip
+
+    def roll_out(
+        self, model: Any, preprocessor: Tokenizer, prompts: np.ndarray, steps: int, seed: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return roll_out(model, prompts, steps, preprocessor.eos_id, SampleConfig(seed=seed))
 
     # How to predict.
 
@@ -108,16 +106,16 @@ class LanguageModeling(RunningTextTask):
         decode: DecodeConfig,
         *,
         attention: bool = False,
-        watch: Watch | None = None,
+        listener: Listener | None = None,
     ) -> Iterator[Prediction]:
         """Go on with each text by at most `decode.max_length` tokens; text: what was written after it.
 
         It ends before the first of `decode.sample.stop`, or where the model ends the document. score: the mean
-        log-probability of its tokens. watch: is told of every beam search.
+        log-probability of its tokens. listener: is told of every beam search.
         """
         stream, first, model = iter(texts), 0, writer(model, decode.precision)
         while chunk := list(islice(stream, decode.batch_size)):
-            yield from self.write(model, preprocessor, chunk, decode, first, watch)
+            yield from self.write(model, preprocessor, chunk, decode, first, listener)
             first += len(chunk)
 
     def write(
@@ -127,11 +125,11 @@ class LanguageModeling(RunningTextTask):
         texts: Sequence[str],
         decode: DecodeConfig,
         first: int,
-        watch: Watch | None = None,
+        listener: Listener | None = None,
     ) -> Iterator[Prediction]:
         prompts = [ids or [preprocessor.eos_id] for ids in preprocessor.encode(texts)]
         if decode.beam > 1:
-            yield from self.likeliest(model, preprocessor, texts, prompts, decode, watch)
+            yield from self.likeliest(model, preprocessor, texts, prompts, decode, listener)
             return
         written: list[list[int]] = [[] for _ in prompts]
         total, open = [0.0 for _ in prompts], np.ones(len(prompts), dtype=bool)
@@ -162,12 +160,12 @@ class LanguageModeling(RunningTextTask):
         texts: Sequence[str],
         prompts: list[list[int]],
         decode: DecodeConfig,
-        watch: Watch | None = None,
+        listener: Listener | None = None,
     ) -> Iterator[Prediction]:
-        """The same by beam search; the other hypotheses are alternatives."""
+        """Go on with texts by beam search; the other hypotheses are alternatives."""
         found = beam(
             model, prompts, width=decode.beam, steps=decode.max_length, end_id=preprocessor.eos_id,
-            length_penalty=decode.length_penalty, watch=watch,
+            length_penalty=decode.length_penalty, listener=listener,
         )  # fmt: skip
         for text, hypotheses in zip(texts, found, strict=True):
             outputs = [before(each, decode.sample.stop) for each in preprocessor.decode([h.ids for h in hypotheses])]
@@ -215,6 +213,9 @@ class LanguageModeling(RunningTextTask):
                 half = len(parts) // 2
                 found.append(Example("".join(parts[:half]).rstrip(), "".join(parts[half:])))
         return found
+
+    def searches(self, model: Any, decode: DecodeConfig) -> bool:
+        return decode.beam > 1
 
     # Which metrics.
 
@@ -287,7 +288,8 @@ def spaces(preprocessor: Tokenizer) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 def begun(batch: Block, n: np.ndarray, opens: np.ndarray, closes: np.ndarray) -> np.ndarray:
     """How many words begin among the targets of each row, (batch,); one goes on where neither side has a space."""
     text, target = batch.text.numpy(), batch.target.numpy()
-    return (n[target] - (opens[target] & closes[text])).sum(axis=1)
+    found: np.ndarray = (n[target] - (opens[target] & closes[text])).sum(axis=1)
+    return found
 
 
 def before(text: str, stop: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,18 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from clew.config import Choice, Config, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.config import Config, DecodeConfig, TokenizerConfig, TrainConfig
 from clew.contracts import Example
 from clew.data.documents import Documents
 from clew.data.preferences import AnswerLoader, Answers, PairColumns, pairs
 from clew.data.rows import Rows
 from clew.errors import RecipeError
 from clew.metrics.bootstrap import Score, score, share
-from clew.objectives.language_model import log_p_of
+from clew.objectives.dpo import likelihood
+from clew.objectives.rewards import RewardOfTexts, RewardSource
 from clew.tasks.examples import SHOWN, by_length
 from clew.tasks.language_model import LanguageModeling, LanguageModelingConfig
-from clew.tasks.rollouts import OpenedRun, Reward, RewardSource, measure_policy, prompts
-from clew.tasks.supervised import check_positions
+from clew.tasks.rollouts import measure_policy, prompts
 from clew.text.tokenizer import Tokenizer
 
 
@@ -46,13 +45,11 @@ class PreferenceConfig(PairColumns):
 class Preference(LanguageModeling):
     """Choose between two answers (Rafailov et al. 2023); what the model starts from is the reference."""
 
-    Config: Any = PreferenceConfig
+    Config = PreferenceConfig
     config: Any
     quality = "accuracy"
     example_name = "pair"
     unit = "pairs"
-    lend: Callable[[str], OpenedRun]
-    reference = ""
 
     def __init__(self, config: PreferenceConfig) -> None:
         super().__init__(LanguageModelingConfig(max_length=config.max_length, document="line"))
@@ -68,42 +65,20 @@ class Preference(LanguageModeling):
             raise RecipeError("what prefers must have learned to write", where="model.start", fix="name a run of write")
         return given
 
-    def model(self, config: Choice, preprocessor: Tokenizer) -> Any:
-        check_positions(config, self.config.max_length)
-        return super().model(config, preprocessor)
-
     def answers(self, rows: Rows, preprocessor: Tokenizer) -> Answers:
         """Both answers of each pair, encoded after their prompt."""
         found = pairs(rows, self.config)
         end = [preprocessor.eos_id] if self.config.ends else []
         asked = [ids or [preprocessor.eos_id] for ids in preprocessor.encode([pair.prompt for pair in found])]
-        sides = [preprocessor.encode([getattr(pair, side) for pair in found]) for side in ("chosen", "rejected")]
+        sides = [preprocessor.encode([vars(pair)[side] for pair in found]) for side in ("chosen", "rejected")]
         texts = [[*asked[i], *sides[side][i], *end] for i in range(len(found)) for side in (0, 1)]
         return Answers(texts, [len(ids) for ids in asked for _ in (0, 1)])
 
-    def referred(self, answers: Answers) -> Answers:
-        """With the log-probability of each answer under the reference, which no training changes."""
-        _, reference, _ = self.lend(self.reference)
-        answers.reference = self.likelihood(reference, answers)[0]
-        return answers
-
-    @torch.no_grad()
-    def likelihood(self, model: Any, answers: Answers) -> tuple[np.ndarray, np.ndarray]:
-        """log P of each answer, and its tokens: (2 pairs,) each."""
-        model.eval()
-        device, found = next(model.parameters()).device, []
-        for start in range(0, len(answers), 16):
-            batch = answers.batch(range(start, min(start + 16, len(answers))), 0).to(device)
-            each = log_p_of(model, model(batch.text).hidden, batch.text) * batch.written
-            found.append(torch.stack([each.sum(dim=1), batch.written.sum(dim=1)]).double().cpu().numpy())
-        both = np.concatenate(found, axis=1)
-        return both[0], both[1]
-
     def batches(self, rows: Any, preprocessor: Tokenizer, train: TrainConfig, seed: int) -> Any:
         """Pairs of like length. What is longer than the model reads is left out and counted."""
-        answers = self.referred(self.answers(rows, preprocessor))
+        answers = self.answers(rows, preprocessor)
         return AnswerLoader(
-            answers, batch_tokens=train.batch_tokens, max_length=self.config.max_length, seed=seed,
+            answers, batch=train.batch, max_length=self.config.max_length, seed=seed,
             pad_id=preprocessor.pad_id,
         )  # fmt: skip
 
@@ -124,9 +99,10 @@ class Preference(LanguageModeling):
             i for i in range(len(answers)) if max(map(len, answers.text[2 * i : 2 * i + 2])) <= self.config.max_length
         ]
         kept = [2 * i + side for i in short for side in (0, 1)]
-        answers = self.referred(Answers([answers.text[i] for i in kept], [answers.prompt[i] for i in kept]))
-        log_p, _ = self.likelihood(model, answers)
-        gained = (log_p - answers.reference).reshape(-1, 2)
+        answers = Answers([answers.text[i] for i in kept], [answers.prompt[i] for i in kept])
+        assert self.context is not None
+        log_p, reference = (likelihood(each, answers)[0] for each in (model, self.context.reference.model))
+        gained = (log_p - reference).reshape(-1, 2)
         right = (gained[:, 0] > gained[:, 1]) + 0.5 * (gained[:, 0] == gained[:, 1])  # what has not moved is a toss-up
         statistics = np.stack([right, np.ones(len(right))], axis=1)
         return {"accuracy": score(statistics, share, "accuracy|of:pairs")}
@@ -136,9 +112,9 @@ class Preference(LanguageModeling):
         documents = Documents.encode([asked.text], preprocessor, ends="line", running=True)
         begun = prompts(documents, asked.prompt)
         begun = begun[:: max(1, len(begun) // n)][:n] if n else begun
-        _, reference, _ = self.lend(self.reference)
-        reward = Reward(self.lend(asked.reward.run), asked.reward)
-        return measure_policy(model, reference, reward, preprocessor, begun, asked.written)
+        assert self.context is not None
+        reward = RewardOfTexts(self.context.opened(asked.reward.run), asked.reward)
+        return measure_policy(model, self.context.reference.model, reward, preprocessor, begun, asked.written)
 
     def validate(
         self, model: Any, preprocessor: Tokenizer, rows: Any, decode: DecodeConfig, n_examples: int
@@ -157,7 +133,7 @@ class Preference(LanguageModeling):
     def evaluate(
         self, model: Any, preprocessor: Tokenizer, rows: Any, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
-        """The same on all pairs and all prompts, with 95% intervals over them."""
+        """Return the figures of all pairs and all prompts, with 95% intervals over them."""
         out: dict[str, Any] = {k: each.as_dict() for k, each in self.preferred(model, preprocessor, rows).items()}
         if self.config.asked is None:
             return out | {"outputs": []}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clew.batches import TextBatch
 from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
-from clew.contracts import Example, Prediction
+from clew.contracts import Example, Prediction, Task
 from clew.data.batches import Texts
 from clew.data.documents import Documents, pieces
 from clew.data.masking import Masking
@@ -23,10 +23,7 @@ from clew.decode.encoder import reader
 from clew.errors import DataError, RecipeError
 from clew.metrics.bootstrap import Score, ratio, score
 from clew.metrics.perplexity import perplexity
-from clew.models.heads import Pretraining, with_head
 from clew.tasks.examples import SHOWN
-from clew.tasks.running_text import RunningTextTask
-from clew.tasks.supervised import check_positions
 from clew.text.tokenizer import Tokenizer
 
 MASK = "[MASK]"  # in texts to fill, whatever the vocabulary calls it
@@ -48,16 +45,17 @@ class PretrainConfig(Choice):
     duplicates: int = Field(10, ge=1)  # of each text, under static masks
 
 
-class Pretrain(RunningTextTask):
+class Pretrain(Task):
     """Hide 15% of the tokens of a text, and have the model guess them (Devlin et al. 2019)."""
 
     Config = PretrainConfig
+    preprocessor_class = Tokenizer
+    head = "masked_lm"
+    hint = "A text with [MASK] in place of a word."
     quality = "accuracy"
+    hides_tokens = True
     example_name = "[MASK] text"
     unit = "hidden tokens"
-
-    def __init__(self, config: PretrainConfig) -> None:
-        self.config = config
 
     # Which examples.
 
@@ -65,15 +63,13 @@ class Pretrain(RunningTextTask):
         """A vocabulary trained on the sentences of the text, or the one given."""
         if given is not None:
             return given
-        stream = (piece for piece in pieces(rows.paths, "paragraphs", self.watched("learning the vocabulary")) if piece)
+        stream = (
+            piece for piece in pieces(rows.paths, "paragraphs", self.progress("learning the vocabulary")) if piece
+        )
         return Tokenizer.train(islice(stream, config.max_examples), config, mask=True)
 
-    def describe(self, preprocessor: Tokenizer) -> dict[str, Any]:
-        """What `config.json` says of the vocabulary."""
-        return {"vocab_size": len(preprocessor), "pad_id": preprocessor.pad_id}
-
     def loader(self, rows: Text, preprocessor: Tokenizer, batch_tokens: int, seed: int) -> PretrainingLoader:
-        progress = self.watched("encoding text")
+        progress = self.progress("encoding text")
         documents = Documents.encode(rows.paths, preprocessor, ends=self.config.document, progress=progress)
         if preprocessor.mask_id is None:
             raise RecipeError("this vocabulary has no mask token", where="tokenizer", fix="train one, or take BERT's")
@@ -86,21 +82,24 @@ class Pretrain(RunningTextTask):
                 "the text is one document, and half of all second texts come from another", where=rows.report,
                 fix='part documents by blank lines, set task.document="line", or task.next_sentence=false',
             )  # fmt: skip
-        frame = Template(preprocessor.bos_id, preprocessor.eos_id, preprocessor.pad_id, self.config.max_length)
+        template = Template(preprocessor.bos_id, preprocessor.eos_id, preprocessor.pad_id, self.config.max_length)
         return PretrainingLoader(
-            documents, frame, masking, batch_tokens=batch_tokens, seed=seed,
+            documents, template, masking, batch_tokens=batch_tokens, seed=seed,
             next_sentence=self.config.next_sentence,
             duplicates=self.config.duplicates if self.config.masks == "static" else None,
         )  # fmt: skip
 
     def batches(self, rows: Text, preprocessor: Tokenizer, train: TrainConfig, seed: int) -> PretrainingLoader:
         """Training batches, without end."""
-        return self.loader(rows, preprocessor, train.batch_tokens, seed)
+        return self.loader(rows, preprocessor, train.batch.of_tokens("running text"), seed)
 
-    def model(self, config: Choice, preprocessor: Tokenizer) -> Pretraining:
-        """Encoder and heads. Raises RecipeError where examples may be longer than it has positions."""
-        check_positions(config, self.config.max_length)
-        return with_head("pretrain", config, len(preprocessor), 2 * self.config.next_sentence, preprocessor.pad_id)
+    @property
+    def longest(self) -> int:
+        return int(self.config.max_length)
+
+    def n_outputs(self, preprocessor: Tokenizer) -> int:
+        """Return 2, whether the second text follows or not; 0 without pairs."""
+        return 2 * int(self.config.next_sentence)
 
     # How to predict.
 
@@ -112,6 +111,7 @@ class Pretrain(RunningTextTask):
         decode: DecodeConfig,
         *,
         attention: bool = False,
+        listener: Any = None,
     ) -> Iterator[Prediction]:
         """Fill every [MASK] of each text, in order; score: the probability of all that was filled in.
 
@@ -147,7 +147,7 @@ class Pretrain(RunningTextTask):
         at = [[place for place, i in enumerate(ids) if i == preprocessor.mask_id] for ids in framed]
         batch = Texts(framed, [[0] * len(places) for places in at], at=at)
         read = batch.batch(range(len(framed)), pad_id=preprocessor.pad_id).to(next(model.parameters()).device)
-        logits = model(read).hidden @ model.vocabulary_table()[0].t() + model.vocabulary_table()[1]
+        logits = model(read).hidden @ model.output_table()[0].t() + model.output_table()[1]
         best = logits.float().softmax(dim=-1).topk(ALTERNATIVES)
         probabilities, tokens = best.values.cpu(), best.indices.cpu()  # (masks, ALTERNATIVES)
         first = 0
@@ -167,6 +167,10 @@ class Pretrain(RunningTextTask):
                 hidden = len(words) // 2
                 found.append(Example(" ".join([*words[:hidden], MASK, *words[hidden + 1 :]]), piece))
         return found
+
+    def asked(self, text: str) -> str:
+        """Return the text with something hidden: one mask, at the end, asks for what comes next."""
+        return text if MASK in text else f"{text.rstrip()} {MASK}"
 
     # Which metrics.
 
@@ -223,14 +227,14 @@ class Pretrain(RunningTextTask):
     def evaluate(
         self, model: Any, preprocessor: Tokenizer, rows: Text, decode: DecodeConfig, *, choose_on: Any = None
     ) -> dict[str, Any]:
-        """The same on the whole text, with 95% intervals over its batches; on a part of it, if it was trained on."""
+        """Return the figures of the whole text with 95% intervals over its batches; of a part, if it was trained on."""
         found = self.figures(model, preprocessor, rows, decode, PART if rows.borrowed else None)
         return {name: each.as_dict() for name, each in found.items()} | {"outputs": []}
 
 
 def guesses(model: Any, hidden: Tensor, batch: TextBatch) -> tuple[float, int]:
     """-Σ log P of the hidden tokens (nats), and how many of them are the likeliest."""
-    weight, bias = model.vocabulary_table()
+    weight, bias = model.output_table()
     nll, right = 0.0, 0
     for h, y in zip(hidden.split(ROWS_AT_ONCE), batch.label.split(ROWS_AT_ONCE), strict=True):
         log_p = (h @ weight.t() + bias).float().log_softmax(dim=-1)

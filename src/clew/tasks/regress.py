@@ -34,7 +34,7 @@ class Regress(PairTask):
     Config = RegressConfig
 
     def references(self, rows: Rows) -> list[str]:
-        return self.column(rows, "score")
+        return self.label_column(rows, "score")
 
     def labels(self, rows: Rows) -> list[str]:
         return [self.config.score]
@@ -42,11 +42,11 @@ class Regress(PairTask):
     def numbers(self, rows: Rows) -> list[float]:
         """The scores. Raises DataError where one is no number."""
         try:
-            numbers = [float(score) for score in self.references(rows)]
+            numbers = [float(score) for score in self.column(rows, "score")]
             if not all(map(math.isfinite, numbers)):
                 raise ValueError("it is infinite, or nan")
             return numbers
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise DataError(
                 f"a score is no number: {error}", where=f"{rows.report.source}, column {self.config.score}",
                 fix="mend that row, or name another column in task.score",

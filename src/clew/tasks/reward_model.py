@@ -28,11 +28,17 @@ class RewardModeling(SupervisedTask):
     """Learn a reward from preferences (Ouyang et al. 2022, §3.5): of a pair, the better text is to have more of it."""
 
     Config = RewardModelingConfig
+    hint = "A text for its reward, or two for which is the better."
     head = "classify"
     example_name = "pair"
     unit = "pairs"
     quality = "accuracy"
-    fields = ("text", "another text")  # the second may be left out
+    fields = ("text", "another text")
+    n_fields = 1
+
+    def looked_at(self, text: str, answer: str, labels: Sequence[str]) -> str:
+        """Return the first of two texts."""
+        return text.split("\t")[0]
 
     def inputs(self, rows: Rows) -> list[str]:
         """The better text of each pair, with its prompt, and after a tab the other one."""

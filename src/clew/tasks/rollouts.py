@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,58 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clew.config import Config, DecodeConfig, SampleConfig
+from clew.config import SampleConfig
 from clew.data.documents import Documents
 from clew.decode.sample import sample
-from clew.errors import DataError, RecipeError
+from clew.errors import DataError
 from clew.metrics.bootstrap import Score, ratio, score
 from clew.metrics.perplexity import perplexity
-from clew.objectives.language_model import log_p_of
+from clew.objectives.rewards import RewardOfTexts, decoded, log_p
 from clew.text.tokenizer import Tokenizer
-
-OpenedRun = tuple[Any, Any, Any]
-"""Another run's task, model and tokenizers."""
-
-
-class RewardSource(Config):
-    """A run that says how good a text is: a reward model, or a classifier, of which one label's probability counts."""
-
-    run: str
-    label: str = ""
-
-
-class Reward:
-    """The reward of each text, (n,)."""
-
-    def __init__(self, lent: OpenedRun, source: RewardSource) -> None:
-        (self.task, self.model, self.preprocessor), self.source = lent, source
-        self.model.requires_grad_(False)
-        labels = getattr(self.preprocessor, "labels", [])
-        if source.label and source.label not in labels:
-            raise RecipeError(
-                f'that run knows no label "{source.label}"', where="task.reward.label",
-                fix=f"its labels: {', '.join(labels) or 'none'}",
-            )  # fmt: skip
-
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        predictions = self.task.predict(self.model, self.preprocessor, texts, DecodeConfig())
-        if not self.source.label:
-            return np.array([each.score for each in predictions])
-        return np.array([dict([(p.text, p.score), *p.alternatives])[self.source.label] for p in predictions])
-
-
-def prompts(documents: Documents, length: int) -> np.ndarray:
-    """The first tokens of every document that has more: (n, length). Raises DataError where none has."""
-    bounds = np.asarray(documents.sentences[documents.documents])
-    starts = bounds[:-1][np.diff(bounds) > length]
-    if not len(starts):
-        raise DataError(f"no text is longer than {length} tokens", fix="lower task.prompt")
-    return np.asarray(documents.ids)[starts[:, None] + np.arange(length)].astype(np.int64)
 
 
 def roll_out(model: Any, prompts: np.ndarray, steps: int, eos_id: int, how: SampleConfig) -> tuple[Tensor, Tensor]:
-    """What the model writes after prompts (n, length): text (n, length + steps), and where the next token of each is
-    one that it wrote, (n, length + steps - 1) bool; </s> is the last that it writes."""
+    """Return what a model writes after prompts (n, length): text (n, length + steps), and where the next token of each
+    is one that it wrote, (n, length + steps - 1) bool; </s> is the last that it writes."""
     n, length = prompts.shape
     tokens = [token.cpu() for token, _ in sample(model, prompts.tolist(), how, steps=steps)]
     out = torch.stack(tokens, dim=1)  # (n, steps)
@@ -72,18 +32,13 @@ def roll_out(model: Any, prompts: np.ndarray, steps: int, eos_id: int, how: Samp
     return text, written
 
 
-def decoded(tokenizer: Tokenizer, text: Tensor) -> list[str]:
-    """The texts, without </s>."""
-    return tokenizer.decode([[i for i in row if i != tokenizer.eos_id] for row in text.tolist()])
-
-
-@torch.no_grad()
-def log_p(model: Any, text: Tensor, batch_size: int = 64) -> Tensor:
-    """log P of each next token of text (n, time), in evaluation mode: (n, time - 1)."""
-    model.eval()
-    device = next(model.parameters()).device
-    rows = [rows.to(device) for rows in text.split(batch_size)]
-    return torch.cat([log_p_of(model, model(each).hidden, each).cpu() for each in rows])
+def prompts(documents: Documents, length: int) -> np.ndarray:
+    """The first tokens of every document that has more: (n, length). Raises DataError where none has."""
+    bounds = np.asarray(documents.sentences[documents.documents])
+    starts = bounds[:-1][np.diff(bounds) > length]
+    if not len(starts):
+        raise DataError(f"no text is longer than {length} tokens", fix="lower task.prompt")
+    return np.asarray(documents.ids)[starts[:, None] + np.arange(length)].astype(np.int64)
 
 
 @dataclass
@@ -96,7 +51,7 @@ class PolicyFigures:
 
 
 def measure_policy(
-    policy: Any, reference: Any, reward: Reward, tokenizer: Tokenizer, asked: np.ndarray, steps: int
+    policy: Any, reference: Any, reward: RewardOfTexts, tokenizer: Tokenizer, asked: np.ndarray, steps: int
 ) -> PolicyFigures:
     """reward and its gain over the reference (pairwise, by prompt), KL(π ‖ π_ref) in nats per text as the mean of
     log π - log π_ref over what π wrote, and the perplexity, to the reference, of what each of the two wrote."""

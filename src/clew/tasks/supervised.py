@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from time import process_time
 from typing import Any
 
 import torch
 
-from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
-from clew.contracts import Example, Prediction
+from clew.config import DecodeConfig, TokenizerConfig, TrainConfig
+from clew.contracts import Example, Prediction, Task
 from clew.data.batches import TextLoader, Texts
 from clew.data.rows import Rows
 from clew.decode.encoder import reader
-from clew.errors import DataError, RecipeError
-from clew.models.heads import with_head
+from clew.errors import DataError
+from clew.metrics.classification import accuracy
 from clew.tasks.examples import SHOWN, by_length
 from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.tokenizer import Tokenizer
@@ -29,18 +28,18 @@ CHUNK = 64  # batches of texts in memory at a time
 SPACES = str.maketrans("\t\r\n", "   ")  # as many characters: places in a text stay
 
 
-class SupervisedTask(ABC):
+class SupervisedTask(Task):
     """Which examples, how to predict, which metrics: a task says what its rows, outputs and figures are."""
 
-    head: str  # of `clew.models.heads`
-    example_name: str  # what an example is: the word of reports
-    unit: str  # what a budget in tokens counts
-    watch: Callable[[str, int, int], None] | None = None
+    preprocessor_class = LabelledTokenizer
 
     def __init__(self, config: Any) -> None:
-        self.config = config
-        self.n_shortened = 0  # of the examples that were last predicted
+        super().__init__(config)
         self.n_read = 0  # lines of the chunks before the one that is being predicted
+
+    @property
+    def longest(self) -> int:
+        return int(self.config.max_length)
 
     # What a task says.
 
@@ -50,8 +49,8 @@ class SupervisedTask(ABC):
         return (self.config.text,)
 
     @abstractmethod
-    def inputs(self, rows: Rows) -> list[str]:
-        """The examples as `clew predict` takes them, a line each."""
+    def inputs(self, rows: Rows) -> list[Any]:
+        """Return the examples as `clew predict` takes them: a line each, as a rule."""
 
     @abstractmethod
     def references(self, rows: Rows) -> list[str]:
@@ -66,7 +65,7 @@ class SupervisedTask(ABC):
         """Lines as a model reads them, without labels."""
 
     def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Texts:
-        """The same of rows, with their labels: the class of each row's answer."""
+        """Return rows as a model reads them, with their labels: the class of each row's answer."""
         texts = self.encode(self.inputs(rows), preprocessor)
         texts.label = [preprocessor.index[label] for label in self.references(rows)]
         return texts
@@ -92,29 +91,27 @@ class SupervisedTask(ABC):
 
     # Vocabularies.
 
-    def column(self, rows: Rows, key: str) -> list[str]:
-        """The column that `task.key` names. Raises DataError where the data has none of that name."""
-        return named(rows, getattr(self.config, key), f"task.{key}")
+    def column(self, rows: Rows, key: str) -> list[Any]:
+        """Return the column that `task.key` names. Raise DataError where the data has none of that name."""
+        return named(rows, self.config.model_dump()[key], f"task.{key}")
+
+    def text_column(self, rows: Rows, key: str) -> list[str]:
+        """Return a column of texts. Raise DataError where there is none, or a row holds something else."""
+        return texts_of(rows, self.config.model_dump()[key], f"task.{key}")
+
+    def label_column(self, rows: Rows, key: str) -> list[str]:
+        """Return a column of labels by name, which of a number is its digits. Raise DataError for anything else."""
+        name = self.config.model_dump()[key]
+        return [text_of(value, rows, name, i) for i, value in enumerate(self.column(rows, key))]
+
+    def line(self, given: Any) -> str:
+        """Return an example as people read it."""
+        return str(given)
 
     def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> LabelledTokenizer:
         """A tokenizer trained on the texts, or the one given, and the labels."""
-        texts = (text for line in self.inputs(rows)[: config.max_examples] for text in line.split("\t"))
+        texts = (text for given in self.inputs(rows)[: config.max_examples] for text in self.line(given).split("\t"))
         return LabelledTokenizer(given or Tokenizer.train(texts, config), self.labels(rows))
-
-    def save_preprocessor(self, preprocessor: LabelledTokenizer, folder: Path) -> None:
-        preprocessor.save(folder)
-
-    def load_preprocessor(self, folder: Path) -> LabelledTokenizer:
-        """Those that a run folder holds."""
-        return LabelledTokenizer.load(folder)
-
-    def describe(self, preprocessor: LabelledTokenizer) -> dict[str, Any]:
-        """What `config.json` says of the vocabulary and the labels."""
-        return {
-            "vocab_size": len(preprocessor.tokenizer),
-            "pad_id": preprocessor.tokenizer.pad_id,
-            "id2label": dict(enumerate(preprocessor.labels)),
-        }
 
     def words(self, preprocessor: LabelledTokenizer) -> dict[str, list[str]]:
         """What the rows of a model's embedding stand for."""
@@ -126,7 +123,7 @@ class SupervisedTask(ABC):
         """Training batches; what is longer than `task.max_length` tokens was cut, and how many is told."""
         encoded = self.labelled(rows, preprocessor)
         loader = TextLoader(
-            encoded, batch_tokens=train.batch_tokens, max_length=int(encoded.lengths.max()), seed=seed,
+            encoded, batch=train.batch, max_length=int(encoded.lengths.max()), seed=seed,
             pad_id=preprocessor.tokenizer.pad_id,
         )  # fmt: skip
         if encoded.cut:
@@ -139,15 +136,6 @@ class SupervisedTask(ABC):
         """What becomes of a long example."""
         return f"cut to {self.config.max_length} tokens"
 
-    def n_outputs(self, preprocessor: LabelledTokenizer) -> int:
-        return len(preprocessor.labels)
-
-    def model(self, config: Choice, preprocessor: LabelledTokenizer) -> Model:
-        """The model under the task's head. Raises RecipeError where texts may be longer than it has positions."""
-        check_positions(config, self.config.max_length)
-        tokenizer = preprocessor.tokenizer
-        return with_head(self.head, config, len(tokenizer), self.n_outputs(preprocessor), tokenizer.pad_id)
-
     # How to predict.
 
     def predict(
@@ -158,6 +146,7 @@ class SupervisedTask(ABC):
         decode: DecodeConfig,
         *,
         attention: bool = False,
+        listener: Any = None,
     ) -> Iterator[Prediction]:
         """The answer to each line with its probability, in order; other answers by falling probability besides.
 
@@ -204,16 +193,17 @@ class SupervisedTask(ABC):
         found = []
         for split in splits:
             rows = data.split(split)
-            inputs, references = self.inputs(rows), self.references(rows)
+            inputs, references = [*map(self.line, self.inputs(rows))], self.references(rows)
             found += [Example(inputs[i], references[i]) for i in by_length(inputs, SHOWN)]
         return found
 
+    def texts(self, data: Any, split: str, most: int) -> list[str]:
+        return [text for text in map(self.line, self.inputs(data.split(split))[:most]) if text.strip()]
+
     # Which metrics.
 
-    @property
-    @abstractmethod
-    def quality(self) -> str:
-        """The figure that early stopping and comparisons look at; higher is better."""
+    def paired(self, one: Sequence[str], other: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+        return {"accuracy of whole answers": (accuracy(one, references), accuracy(other, references))}
 
     def loss(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
         """A mean loss by which curves are drawn, where the task has one."""
@@ -230,7 +220,8 @@ class SupervisedTask(ABC):
             **self.loss(predictions, rows),
             **{name: score.value for name, score in self.figures(predictions, rows).items()},
             "samples": [
-                {"source": t, "reference": y, "output": f"{p.shown or p.text} ({p.score:.2f})"} for t, y, p in shown
+                {"source": self.line(t), "reference": y, "output": f"{p.shown or p.text} ({p.score:.2f})"}
+                for t, y, p in shown
             ],
         }
 
@@ -257,23 +248,36 @@ class SupervisedTask(ABC):
         }
 
 
-def check_positions(config: Choice, max_length: int) -> None:
-    """Raises RecipeError where texts may be longer than the model has positions."""
-    positions = getattr(config, "max_length", max_length)
-    if max_length > positions:
-        raise RecipeError(
-            f"texts of {max_length} tokens do not fit a model of {positions} positions",
-            where="task.max_length", fix=f"set it to {positions} or less",
-        )  # fmt: skip
-
-
 def tabbed(*columns: Sequence[str]) -> list[str]:
     """The texts of each row on one line with tabs in between; tabs and line ends within a text become spaces."""
     return ["\t".join(text.translate(SPACES) for text in texts) for texts in zip(*columns, strict=True)]
 
 
-def named(rows: Rows, name: str, where: str) -> list[str]:
-    """A column. Raises DataError where there is none of that name."""
+def texts_of(rows: Rows, name: str, where: str) -> list[str]:
+    """Return a column of texts. Raise DataError where there is none of that name, or a row holds something else."""
+    found = named(rows, name, where)
+    for number, value in enumerate(found):
+        if not isinstance(value, str):
+            raise no_text(value, rows, name, number)
+    return found
+
+
+def text_of(value: Any, rows: Rows, name: str, number: int) -> str:
+    """Return a label, which may be a number, by its name. Raise DataError for anything else."""
+    if not isinstance(value, str | int | float):
+        raise no_text(value, rows, name, number)
+    return str(value)
+
+
+def no_text(value: Any, rows: Rows, name: str, number: int) -> DataError:
+    return DataError(
+        f"a text was expected, and this is {type(value).__name__}: {str(value)[:60]}",
+        where=f"{rows.report.source}, column {name}, row {number + 1}", fix="name a column of texts, or mend that row",
+    )  # fmt: skip
+
+
+def named(rows: Rows, name: str, where: str) -> list[Any]:
+    """Return a column. Raise DataError where there is none of that name."""
     if name not in rows.columns:
         raise DataError(
             f'no column "{name}" in {rows.report.source}', where=where, fix=f"columns there: {', '.join(rows.columns)}"

@@ -22,7 +22,7 @@ from clew.text.template import with_special_tokens
 
 
 class TagConfig(Choice):
-    """Which columns are the words and their tags, both with spaces in between; `spans`: the tags are B-, I-, O."""
+    """Which columns are the words and their tags, lists or with spaces in between; `spans`: the tags are B-, I-, O."""
 
     kind: str = "tag"
     text: str = "words"
@@ -39,6 +39,7 @@ class Tag(SupervisedTask):
     """
 
     Config = TagConfig
+    hint = "A sentence."
     head = "tag"
     example_name = "sentence"
     unit = "words"
@@ -51,23 +52,29 @@ class Tag(SupervisedTask):
     def shortened(self) -> str:
         return f"read in parts of {self.config.max_length} tokens"
 
-    def inputs(self, rows: Rows) -> list[str]:
+    def inputs(self, rows: Rows) -> list[Any]:
+        """Return sentences as the rows have them: a list is taken as words, whatever spaces are within them."""
         return self.column(rows, "text")
 
+    def line(self, given: Any) -> str:
+        return " ".join(words_of(given))
+
+    def tags(self, rows: Rows) -> list[list[str]]:
+        """Return the tags of each sentence."""
+        return [words_of(tags) for tags in self.column(rows, "tags")]
+
     def references(self, rows: Rows) -> list[str]:
-        return self.column(rows, "tags")
+        return [" ".join(tags) for tags in self.tags(rows)]
 
     def labels(self, rows: Rows) -> list[str]:
-        return LabelledTokenizer.classes(
-            (tag for tags in self.references(rows) for tag in tags.split()), rows.report.source
-        )
+        return LabelledTokenizer.classes((tag for tags in self.tags(rows) for tag in tags), rows.report.source)
 
-    def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
+    def encode(self, lines: Sequence[Any], preprocessor: LabelledTokenizer) -> Texts:
         """Each part of a sentence is an example; `part_of` says of which line. A line without words has no part."""
         tokenizer, room = preprocessor.tokenizer, self.config.max_length - 2
         texts = Texts([], [], [], [], part_of=[])
         assert texts.first is not None and texts.at is not None
-        for number, (ids, word) in enumerate(tokenizer.encode_words([line.split() for line in lines])):
+        for number, (ids, word) in enumerate(tokenizer.encode_words([*map(words_of, lines)])):
             starts = [i for i in range(len(ids)) if i == 0 or word[i] != word[i - 1]]
             starts, n_words, begin = [*starts, len(ids)], len(starts), 0
             while begin < n_words:
@@ -84,22 +91,22 @@ class Tag(SupervisedTask):
 
     def check(self, rows: Rows) -> None:
         """Raises DataError where words and tags differ in number, or tags of spans are no BIO tags."""
-        for words, tags in zip(self.inputs(rows), self.references(rows), strict=True):
-            n, given = len(words.split()), tags.split()
-            if n != len(given):
+        for number, (given, tags) in enumerate(zip(self.inputs(rows), self.tags(rows), strict=True), start=1):
+            words, where = words_of(given), f"{rows.report.source}, row {number}"
+            if len(words) != len(tags):
                 raise DataError(
-                    f"{len(given)} tags for {n} words: {words[:60]}", where=rows.report.source,
-                    fix="give one tag for each word, with spaces in between",
+                    f"{len(tags)} tags for {len(words)} words: {self.line(given)[:60]}", where=where,
+                    fix="give one tag for each word, in a list or with spaces in between",
                 )  # fmt: skip
             if self.config.spans:
                 try:
-                    spans(given)
+                    spans(tags)
                 except ClewError as error:
-                    raise DataError(f"{error.what}: {words[:60]}", where=rows.report.source, fix=error.fix) from error
+                    raise DataError(f"{error.what}: {self.line(given)[:60]}", where=where, fix=error.fix) from error
 
     def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Texts:
         texts = self.encode(self.inputs(rows), preprocessor)
-        tags = [[preprocessor.index[tag] for tag in line.split()] for line in self.references(rows)]
+        tags = [[preprocessor.index[tag] for tag in line] for line in self.tags(rows)]
         taken = [0] * len(tags)
         for part, number in enumerate(texts.part_of):
             n = len(texts.label[part])
@@ -110,16 +117,17 @@ class Tag(SupervisedTask):
     def outputs(self, out: Any, texts: Texts, rows: Sequence[int]) -> Sequence[Any]:
         """(words, classes) of each part."""
         assert texts.at is not None
-        return out.logits.float().cpu().split([len(texts.at[i]) for i in rows])
+        parts: Sequence[Any] = out.logits.float().cpu().split([len(texts.at[i]) for i in rows])
+        return parts
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
+        self, lines: Sequence[Any], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
     ) -> list[Prediction]:
         """Tags with spaces in between; score: the mean probability of the tags; shown: word/tag."""
         parts = iter(outputs)
         found = []
         for line in lines:
-            words = line.split()
+            words = words_of(line)
             logits = torch.zeros(0, len(preprocessor.labels))
             while len(logits) < len(words):
                 logits = torch.cat([logits, next(parts)])
@@ -132,7 +140,11 @@ class Tag(SupervisedTask):
         return found
 
     def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Score]:
-        said = [prediction.text.split() for prediction in predictions]
-        true = [tags.split() for tags in self.references(rows)]
+        said, true = [[tag for _, tag, _ in each.tagged] for each in predictions], self.tags(rows)
         out = {"span_f1": span_f1(said, true).f1} if self.config.spans else {}
         return out | {"accuracy": tag_accuracy(said, true)}
+
+
+def words_of(given: Any) -> list[str]:
+    """Return the words of a sentence, or its tags: those of a list, or what stands between spaces."""
+    return given.split() if isinstance(given, str) else [str(word) for word in given]

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from time import process_time
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from clew.config import DecodeConfig, TokenizerConfig
+from clew.contracts import Task
 from clew.data.rows import Rows
 from clew.errors import RecipeError
 from clew.metrics import bleu, perplexity
@@ -48,6 +50,7 @@ class TextToText(Translate):
     """
 
     Config = TextToTextConfig
+    hint = "A text that begins with what is asked, as those of the data do."
     quality = "mean"  # of the parts' figures, each in percent
     example_name = "text"
     config: TextToTextConfig
@@ -67,6 +70,13 @@ class TextToText(Translate):
         if given is not None:
             return TokenizerPair(given, given)
         return super().preprocessor(rows, config.model_copy(update={"joint": True}))
+
+    def paired(self, one: Sequence[str], other: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+        return {"accuracy of whole answers": (accuracy(one, references), accuracy(other, references))}
+
+    def each_score(self, outputs: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        """Return 100 for an answer that is right, 0 for another."""
+        return Task.each_score(self, outputs, references)
 
     def by_part(self, rows: Rows) -> dict[str, list[int]]:
         """The numbers of each part's rows, in the order of `task.metrics`."""

@@ -5,24 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from clew.batches import PairBatch
-from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig, build
-from clew.contracts import Example, Prediction
+from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.contracts import Example, Prediction, Task
 from clew.data.batches import PairLoader, Pairs, pad
 from clew.data.rows import Rows
+from clew.decode.attention import attention_maps, sentence_maps
 from clew.decode.engine import engine
-from clew.decode.search import Hypothesis, Limits, Watch, search
-from clew.errors import DataError, RecipeError
-from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
+from clew.decode.search import Hypothesis, Limits, Listener, search
+from clew.errors import DataError
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
+from clew.metrics.alignment import align, best_map, merge_subwords, salient
 from clew.tasks.examples import SHOWN, by_length
+from clew.tasks.supervised import texts_of
 from clew.text.tokenizer import Tokenizer
 from clew.text.tokenizer_pair import TokenizerPair
 
@@ -41,48 +43,36 @@ class TranslateConfig(Choice):
     alignment: str = "alignment"  # used where the data has such a column
 
 
-class Translate:
+class Translate(Task):
     """Translate column `source` into column `target`."""
 
-    Config: type[TranslateConfig] = TranslateConfig
+    Config: type[Choice] = TranslateConfig
+    preprocessor_class = TokenizerPair
+    head = "translate"
+    hint = "A sentence."
     quality = "bleu"  # the metric that early stopping and comparisons look at; higher is better
     example_name = "sentence"  # what an example is, and what a budget in tokens counts: the words of reports
     unit = "target tokens"
 
-    def __init__(self, config: TranslateConfig) -> None:
-        self.config = config
-
     # Which examples.
 
     def columns(self, rows: Rows) -> tuple[list[str], list[str]]:
-        """Source and target texts. Raises DataError where a column is missing."""
-        for name in (self.config.source, self.config.target):
-            if name not in rows.columns:
-                have = ", ".join(rows.columns)
-                raise DataError(
-                    f'no column "{name}" in {rows.report.source}', where="task", fix=f"columns there: {have}"
-                )
-        return rows[self.config.source], rows[self.config.target]
+        """Return source and target texts. Raise DataError where a column is missing, or holds something else."""
+        source, target = self.config.source, self.config.target
+        return texts_of(rows, source, "task.source"), texts_of(rows, target, "task.target")
 
-    def preprocessor(self, rows: Rows, config: TokenizerConfig) -> TokenizerPair:
-        """Train on the texts of these rows; one vocabulary where `config.joint`."""
+    def check(self, rows: Rows) -> None:
+        self.columns(rows)
+
+    def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> TokenizerPair:
+        """Return what is trained on the texts of these rows; one vocabulary where `config.joint`, or the one given."""
+        if given is not None:
+            return TokenizerPair(given, given)
         source, target = (texts[: config.max_examples] for texts in self.columns(rows))
         if config.joint:
             joint = Tokenizer.train(source + target, config)
             return TokenizerPair(joint, joint)
         return TokenizerPair(Tokenizer.train(source, config), Tokenizer.train(target, config))
-
-    def save_preprocessor(self, preprocessor: TokenizerPair, folder: Path) -> None:
-        preprocessor.save(folder)
-
-    def describe(self, preprocessor: TokenizerPair) -> dict[str, int]:
-        """What `config.json` says of the vocabularies."""
-        source, target = len(preprocessor.source), len(preprocessor.target)
-        return {"source_vocab_size": source, "target_vocab_size": target, **preprocessor.ids}
-
-    def load_preprocessor(self, folder: Path) -> TokenizerPair:
-        """Those that a run folder holds."""
-        return TokenizerPair.load(folder)
 
     def words(self, preprocessor: TokenizerPair) -> dict[str, list[str]]:
         """What the rows of a model's embeddings stand for."""
@@ -95,22 +85,12 @@ class Translate:
     def batches(self, rows: Rows, preprocessor: TokenizerPair, train: TrainConfig, seed: int) -> PairLoader:
         """Training batches. Raises DataError where no pair is short enough to train on."""
         pairs = self.pairs(rows, preprocessor)
-        loader = PairLoader(
-            pairs, batch_tokens=train.batch_tokens, max_length=train.max_length, seed=seed, **preprocessor.ids
-        )
+        loader = PairLoader(pairs, batch=train.batch, max_length=train.max_length, seed=seed, **preprocessor.ids)
         if not len(loader.rows):
             raise DataError(
                 f"all {len(pairs)} pairs are longer than {train.max_length} tokens", fix="raise train.max_length"
             )
         return loader
-
-    def model(self, config: Choice, preprocessor: TokenizerPair) -> Model:
-        if not preprocessor.joint and getattr(config, "share_embeddings", False):
-            raise RecipeError(
-                "two vocabularies cannot share an embedding",
-                where="model.share_embeddings", fix="set tokenizer.joint=true or model.share_embeddings=false",
-            )  # fmt: skip
-        return build("model", config, len(preprocessor.source), len(preprocessor.target), preprocessor.target.pad_id)
 
     # How to predict.
 
@@ -122,11 +102,11 @@ class Translate:
         decode: DecodeConfig,
         *,
         attention: bool = False,
-        watch: Watch | None = None,
+        listener: Listener | None = None,
     ) -> Iterator[Prediction]:
         """Translate texts one after another, in their order; any number of them, 64 batches in memory at a time.
 
-        A text of nothing but white space has an empty translation with score 0. watch: is told of every beam search.
+        A text of nothing but white space has an empty translation with score 0. listener: is told of every beam search.
         """
         stream = iter(texts)
         fast, device = engine(model, decode.precision), next(model.parameters()).device
@@ -136,7 +116,7 @@ class Translate:
             found = [Prediction("", 0.0) for _ in ids]
             for start in range(0, len(order), decode.batch_size):
                 rows = order[start : start + decode.batch_size]
-                searched = self.search(fast, preprocessor, [ids[i] for i in rows], decode, device, watch)
+                searched = self.search(fast, preprocessor, [ids[i] for i in rows], decode, device, listener)
                 for row, hypotheses in zip(rows, searched, strict=True):
                     found[row] = self.prediction(model, preprocessor, ids[row], hypotheses, attention)
             yield from found
@@ -148,16 +128,16 @@ class Translate:
         ids: list[list[int]],
         decode: DecodeConfig,
         device: torch.device,
-        watch: Watch | None = None,
+        listener: Listener | None = None,
     ) -> list[list[Hypothesis]]:
         """The hypotheses for encoded sources, as one batch. `engine`: the model, or what decodes like it."""
         eos, bos = preprocessor.target.eos_id, preprocessor.target.bos_id
         source = pad([[*row, eos] for row in ids], preprocessor.target.pad_id).to(device)
         lengths = torch.tensor([len(row) + 1 for row in ids], device=device)
         mask = torch.arange(source.shape[1], device=device) < lengths[:, None]
-        positions = getattr(engine.config, "max_length", decode.max_length + 1)  # [CLS] or <s> takes one
+        positions = engine.max_length or decode.max_length + 1  # [CLS] or <s> takes one
         limits = Limits(bos, eos, min(decode.max_length, positions - 1), decode.length_penalty)
-        return search(engine, source, mask, limits, decode.beam, watch)
+        return search(engine, source, mask, limits, decode.beam, listener)
 
     def prediction(
         self,
@@ -203,7 +183,27 @@ class Translate:
                 found.append(Example(source[i], target[i], gold))
         return found
 
+    def searches(self, model: Model, decode: DecodeConfig) -> bool:
+        return not model.parallel
+
+    def inputs(self, rows: Rows) -> list[str]:
+        return [*self.columns(rows)[0]]
+
+    def references(self, rows: Rows) -> list[str]:
+        return [*self.columns(rows)[1]]
+
+    def texts(self, data: Any, split: str, most: int) -> list[str]:
+        return [text for text in self.inputs(data.split(split))[:most] if text.strip()]
+
     # Which metrics.
+
+    def paired(self, one: Sequence[str], other: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+        return {name: (f(one, references), f(other, references)) for name, f in (("bleu", bleu), ("chrf", chrf))}
+
+    def each_score(self, outputs: Sequence[str], references: Sequence[str]) -> np.ndarray:
+        """Return chrF of each sentence."""
+        found = chrf([*outputs], [*references])
+        return np.asarray(found.metric(found.sentences))
 
     @torch.no_grad()
     def likelihood(self, model: Model, preprocessor: TokenizerPair, pairs: Pairs) -> list[tuple[float, int]]:
@@ -281,7 +281,7 @@ class Translate:
 
     def word_maps(
         self, model: Model, preprocessor: TokenizerPair, rows: Rows
-    ) -> tuple[list[dict[str, Tensor]], list[Links], list[Links]]:
+    ) -> tuple[list[dict[str, np.ndarray]], list[Links], list[Links]]:
         """Attention between words, and the gold links, sure and possible."""
         source, target = self.columns(rows)
         links = [parse_links(text) for text in rows[self.config.alignment]]

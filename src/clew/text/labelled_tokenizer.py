@@ -8,14 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from clew.errors import DataError, RunError
+from clew.inputs import Preprocessor, Tokens
 from clew.text.tokenizer import Tokenizer
 from clew.text.widen import widened
 
 
 @dataclass
-class LabelledTokenizer:
+class LabelledTokenizer(Preprocessor):
     """A tokenizer, and labels in the order of their classes."""
 
     tokenizer: Tokenizer
@@ -32,14 +34,34 @@ class LabelledTokenizer:
             )  # fmt: skip
         return labels
 
+    @property
+    def spec(self) -> Tokens:
+        return self.tokenizer.spec
+
+    @property
+    def source(self) -> Tokenizer:
+        return self.tokenizer
+
+    @property
+    def target(self) -> Tokenizer:
+        return self.tokenizer
+
+    def describe(self) -> dict[str, Any]:
+        """Return the size of the vocabulary, the id of padding, and the labels."""
+        return {
+            "vocab_size": len(self.tokenizer),
+            "pad_id": self.tokenizer.pad_id,
+            "id2label": dict(enumerate(self.labels)),
+        }
+
     @cached_property
     def index(self) -> dict[str, int]:
         """The class of each label."""
         return {label: i for i, label in enumerate(self.labels)}
 
-    def widened(self, words: Sequence[str], size: int) -> LabelledTokenizer:
-        """With words that the training texts lack: see `clew.text.widen`."""
-        return LabelledTokenizer(widened(self.tokenizer, words, size), self.labels)
+    def with_words(self, words: Sequence[str], counts: Any, recipe: Any) -> LabelledTokenizer:
+        """Return it with as many words as `tokenizer.vocab_size` leaves room for: see `clew.text.widen`."""
+        return LabelledTokenizer(widened(self.tokenizer, words, recipe.tokenizer.vocab_size), self.labels)
 
     def __str__(self) -> str:
         return f"{len(self.tokenizer):,} tokens in the vocabulary, {len(self.labels)} labels"

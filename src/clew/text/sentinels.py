@@ -15,7 +15,7 @@ MARK = re.compile(r"<extra_id_(\d+)>")
 
 
 def with_sentinels(tokenizer: Tokenizer, n: int) -> Tokenizer:
-    """The same vocabulary with n sentinels after all other tokens, whatever of them it has already."""
+    """Return a vocabulary with n sentinels after all other tokens, whatever of them it has already."""
     inner = hf.Tokenizer.from_str(tokenizer.inner.to_str())
     inner.add_special_tokens([NAME.format(i) for i in range(n)])
     return Tokenizer(inner)

@@ -18,9 +18,11 @@ class Encoded:
 
 
 def with_special_tokens(tokenizer: Tokenizer, first: list[int], second: list[int] | None) -> tuple[list[int], int]:
-    """The ids of both with their encode_pairs, and the number of those of the first segment."""
-    ids = [tokenizer.bos_id, *first, tokenizer.eos_id]
-    return (ids, len(ids)) if second is None else ([*ids, *second, tokenizer.eos_id], len(ids))
+    """Return the ids of both with their special tokens, and the number of those of the first segment."""
+    ids, end = [tokenizer.bos_id, *first, tokenizer.eos_id], [tokenizer.eos_id]
+    if second is None:
+        return ids, len(ids)
+    return [*ids, *end * (tokenizer.separators - 1), *second, *end], len(ids)
 
 
 def encode_pairs(tokenizer: Tokenizer, first: Sequence[str], second: Sequence[str] | None, max_length: int) -> Encoded:
@@ -34,7 +36,7 @@ def encode_pairs(tokenizer: Tokenizer, first: Sequence[str], second: Sequence[st
     encoded = tokenizer.encode(first)
     others: Sequence[list[int] | None] = [None] * len(encoded) if second is None else tokenizer.encode(second)
     for a, b in zip(encoded, others, strict=True):
-        room = max_length - 2 * frames - (b is not None)
+        room = max_length - 2 * frames - (tokenizer.separators if frames else 1) * (b is not None)
         if len(a) + len(b or ()) > room:
             out.cut.append(len(out.ids))
         kept, rest = shares(len(a), len(b or ()), room)
@@ -46,7 +48,7 @@ def encode_pairs(tokenizer: Tokenizer, first: Sequence[str], second: Sequence[st
 
 
 def without_special_tokens(tokenizer: Tokenizer, first: list[int], second: list[int] | None) -> tuple[list[int], int]:
-    """The same for a model that knows no frame."""
+    """Return the ids of both for a model that knows no frame, and the number of those of the first segment."""
     if second is None:
         ids = first or [tokenizer.unk_id]
         return ids, len(ids)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers as hf
@@ -19,6 +20,7 @@ from tokenizers import decoders, models, normalizers
 
 from clew.config import TokenizerConfig
 from clew.errors import DataError, RecipeError, VocabularyError
+from clew.inputs import Preprocessor, Tokens
 from clew.text.report import VocabularyReport, vocabulary_report
 from clew.text.specials import SPECIALS, Specials
 from clew.text.tokenizer_files import inner_of_file, inner_of_folder, transformers_config, write
@@ -28,7 +30,7 @@ from clew.text.wordpiece import framing, train_wordpiece
 Offsets = list[tuple[int, int]]
 
 
-class Tokenizer:
+class Tokenizer(Preprocessor):
     """Text ↔ token ids; the special ids are looked up by name: pad_id, bos_id, eos_id, unk_id, mask_id (or None).
 
     `decode(encode(x)) == normalise(x)` for characters, word, bpe, unigram (where nothing is unknown), gpt2 and byte_bpe
@@ -53,6 +55,7 @@ class Tokenizer:
         self.eos_id, self.unk_id = ids[self.specials.eos], ids[self.specials.unk]
         self.cls_id, self.sep_id = self.bos_id, self.eos_id  # as BERT calls them
         self.mask_id = ids[self.specials.mask] if self.specials.mask else None
+        self.separators = separators(inner, self.eos_id)
         self.special_ids = frozenset(ids[name] for name in self.specials.all)  # they stand for no text
 
     @classmethod
@@ -78,7 +81,7 @@ class Tokenizer:
                 where=f"tokenizer.min_count = {config.min_count}",
             )
         if mask:
-            inner.post_processor = framing(SPECIALS[1], SPECIALS[2], inner)
+            inner.post_processor = framing(SPECIALS[1], SPECIALS[2], inner, twice=config.kind == "byte_bpe")
         return cls(inner)
 
     def __len__(self) -> int:
@@ -93,6 +96,21 @@ class Tokenizer:
         if self.exact:
             return seen
         return re.sub(" +", " ", seen).strip(" ")
+
+    @property
+    def spec(self) -> Tokens:
+        return Tokens(len(self), self.pad_id)
+
+    @property
+    def source(self) -> Tokenizer:
+        return self
+
+    @property
+    def target(self) -> Tokenizer:
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        return {"vocab_size": len(self), "pad_id": self.pad_id, "eos_id": self.eos_id}
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, without special tokens."""
@@ -198,7 +216,8 @@ class Tokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write `tokenizer.json` (what transformers' PreTrainedTokenizerFast loads): whole, or not at all."""
-        write(Path(path), self.inner.to_str(pretty=True))
+        file = Path(path)
+        write(file / "tokenizer.json" if file.is_dir() else file, self.inner.to_str(pretty=True))
 
     def save_pretrained(self, folder: str | Path, max_length: int) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, of which `transformers.AutoTokenizer` makes the same.
@@ -230,6 +249,14 @@ class Tokenizer:
         if ids and not 0 <= min(ids) <= max(ids) < len(self):
             wrong = next(i for i in ids if not 0 <= i < len(self))
             raise VocabularyError(f"token id {wrong} is outside the vocabulary of {len(self)} tokens")
+
+
+def separators(inner: hf.Tokenizer, eos_id: int) -> int:
+    """Return how many end tokens stand between two texts: one in BERT's template, two in RoBERTa's."""
+    pair = inner.encode("a", "a", add_special_tokens=True)
+    which = pair.sequence_ids  # 0 and 1 in the texts, None at special tokens
+    between = [i for n, i in enumerate(pair.ids) if which[n] is None and 0 in which[:n] and 1 in which[n:]]
+    return max(1, between.count(eos_id))
 
 
 def _agree(config: TokenizerConfig, n_specials: int) -> None:

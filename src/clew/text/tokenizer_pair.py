@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from clew.inputs import Preprocessor, TokenPair
 from clew.text.tokenizer import Tokenizer
 
 
 @dataclass
-class TokenizerPair:
+class TokenizerPair(Preprocessor):
     """Source and target tokenizer: one and the same object where the vocabulary is joint."""
 
     source: Tokenizer
     target: Tokenizer
+    writes: ClassVar[bool] = True  # type: ignore[misc]
 
     @property
     def joint(self) -> bool:
         return self.source is self.target
+
+    @property
+    def spec(self) -> TokenPair:
+        return TokenPair(self.source.spec, self.target.spec, self.joint)
+
+    def describe(self) -> dict[str, int]:
+        """Return the sizes of the vocabularies and the special ids, which both share."""
+        return {"source_vocab_size": len(self.source), "target_vocab_size": len(self.target), **self.ids}
 
     @property
     def ids(self) -> dict[str, int]:

@@ -43,11 +43,15 @@ def bert(
     return inner
 
 
-def framing(bos: str, eos: str, inner: hf.Tokenizer) -> processors.PostProcessor:
-    """[CLS] A [SEP], and [CLS] A [SEP] B [SEP] with token types 0 up to the first [SEP] and 1 after it."""
+def framing(bos: str, eos: str, inner: hf.Tokenizer, *, twice: bool = False) -> processors.PostProcessor:
+    """Return the template [CLS] A [SEP], and [CLS] A [SEP] B [SEP], whose second text has token type 1.
+
+    twice: as RoBERTa has it, two ends between the texts, and no token types.
+    """
+    pair = f"{bos}:0 $A:0 {eos}:0 {eos}:0 $B:0 {eos}:0" if twice else f"{bos}:0 $A:0 {eos}:0 $B:1 {eos}:1"
     return processors.TemplateProcessing(
         single=f"{bos}:0 $A:0 {eos}:0",
-        pair=f"{bos}:0 $A:0 {eos}:0 $B:1 {eos}:1",
+        pair=pair,
         special_tokens=[(name, inner.token_to_id(name)) for name in (bos, eos)],
     )
 

@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from clew.errors import DataError, RunError, VocabularyError
+from clew.errors import DataError, RecipeError, RunError, VocabularyError
+from clew.inputs import Preprocessor, Words
 from clew.text.scan import LONGEST, WordTable
 
 BLOCK = 1 << 18  # bytes read at once
@@ -64,7 +65,7 @@ class CountReport:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class WordVocabulary:
+class WordVocabulary(Preprocessor):
     """Words by falling count (ties: first seen first): a word's id is its place."""
 
     words: list[str]
@@ -76,6 +77,20 @@ class WordVocabulary:
     def __post_init__(self) -> None:
         if len(self.words) != len(self.counts):
             raise VocabularyError(f"{len(self.words):,} words but {len(self.counts):,} counts")
+
+    @property
+    def spec(self) -> Words:
+        return Words(self.words, self.counts, self.lowercase)
+
+    @property
+    def source(self) -> Any:
+        """Raise RecipeError: there is no tokenizer of texts."""
+        raise RecipeError("word vectors read no text", fix="choose a run that reads texts")
+
+    target = source
+
+    def describe(self) -> dict[str, int]:
+        return {"vocab_size": len(self)}
 
     def __len__(self) -> int:
         return len(self.words)
@@ -139,6 +154,10 @@ class WordVocabulary:
         order, names = np.argsort(-both, kind="stable"), list(total)
         return replace(self, words=[names[i] for i in order], counts=both[order])
 
+    def with_words(self, words: Sequence[str], counts: np.ndarray | None, recipe: Any) -> WordVocabulary:
+        """Return it with all of the words, where `model.keep_words` says so."""
+        return self.widened(words, counts) if recipe.model.keep_words else self
+
     def save(self, path: str | Path) -> None:
         """Write words and counts as JSON: whole, or not at all."""
         data = {
@@ -146,6 +165,7 @@ class WordVocabulary:
             "counts": self.counts.tolist(), "words": self.words,
         }  # fmt: skip
         path = Path(path)
+        path = path / "tokenizer.json" if path.is_dir() else path
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
         os.replace(temporary, path)
@@ -153,8 +173,10 @@ class WordVocabulary:
     @classmethod
     def load(cls, path: str | Path) -> WordVocabulary:
         """Read what `save` wrote; RunError where the file is missing or damaged."""
+        path = Path(path)
+        path = path / "tokenizer.json" if path.is_dir() else path
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            data = json.loads(path.read_text(encoding="utf-8"))
             if data["kind"] != "words":
                 raise ValueError(f"its kind is {data['kind']!r}")
             counts = np.array(data["counts"], np.int64)

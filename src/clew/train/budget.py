@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
-
 from clew.config import BudgetConfig
-from clew.nn.positions import Learned
+from clew.contracts import Model
+from clew.nn.work import multiplied
 
 
 @dataclass
@@ -16,7 +15,8 @@ class Progress:
 
     step: int = 0
     epoch: float = 0.0
-    tokens: int = 0  # items of the objective: target tokens, pairs, …
+    tokens: int = 0  # what the objective counts: target tokens, pairs, …
+    read: int = 0  # tokens (or words, images) that the model read: the work that speed and FLOPs count
     cpu_seconds: float = 0.0  # of training alone: validation and saving are not counted
     wall_seconds: float = 0.0
     flops: float = 0.0
@@ -34,18 +34,20 @@ class Progress:
         return max((used / limit for used, limit in limits if limit), default=0.0)
 
 
-def flops_per_token(model: nn.Module) -> float:
-    """6 per weight that is multiplied, forward and backward (Kaplan et al. 2020, §2.1).
+def flops_per_token(model: Model) -> float:
+    """Return the operations of one token that is read, forward and backward (Kaplan et al. 2020, §2.1).
 
-    Embeddings are only looked up, except a table that is also the projection: it is multiplied as an untied one is.
+    6 for each weight that it is multiplied by and that learns: 2 forward, 2 for the gradient of what came in, 2 for its
+    own. A weight that does not learn has no gradient of its own (4), and none goes through it (2) where nothing below
+    it learns, as in a frozen encoder.
     """
-    tables = {id(table) for table in embeddings(model)}
-    projection: tuple[nn.Parameter, ...] = getattr(model, "output_table", tuple)()
-    tables -= {id(part) for part in projection}
-    return 6.0 * sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in tables)
-
-
-def embeddings(model: nn.Module) -> list[nn.Parameter]:
-    """The tables whose rows are looked up, of tokens and of positions."""
-    kinds = (nn.Embedding, Learned)
-    return [table for module in model.modules() if isinstance(module, kinds) for table in module.parameters()]
+    weights = multiplied(model, model.output_table())
+    blocks = [*model.blocks()]
+    place = {id(p): n for n, block in enumerate(blocks) for p in block.parameters()}
+    learning = [place.get(id(p), len(blocks)) for p in model.parameters() if p.requires_grad]
+    lowest = min(learning, default=len(blocks) + 1)
+    total = 0.0
+    for parameter in weights:
+        through = place.get(id(parameter), len(blocks)) >= lowest
+        total += parameter.numel() * (6.0 if parameter.requires_grad else 4.0 if through else 2.0)
+    return total * model.share_read

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from clew.contracts import Loader, Objective
 from clew.errors import CheckpointError
 from clew.tensor_file import save_file
 from clew.train.average import Average
@@ -22,8 +24,8 @@ from clew.train.budget import Progress
 
 
 def save(
-    folder: Path, *, model: nn.Module, optimizer: Optimizer, batches: Any, progress: Progress, average: Average | None,
-    extra: dict[str, Any], keep: int,
+    folder: Path, *, model: nn.Module, objective: Objective, optimizer: Optimizer, batches: Loader, progress: Progress,
+    average: Average | None, extra: dict[str, Any], keep: int,
 ) -> Path:  # fmt: skip
     """Write `folder/step-N` atomically, then delete all but the newest `keep`; one that exists already is left alone.
 
@@ -39,11 +41,14 @@ def save(
             tensors[f"optimizer.{index}.{name}"] = value
     if average is not None:
         tensors |= {f"average.{index}": value for index, value in enumerate(average.weights)}
+    own, plain = parted(objective.state_dict())
+    tensors |= {f"objective.{name}": tensor for name, tensor in own.items()}
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     scalars = {
-        "groups": state["param_groups"], "batches": batches.state_dict(), "progress": asdict(progress), "extra": extra,
+        "groups": state["param_groups"], "objective": plain, "batches": batches.state_dict(),
+        "progress": asdict(progress), "extra": extra,
     }  # fmt: skip
 
     temporary = folder / ".writing"
@@ -69,7 +74,14 @@ def latest(folder: Path) -> Path | None:
 
 
 def load(
-    path: Path, *, model: nn.Module, optimizer: Optimizer, batches: Any, progress: Progress, average: Average | None
+    path: Path,
+    *,
+    model: nn.Module,
+    objective: Objective,
+    optimizer: Optimizer,
+    batches: Loader,
+    progress: Progress,
+    average: Average | None,
 ) -> dict[str, Any]:
     """Put everything back where it was, and return `extra`. Raises CheckpointError where the checkpoint is damaged."""
     advice = f"delete {path} to go on from the checkpoint before it, or from the start"
@@ -93,9 +105,37 @@ def load(
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["random.cuda"])
+    objective.load_state_dict(joined(part(tensors, "objective."), scalars.get("objective", {})))
     batches.load_state_dict(scalars["batches"])
     vars(progress).update(scalars["progress"])
     return scalars["extra"]
+
+
+def parted(state: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a nested state by dotted names, and the rest as it is nested."""
+    tensors: dict[str, Tensor] = {}
+    plain: dict[str, Any] = {}
+    for name, value in state.items():
+        if torch.is_tensor(value):
+            tensors[prefix + name] = value
+        elif type(value) is dict:
+            more, plain[name] = parted(value, f"{prefix}{name}.")
+            tensors |= more
+        else:
+            plain[name] = value
+    return tensors, plain
+
+
+def joined(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state that was parted."""
+    state: dict[str, Any] = json.loads(json.dumps(plain))
+    for name, tensor in tensors.items():
+        *path, last = name.split(".")
+        inner = state
+        for key in path:
+            inner = inner[key]
+        inner[last] = tensor
+    return state
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

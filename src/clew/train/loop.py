@@ -8,33 +8,23 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from clew.config import BudgetConfig
+from clew.contracts import Loader, Objective
 from clew.errors import NonFiniteLoss
-from clew.objectives.loss import Loss
 from clew.train.average import Average
 from clew.train.budget import Progress, flops_per_token
 from clew.train.memory import keep_freed_memory
 
-Objective = Callable[[nn.Module, Any], Loss]
-
-
-class Batches(Protocol):
-    """What `fit` draws from: endless batches that can be moved to a device, and how far they have come."""
-
-    @property
-    def epochs_done(self) -> float: ...
-    def __iter__(self) -> Iterator[Any]: ...
-
 
 @dataclass
 class Step:
-    """One optimizer step: its number, loss per item, named parts per item, rate, gradient norm, items and times (s)."""
+    """One optimizer step: its number, loss and named parts per item, rate, gradient norm, items, tokens read, times."""
 
     number: int
     loss: float
@@ -42,14 +32,15 @@ class Step:
     lr: float
     grad_norm: float
     count: int
+    tokens: int
     cpu_seconds: float
     done: float  # share of the budget used, 1 at the end
 
 
 def fit(
-    model: nn.Module,
+    model: Any,
     objective: Objective,
-    batches: Batches,
+    batches: Loader,
     optimizer: Optimizer,
     schedule: Callable[[int, float], float],
     budget: BudgetConfig,
@@ -84,7 +75,7 @@ def fit(
         model.train()
         if before_step is not None:
             before_step(done)
-        total, count = 0.0, 0
+        total, count, tokens = 0.0, 0, 0
         parts: dict[str, float] = {}
         used = []
         for batch in islice(stream, accumulate):
@@ -93,7 +84,7 @@ def fit(
                 loss = objective(model, batch.to(device))
             if loss.total.requires_grad:  # a compiled engine has updated its tables by now
                 loss.total.backward()
-            total, count = total + loss.total.item(), count + loss.count
+            total, count, tokens = total + loss.total.item(), count + loss.count, tokens + loss.tokens
             for name, value in loss.parts.items():
                 parts[name] = parts.get(name, 0.0) + value.item()
             if not math.isfinite(total):
@@ -105,7 +96,8 @@ def fit(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         progress.step, progress.tokens, progress.epoch = progress.step + 1, progress.tokens + count, batches.epochs_done
-        progress.flops += per_token * count
+        progress.read += tokens
+        progress.flops += per_token * tokens + objective.extra_flops()
         if average is not None:
             average.update(progress.step)
         seconds = time.process_time() - cpu
@@ -113,7 +105,7 @@ def fit(
         progress.wall_seconds += time.perf_counter() - wall
         yield Step(
             progress.step, total / count, {name: value / count for name, value in parts.items()},
-            optimizer.param_groups[0]["lr"], norm, count, seconds, progress.share(budget),
+            optimizer.param_groups[0]["lr"], norm, count, tokens, seconds, progress.share(budget),
         )  # fmt: skip
 
 
@@ -122,7 +114,7 @@ ADVICE = "lower train.optimizer.lr, set train.clip_norm, or look at these rows o
 
 def name_rows(step: int, batches: list[Any]) -> str:
     """Where a failure happened: the step, and the rows of the batches that may have caused it."""
-    rows = [row for batch in batches if hasattr(batch, "index") for row in batch.index.tolist()]
+    rows = [row for batch in batches for row in batch.row_numbers()]
     more = f" and {len(rows) - 20} more" if len(rows) > 20 else ""
     return f"step {step}" + (f", data rows {rows[:20]}{more}" if rows else "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from clew.config import Choice
 from clew.errors import RecipeError
-from clew.train.budget import embeddings
+from clew.nn.work import embeddings
 
 
 class AdamConfig(Choice):
@@ -56,7 +56,12 @@ Factor = Callable[[str], float]
 """Of the rate, for the parameter of that name."""
 
 
-def parameter_groups(model: nn.Module, lr: float, weight_decay: float, factor: Factor | None = None) -> list[dict]:
+Parameters = Mapping[str, nn.Parameter]
+
+
+def parameter_groups(
+    model: nn.Module, lr: float, weight_decay: float, factor: Factor | None = None, more: Parameters | None = None
+) -> list[dict]:
     """Two groups for each rate, the highest first: matrices, which decay, and the rest, which does not."""
     tables = {id(table) for table in embeddings(model)}
     groups: dict[float, tuple[list, list]] = {1.0: ([], [])}
@@ -64,6 +69,8 @@ def parameter_groups(model: nn.Module, lr: float, weight_decay: float, factor: F
         if parameter.requires_grad:
             decays, rest = groups.setdefault(factor(name) if factor else 1.0, ([], []))
             (decays if parameter.ndim >= 2 and id(parameter) not in tables else rest).append(parameter)
+    for parameter in (more or {}).values():  # what an objective learns beside the model
+        groups[1.0][parameter.ndim < 2].append(parameter)
     return [
         {"params": parameters, "lr": lr * share, "weight_decay": decay}
         for share in sorted(groups, reverse=True)
@@ -79,9 +86,9 @@ class _Factory:
     def __init__(self, config: AdamConfig | SGDConfig | AdaGradConfig) -> None:
         self.config = config
 
-    def __call__(self, model: nn.Module, factor: Factor | None = None) -> Optimizer:
+    def __call__(self, model: nn.Module, factor: Factor | None = None, more: Parameters | None = None) -> Optimizer:
         options = self.config.model_dump(exclude={"kind", "lr", "weight_decay"})
-        groups = parameter_groups(model, self.config.lr, self.config.weight_decay, factor)
+        groups = parameter_groups(model, self.config.lr, self.config.weight_decay, factor, more)
         # torch's fused steps take a table's memory to be dense: rows with padding would be moved in the wrong places
         fused = all(parameter.is_contiguous() for parameter in model.parameters())
         return type(self).make(groups, fused=fused, **options)
@@ -183,9 +190,9 @@ class Muon(_Factory):
 
     Config = MuonConfig
 
-    def __call__(self, model: nn.Module, factor: Factor | None = None) -> Optimizer:
+    def __call__(self, model: nn.Module, factor: Factor | None = None, more: Parameters | None = None) -> Optimizer:
         options = self.config.model_dump(exclude={"kind", "lr", "weight_decay"})
-        groups = parameter_groups(model, self.config.lr, self.config.weight_decay, factor)
+        groups = parameter_groups(model, self.config.lr, self.config.weight_decay, factor, more)
         return MuonAndAdamW([{**group, "matrices": n % 2 == 0} for n, group in enumerate(groups)], **options)
 
 

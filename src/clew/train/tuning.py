@@ -1,9 +1,8 @@
-"""Fine-tuning: which weights of an encoder and its head learn, from when on, and at what share of the rate."""
+"""Fine-tuning: which weights of a model's blocks and its head learn, from when on, and at what share of the rate."""
 
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 from pydantic import Field
@@ -11,6 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from clew.config import Choice
+from clew.contracts import Model
 from clew.errors import RecipeError
 from clew.nn.low_rank import LowRank
 
@@ -22,42 +22,49 @@ class FullConfig(Choice):
 
 
 class Full:
-    """Every weight learns, from the start and at one rate; the base of the other kinds, which need an encoder.
+    """Every weight learns, from the start and at one rate; the base of the other kinds, which need blocks.
 
     Made on a model before its optimizer is.
     """
 
     Config: type[Choice] = FullConfig
 
-    def __init__(self, config: Any, model: nn.Module) -> None:
+    def __init__(self, config: Any, model: Model) -> None:
         self.config, self.model = config, model
 
     def factor(self, name: str) -> float:
-        """Of the rate, for the parameter of that name."""
+        """Return the share of the rate for the parameter of that name."""
         return 1.0
 
     def before_step(self, done: float) -> None:
         """Called before each step, the model in training mode; done: the used share of the budget."""
 
 
-class _Apart(Full):
-    """A tuning that treats the encoder and its head differently. Raises RecipeError for a model without the two."""
+class _ByDepth(Full):
+    """A tuning that treats parts of a model differently. Raise RecipeError for a model that has no blocks."""
 
-    def __init__(self, config: Any, model: nn.Module) -> None:
+    head_only = False  # True: nothing but the head learns
+
+    def __init__(self, config: Any, model: Model) -> None:
         super().__init__(config, model)
-        self.encoder: Any = getattr(model, "encoder", None)
-        if not getattr(self.encoder, "encoder", False):
+        self.blocks = [*model.blocks()]
+        if not self.blocks:
             raise RecipeError(
-                f'"{config.kind}" parts an encoder from its head, which a {type(model).__name__} does not have',
-                where="train.tuning.kind", fix='set train.tuning.kind="full", or take an encoder (model.kind="bert")',
+                f'"{config.kind}" parts the blocks of a model from its head, which a {type(model).__name__} does not '
+                "have", where="train.tuning.kind", fix='set train.tuning.kind="full", or take an encoder',
+            )  # fmt: skip
+        top = len(self.blocks)
+        depths = {id(p): top - n for n, block in enumerate(self.blocks) for p in block.parameters()}
+        self.depths = {name: depths.get(id(p), 0) for name, p in model.named_parameters()}
+        if self.head_only and not any(depth == 0 for depth in self.depths.values()):
+            raise RecipeError(
+                f'nothing learns under "{config.kind}": a {type(model).__name__} has no head apart from its blocks',
+                where="train.tuning.kind", fix='set train.tuning.kind="lora" or "full"',
             )  # fmt: skip
 
     def depth(self, name: str) -> int:
-        """How far a parameter lies below the head: the head itself 0, the top layer 1, …, the embeddings N + 1."""
-        n_layers = len(self.encoder.layers)
-        if layer := re.match(r"encoder\.layers\.(\d+)\.", name):
-            return n_layers - int(layer[1])
-        return n_layers + 1 if name.startswith("encoder.") else 0
+        """Return how far a parameter lies below the head: the head itself 0, the top block 1, …, the embeddings N."""
+        return self.depths[name]
 
 
 class FrozenConfig(Choice):
@@ -66,20 +73,22 @@ class FrozenConfig(Choice):
     kind: str = "frozen"
 
 
-class Frozen(_Apart):
+class Frozen(_ByDepth):
     """Only the head learns, from features that do not change (Devlin et al. 2019, §5.3).
 
     Nothing of the encoder is dropped out, and no gradient goes through it: none of its weights asks for one.
     """
 
     Config = FrozenConfig
+    head_only = True
 
-    def __init__(self, config: Choice, model: nn.Module) -> None:
+    def __init__(self, config: Choice, model: Model) -> None:
         super().__init__(config, model)
-        self.encoder.requires_grad_(False)
+        for block in self.blocks:
+            block.requires_grad_(False)
 
     def before_step(self, done: float) -> None:
-        self.encoder.eval()
+        self.model.backbone.eval()
 
 
 class GradualConfig(Choice):
@@ -89,7 +98,7 @@ class GradualConfig(Choice):
     until: float = Field(0.5, gt=0, le=1)  # the share of the budget at which the embeddings begin to learn
 
 
-class Gradual(_Apart):
+class Gradual(_ByDepth):
     """Unfreezing from the top down (Howard and Ruder 2018, §3.3), in N + 1 equal shares of the budget up to `until`.
 
     There a layer comes every epoch. What is frozen yet is dropped out as it will be when it learns, as in their code.
@@ -98,12 +107,12 @@ class Gradual(_Apart):
 
     Config = GradualConfig
 
-    def __init__(self, config: GradualConfig, model: nn.Module) -> None:
+    def __init__(self, config: GradualConfig, model: Model) -> None:
         super().__init__(config, model)
         self.learning = [(self.depth(name), p) for name, p in model.named_parameters() if p.requires_grad]
 
     def before_step(self, done: float) -> None:
-        reached = math.floor(done / self.config.until * (len(self.encoder.layers) + 1))
+        reached = math.floor(done / self.config.until * len(self.blocks))
         for depth, parameter in self.learning:
             parameter.requires_grad_(depth <= reached)
 
@@ -115,7 +124,7 @@ class LayerwiseConfig(Choice):
     decay: float = Field(0.8, gt=0, le=1)
 
 
-class Layerwise(_Apart):
+class Layerwise(_ByDepth):
     """rate · decay^depth ("discriminative fine-tuning", Howard and Ruder 2018, §3.1; Clark et al. 2020, table 7)."""
 
     Config = LayerwiseConfig
@@ -133,7 +142,7 @@ class LoRAConfig(Choice):
     targets: tuple[str, ...] = Field(("query", "value"), min_length=1)  # linear layers of the encoder, by their names
 
 
-class LoRA(_Apart):
+class LoRA(_ByDepth):
     """Hu et al. 2021, §4; what the run keeps are the sums, plain weights as those of any other run.
 
     Raises RecipeError for a target that no linear layer of the encoder is called.
@@ -141,15 +150,18 @@ class LoRA(_Apart):
 
     Config = LoRAConfig
 
-    def __init__(self, config: LoRAConfig, model: nn.Module) -> None:
+    def __init__(self, config: LoRAConfig, model: Model) -> None:
         super().__init__(config, model)
-        self.encoder.requires_grad_(False)
-        layers = [(name.rpartition(".")[2], m) for name, m in self.encoder.named_modules() if isinstance(m, nn.Linear)]
+        linear = [(name.rpartition(".")[2], m) for name, m in model.named_modules() if isinstance(m, nn.Linear)]
+        inside = {id(module) for block in self.blocks for module in block.modules()}
+        layers = [(name, module) for name, module in linear if id(module) in inside]
+        for block in self.blocks:
+            block.requires_grad_(False)
         known = dict.fromkeys(name for name, _ in layers)
         for target in config.targets:
             if target not in known:
                 raise RecipeError(
-                    f'no linear layer of the encoder is called "{target}"', where="train.tuning.targets",
+                    f'no linear layer of the model is called "{target}"', where="train.tuning.targets",
                     fix=f"there are {', '.join(known)}",
                 )  # fmt: skip
         for name, layer in layers:

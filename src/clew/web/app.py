@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ class Project(BaseModel):
     def settings(self) -> dict[str, Any]:
         """Those of the method."""
         own = {"tsne": ("perplexity", "seed"), "umap": ("neighbours", "min_dist", "seed")}.get(self.method, ())
-        return {name: getattr(self, name) for name in own}
+        return self.model_dump(include={*own})
 
 
 class Walk(Asked):
@@ -121,7 +122,8 @@ def make_app(root: Path, token: str, hosts: list[str]) -> Guard:
     cache = ModelCache(runs)
     app.state.runs, app.state.cache, app.state.maps = runs, cache, attention.Maps()
     app.state.gold, app.state.streams = attention.Gold(cache), 0
-    app.add_exception_handler(ClewError, explained)
+    for error, status in {ClewError: 422, Busy: 503, NoRoom: 507}.items():
+        app.add_exception_handler(error, partial(explained, status))
     app.add_exception_handler(RequestValidationError, misread)
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(OSError, gone)
@@ -139,9 +141,8 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-async def explained(request: Request, error: Any) -> Response:
-    """What was wrong, where, and what to do, as on the command line, but for where the folder lies on this machine."""
-    status = 503 if isinstance(error, Busy) else 507 if isinstance(error, NoRoom) else 422
+async def explained(status: int, request: Request, error: Any) -> Response:
+    """Say what was wrong, where, and what to do, as on the command line, but for where the folder lies."""
     root = request.app.state.runs.root
     said = {"what": error.what, "where": error.where, "fix": error.fix}
     hidden = {key: text.replace(f"{root}/", "").replace(str(root), root.name) for key, text in said.items()}

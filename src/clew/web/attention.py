@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
@@ -15,12 +16,10 @@ from clew.batches import TextBatch
 from clew.config import build
 from clew.data.batches import Pairs
 from clew.errors import ClewError, DataError
-from clew.inspect.attention import align
 from clew.inspect.heads import Layer, attention_taps, distance, entropy, pair_layers, received, text_layers
 from clew.inspect.reading import greedy, reading
 from clew.metrics import Links, aer
-from clew.text.sentinels import encode_gaps
-from clew.text.tokenizer_pair import TokenizerPair
+from clew.metrics.alignment import align
 from clew.web.model_cache import LoadedRun, ModelCache
 
 KEPT = 512 << 20  # bytes of weights kept at once, of the newest texts
@@ -107,11 +106,7 @@ def look(cache: ModelCache, maps: Maps, name: str, text: str, target: str, step:
         if not attention_taps(opened.model):
             kind = opened.run.recipe.model.kind
             raise ClewError(f"a {kind} model does not attend", where=name, fix="choose a run whose model does")
-        about, layers = (
-            read_pair(opened, text, target)
-            if isinstance(opened.preprocessor, TokenizerPair)
-            else read_text(opened, text)
-        )
+        about, layers = read_pair(opened, text, target) if opened.preprocessor.writes else read_text(opened, text)
     longest = max(max(len(layer.rows), len(layer.columns)) for layer in layers)
     if longest > TOKENS:
         raise DataError(f"{longest} tokens are too many to look at: {TOKENS} at most", fix="give a shorter text")
@@ -120,16 +115,11 @@ def look(cache: ModelCache, maps: Maps, name: str, text: str, target: str, step:
 
 def read_pair(opened: LoadedRun, text: str, target: str) -> Found:
     """A translator: what it writes, or is made to write, and where it looks meanwhile."""
-    preprocessor, model = opened.preprocessor, opened.model
-    output = target.strip()
-    if opened.run.recipe.task.kind == "denoise":  # it writes the gaps alone, each after its mark
-        source = encode_gaps(preprocessor.source, text)
-        written = encode_gaps(preprocessor.target, output) if output else greedy(model, preprocessor, source)
-        output = output or " ".join(preprocessor.target.tokens(written)).replace("▁", "")
-    else:
-        decode = opened.run.recipe.decode.model_copy(update={"beam": 1})
-        output = output or next(iter(opened.task.predict(model, preprocessor, [text], decode))).text
-        source, written = preprocessor.source.encode([text])[0], preprocessor.target.encode([output])[0]
+    preprocessor, model, task = opened.preprocessor, opened.model, opened.task
+    source, written = task.both_sides(preprocessor, text, target.strip())
+    if written is None:
+        written = greedy(model, preprocessor, source)
+    output = target.strip() or " ".join(preprocessor.target.tokens(written)).replace("▁", "")
     rows = [*preprocessor.target.tokens(written), preprocessor.target.specials.eos]
     columns = [*preprocessor.source.tokens(source), preprocessor.source.specials.eos]
     if max(len(rows), len(columns)) > TOKENS:
@@ -140,22 +130,15 @@ def read_pair(opened: LoadedRun, text: str, target: str) -> Found:
 
 def read_text(opened: LoadedRun, text: str) -> Found:
     """An encoder under whatever head, or a model that writes: what it says of the text, and where it looks in it."""
-    if opened.run.recipe.task.kind == "pretrain" and "[MASK]" not in text:
-        text = f"{text.rstrip()} [MASK]"  # it is asked for hidden tokens: one, at the end, asks for the next
+    text = opened.task.asked(text)
     decode = opened.run.recipe.decode
     answer = next(iter(opened.task.predict(opened.model, opened.preprocessor, [text], decode)))
-    seen = reading(opened.model, opened.preprocessor, one_reading(opened, text, answer.text))
+    seen = reading(
+        opened.model, opened.preprocessor, opened.task.looked_at(text, answer.text, opened.preprocessor.labels)
+    )
     assert isinstance(seen.batch, TextBatch)
     batch = seen.batch.to(next(opened.model.parameters()).device)
     return {"source": text, "output": answer.shown or answer.text}, text_layers(opened.model, batch, seen.source)
-
-
-def one_reading(opened: LoadedRun, text: str, answer: str) -> str:
-    """What the encoder reads at a time: of choices what is asked with the one chosen, of two to be judged the first."""
-    kind, (first, *others) = opened.run.recipe.task.kind, text.split("\t")
-    if kind == "choose":
-        return f"{first}\t{others[opened.preprocessor.labels.index(answer)]}"
-    return first if kind == "reward_model" else text
 
 
 def described(layer: Layer) -> dict[str, Any]:
@@ -219,6 +202,6 @@ def measure(opened: LoadedRun) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def score_at(maps: list[Tensor], sure: list[Links], possible: list[Links], least: float) -> Mapping[str, float]:
+def score_at(maps: list[np.ndarray], sure: list[Links], possible: list[Links], least: float) -> Mapping[str, float]:
     found = aer([align(each, least=least) for each in maps], sure, possible)
     return {"least": least, "aer": found.aer, "precision": found.precision, "recall": found.recall}

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from clew.config import build
-from clew.errors import ClewError, DataError
+from clew.errors import ClewError, DataError, told
 from clew.inspect.cka import cka_map
 from clew.inspect.reading import read_together
-from clew.metrics import Score, bleu, chrf, paired_bootstrap
-from clew.metrics.classification import accuracy
+from clew.metrics import Score, paired_bootstrap
 from clew.metrics.shown import about
-from clew.runs import Run
+from clew.runs import Run, results
 from clew.web.model_cache import ModelCache
 
 SHOWN = 60  # examples in which the two differ most
@@ -26,35 +24,27 @@ def compare(one: Run, other: Run) -> dict[str, Any]:
     """The differences of two runs. What cannot be had of their data is told in `why`, and the rest is there."""
     mine, theirs = (run.recipe.model_dump(mode="json") for run in (one, other))
     out: dict[str, Any] = {
-        "recipe": [{"key": key, "one": a, "other": b} for key, a, b in differences(mine, theirs)],
+        "recipe": [{"key": key, "one": a, "other": b} for key, a, b in results.differences(mine, theirs)],
         "metrics": metrics(one, other), "paired": [], "examples": [], "split": "", "counts": None, "why": "",
     }  # fmt: skip
     try:
         out |= outputs(one, other)
     except (ClewError, OSError) as error:
-        out["why"] = getattr(error, "what", str(error))
+        out["why"] = told(error)
     return out
-
-
-def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Dotted key and both values, where two recipes differ; a key that one lacks is None there."""
-    for key in one | other:
-        a, b = one.get(key), other.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            yield prefix + key, a, b
 
 
 def metrics(one: Run, other: Run) -> list[dict[str, Any]]:
     """Every figure that both measured at their end."""
     if not (one.finished and other.finished):
         return []
-    splits = [run.results()["splits"] for run in (one, other)]
+    splits = [
+        {split: results.metrics(figures) for split, figures in run.results()["splits"].items()} for run in (one, other)
+    ]
     return [
         {"split": split, "name": name, "label": named(name), "one": figure, "other": splits[1][split][name]}
         for split, figures in splits[0].items() if split in splits[1]
-        for name, figure in figures.items() if isinstance(figure, dict) and isinstance(splits[1][split].get(name), dict)
+        for name, figure in figures.items() if name in splits[1][split]
     ]  # fmt: skip
 
 
@@ -76,12 +66,13 @@ def outputs(one: Run, other: Run) -> dict[str, Any]:
     texts = [run.outputs(split) for run in (one, other)]
     if not len(given) == len(texts[0]) == len(texts[1]):
         raise DataError("there are no outputs of the same examples to compare")
-    scores = [each_score(a.task.kind, written, references) for written in texts]
+    task = one.task
+    scores = [task.each_score(written, references) for written in texts]
     gain = scores[1] - scores[0]
     order = np.argsort(-np.abs(gain), kind="stable")[:SHOWN]
     return {
         "split": split,
-        "paired": [paired(name, *both) for name, both in corpus(a.task.kind, texts, references)],
+        "paired": [paired(name, *both) for name, both in task.paired(texts[0], texts[1], references).items()],
         "counts": {"better": int((gain > 0).sum()), "worse": int((gain < 0).sum()), "equal": int((gain == 0).sum())},
         "examples": [
             {"source": given[i], "reference": references[i], "one": texts[0][i], "other": texts[1][i],
@@ -94,25 +85,7 @@ def outputs(one: Run, other: Run) -> dict[str, Any]:
 def examples(run: Run, split: str) -> tuple[list[str], list[str]]:
     """Inputs and right answers of a split. Raises DataError for a task that has none."""
     task, rows = run.task, build("data", run.recipe.data).split(split)
-    if hasattr(task, "columns"):
-        source, target = task.columns(rows)
-        return list(source), list(target)
-    if hasattr(task, "references"):
-        return task.inputs(rows), task.references(rows)
-    raise DataError("this task has no right answers to compare with")
-
-
-def corpus(task: str, texts: Sequence[list[str]], references: list[str]) -> list[tuple[str, tuple[Score, Score]]]:
-    measures = {"bleu": bleu, "chrf": chrf} if task == "translate" else {"accuracy of whole answers": accuracy}
-    return [(name, (f(texts[0], references), f(texts[1], references))) for name, f in measures.items()]
-
-
-def each_score(task: str, written: list[str], references: list[str]) -> np.ndarray:
-    """(examples,): chrF of each translation, or 100 where an answer is right and 0 where it is not."""
-    if task == "translate":
-        found = chrf(written, references)
-        return np.asarray(found.metric(found.sentences))
-    return np.array([100.0 * (a == b) for a, b in zip(written, references, strict=True)])
+    return task.inputs(rows), task.references(rows)
 
 
 def paired(name: str, one: Score, other: Score) -> dict[str, Any]:
@@ -142,13 +115,7 @@ def alike(cache: ModelCache, one: str, other: str) -> dict[str, Any]:
 
 def cka_texts(run: Run, data: Any, split: str) -> list[str]:
     """Texts that a run reads: the first of a split, or the examples of its task where rows have no texts."""
-    task = run.task
-    rows = data.split(split)
-    if hasattr(task, "columns"):
-        return [text for text in task.columns(rows)[0][:TEXTS] if text.strip()]
-    if hasattr(task, "inputs"):
-        return task.inputs(rows)[:TEXTS]
-    found = [each.source for each in task.examples(data, [split])]
+    found = run.task.texts(data, split, TEXTS)
     if len(found) < 4:
         raise DataError("there are too few texts to compare layers on")
     return found

@@ -13,10 +13,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from clew.errors import ClewError, RunError
+from clew.errors import ClewError, RunError, told
 from clew.metrics.shown import about
-from clew.runs import Run
-from clew.tasks.examples import compared
+from clew.runs import Run, results
 
 AGE = 0.5
 DEPTH = 4  # folders below the one that is looked at
@@ -126,15 +125,7 @@ def rows(run: Run) -> list[dict[str, Any]]:
         text = (run.path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    found = []
-    for line in text.splitlines():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
-            found.append(row)
-    return found
+    return results.whole_rows(text)
 
 
 def summary(name: str, run: Run) -> Summary:
@@ -150,24 +141,21 @@ def summary(name: str, run: Run) -> Summary:
             "data_kind": recipe.data.kind,
         }  # fmt: skip
         task = run.task
-        quality = compared(task)
+        quality = task.compared
         shown = about(quality)
         out |= {"quality": quality, "quality_label": shown["label"], "counted": task.unit}
-        values = [(row["step"], finite(row["valid"].get(quality))) for row in logged if "valid" in row]
+        values = [(row["step"], results.numbers(row["valid"]).get(quality)) for row in logged if "valid" in row]
         known = [(value, step) for step, value in values if value is not None]
         best = max if shown["higher_is_better"] else min
         out["best"], out["best_step"] = best(known, default=(None, None))
         out["last"] = known[-1][0] if known else None
         out["spark"] = [value for value, _ in thin(known, SPARK)]
     except (ClewError, OSError, ValueError, KeyError) as error:
-        out["problem"] = getattr(error, "what", None) or str(error)
+        out["problem"] = told(error)
     try:
-        results = run.results() if run.finished else {}
-        out["parameters"] = results.get("parameters")
-        out["splits"] = {
-            split: {key: figure for key, figure in figures.items() if isinstance(figure, dict)}
-            for split, figures in results.get("splits", {}).items()
-        }
+        found = run.results() if run.finished else {}
+        out["parameters"] = found.get("parameters")
+        out["splits"] = {split: results.metrics(figures) for split, figures in found.get("splits", {}).items()}
     except (ClewError, OSError, ValueError, AttributeError) as error:
         out["problem"] = f"results.json cannot be read: {error}"
     if failed := failure(run):
@@ -192,10 +180,6 @@ def fingerprint(settings: Any) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def finite(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
 def thin(items: list[Any], most: int) -> list[Any]:
     """At most so many, spread evenly, the last among them."""
     every = max(1, math.ceil(len(items) / most))
@@ -211,9 +195,9 @@ def series(run: Run) -> dict[str, Any]:
     parts = {"train": [r for r in logged if "valid" not in r], "valid": [r for r in logged if "valid" in r]}
     out: dict[str, Any] = {}
     for part, some in parts.items():
-        flat = [{**row, **row.get("valid", {})} if part == "valid" else row for row in some]
-        names = dict.fromkeys(name for row in flat for name, value in row.items() if isinstance(value, int | float))
-        out[part] = {name: [finite(row.get(name)) for row in flat] for name in names}
+        flat = [results.numbers({**row, **row.get("valid", {})} if part == "valid" else row) for row in some]
+        names = dict.fromkeys(name for row in flat for name in row)
+        out[part] = {name: [row.get(name) for row in flat] for name in names}
     return out
 
 

@@ -27,27 +27,29 @@ class Lines:
         self.made: SimpleQueue[Any] = SimpleQueue()
         self.closed = Event()
         Thread(target=self.make, args=(items,), daemon=True).start()
-        self.first = self.made.get()
-        if isinstance(self.first, Exception):
-            raise self.first
+        self.first, error = self.made.get()
+        if error is not None:
+            raise error
 
     def make(self, items: Iterator[Any]) -> None:
         try:
             for item in items:
-                self.made.put(item)
+                self.made.put((item, None))
                 if self.closed.is_set():
                     break
+        except ClewError as error:
+            self.made.put(({"what": error.what, "where": error.where, "fix": error.fix}, error))
         except Exception as error:
-            self.made.put(error)
+            self.made.put(({"what": f"the server failed ({type(error).__name__})", "where": "", "fix": ""}, error))
         finally:
             items.close()  # type: ignore[attr-defined]  # a generator: what it holds is given back in this thread
-            self.made.put(DONE)
+            self.made.put((DONE, None))
 
     def __iter__(self) -> Iterator[str]:
         item = self.first
         while item is not DONE:
-            yield json.dumps(told(item) if isinstance(item, Exception) else item) + "\n"
-            item = self.made.get()
+            yield json.dumps(item) + "\n"
+            item, _ = self.made.get()
 
 
 class Streamed(StreamingResponse):
@@ -79,30 +81,23 @@ def reported(work: Callable[[Callable[[float], None]], T]) -> Generator[dict[str
     def tell(share: float) -> None:
         if closed.is_set():
             raise Stopped
-        queue.put({"done": share})
+        queue.put(({"done": share}, None, None))
 
     def run() -> None:
         try:
-            queue.put((work(tell), None))
+            queue.put((None, work(tell), None))
         except Exception as error:
-            queue.put((None, error))
+            queue.put((None, None, error))
 
     thread = Thread(target=run, daemon=True)
     thread.start()
     try:
-        while isinstance(item := queue.get(), dict):
-            yield item
+        while (item := queue.get())[0] is not None:
+            yield item[0]
     finally:
         closed.set()
         thread.join()
-    found, error = item
+    _, found, error = item
     if error is not None:
         raise error
     return found
-
-
-def told(error: Exception) -> dict[str, str]:
-    """What went wrong, in the form that every error of the page has."""
-    if isinstance(error, ClewError):
-        return {"what": error.what, "where": error.where, "fix": error.fix}
-    return {"what": f"the server failed ({type(error).__name__})", "where": "", "fix": ""}

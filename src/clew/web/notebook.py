@@ -75,8 +75,8 @@ class Looked:
     def heads(self, record: Record, name: str, text: str, target: str) -> None:
         found = attention.look(self.cache, self.maps, name, text, target)
         record.add(found, "attention", run=name, text=text, target=target, step=None)
-        record.add(self.maps.thumbnails(found["id"]), f"attention/{found['id']}/thumbnails")
-        record.add(self.maps.packed(found["id"]), f"attention/{found['id']}/packed")
+        record.add_bytes(self.maps.thumbnails(found["id"]), f"attention/{found['id']}/thumbnails")
+        record.add_bytes(self.maps.packed(found["id"]), f"attention/{found['id']}/packed")
 
     def curves(self, *, height: int = 800, **chosen: Any) -> View:
         """What the runs logged. chosen: as the page's address has it, say y="train loss", x="time", smooth=0.6."""
@@ -122,8 +122,8 @@ class Looked:
         asked = {"run": self.name, "source": source, "layer": layer, "method": "pca", "dims": 3, "seed": 0}
         made = points.project(self.cache, self.clouds, self.name, source, "pca", 3, layer)
         [found] = record.add([*made], "points", **asked)
-        for part, answer in (("coordinates", self.clouds.coordinates), ("trust", self.clouds.trust)):
-            record.add(answer(found["id"]), f"points/{found['id']}/{part}")
+        record.add_bytes(self.clouds.coordinates(found["id"]), f"points/{found['id']}/coordinates")
+        record.add(self.clouds.trust(found["id"]), f"points/{found['id']}/trust")
         return self.view("project", record, height, source=source, **chosen)
 
     def compare(self, text: str = "", *, height: int = 900) -> View:
@@ -143,8 +143,7 @@ LENGTH = 60  # tokens that are written, as the page has it
 
 def shortest(settings: dict[str, Any]) -> dict[str, Any]:
     """Numbers as a browser writes them: 1 for 1.0."""
-    return {key: int(value) if isinstance(value, float) and value == int(value) else value
-            for key, value in settings.items()}  # fmt: skip
+    return {key: value if value is None or value % 1 else int(value) for key, value in settings.items()}
 
 
 def look(run: str | Path, *others: str | Path) -> Looked:

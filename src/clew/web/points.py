@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from clew.inspect.points import MOST, Points, points, sources
 from clew.inspect.projector import PROJECT, Projection, movers, pca, turned
 from clew.inspect.states import depths
 from clew.runs import Run
-from clew.tasks.classify import Classify
 from clew.web.folder import thin
 from clew.web.lines import reported
 from clew.web.model_cache import LoadedRun, ModelCache, RequestQueue
@@ -183,18 +182,8 @@ def texts_of(run: Run) -> tuple[list[str], dict[str, list[str]]]:
     the task gives a text one."""
     task, data = run.task, build("data", run.recipe.data)
     split = next((each for each in data.splits if each not in ("train", "valid")), "valid")
-    rows = data.split(split)
-    found: Sequence[str]
-    labels: Sequence[str] = []
-    if hasattr(task, "columns"):
-        found = task.columns(rows)[0]
-    elif hasattr(task, "inputs"):
-        found = task.inputs(rows)
-        labels = task.references(rows) if isinstance(task, Classify) else []
-    else:
-        found = [each.source for each in task.examples(data, [split])]
-    kept = [n for n, text in enumerate(found[:TEXTS]) if text.strip()]
-    return [found[n] for n in kept], {"label": [labels[n] for n in kept]} if labels else {}
+    labels = task.groups(data, split, TEXTS)
+    return task.texts(data, split, TEXTS), {"label": labels} if labels else {}
 
 
 def moved(cache: ModelCache, one: str, other: str, step: int | None = None) -> list[dict[str, Any]]:

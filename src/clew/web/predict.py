@@ -12,23 +12,8 @@ from clew.decode.tree import BeamTree
 from clew.errors import ClewError, DataError
 from clew.inspect.writing import written
 from clew.runs import Run
-from clew.text.tokenizer import Tokenizer
-from clew.text.tokenizer_pair import TokenizerPair
 from clew.web.model_cache import LoadedRun, ModelCache
 
-TIPS = {
-    "embed": "A word for its neighbours; “king - man + woman” for an analogy; two words for how alike they are; "
-    "more for the odd one out.",
-    "pretrain": "A text with [MASK] in place of a word.",
-    "denoise": "A text with <extra_id_0>, <extra_id_1> … in place of words.",
-    "translate": "A sentence.",
-    "text_to_text": "A text that begins with what is asked, as those of the data do.",
-    "answer": "A question, and the text that holds the answer.",
-    "choose": "What is asked, and what there is to choose from.",
-    "reward_model": "A text for its reward, or two for which is the better.",
-    "tag": "A sentence.",
-}
-SEARCHERS = {"translate", "text_to_text", "denoise"}  # whose answers a beam finds
 SECONDS = 120.0  # that one text may be written
 
 
@@ -42,12 +27,11 @@ def predict(cache: ModelCache, name: str, text: str, n_best: int, length: int | 
     with cache.use(name) as opened:
         decode = opened.run.recipe.decode
         decode = decode.model_copy(update={"beam": max(decode.beam, n_best), "max_length": length or decode.max_length})
-        tree, watched = None, {}
-        if searches(opened, decode.beam):
-            tree = BeamTree(vocabulary(opened).eos_id, decode.length_penalty)
-            watched = {"watch": tree}
+        tree = None
+        if opened.task.searches(opened.model, decode):
+            tree = BeamTree(opened.preprocessor.target.eos_id, decode.length_penalty)
         begin = time.perf_counter()
-        found = next(iter(opened.task.predict(opened.model, opened.preprocessor, [text], decode, **watched)))
+        found = next(iter(opened.task.predict(opened.model, opened.preprocessor, [text], decode, listener=tree)))
         seconds = time.perf_counter() - begin
     return {
         "text": found.text, "shown": found.shown or found.text, "score": found.score, "seconds": seconds,
@@ -56,22 +40,10 @@ def predict(cache: ModelCache, name: str, text: str, n_best: int, length: int | 
     }  # fmt: skip
 
 
-def searches(opened: LoadedRun, beam: int) -> bool:
-    """Whether a beam finds the answer; what draws texts searches where several are asked for."""
-    if writes(opened.run):
-        return beam > 1
-    return opened.run.recipe.task.kind in SEARCHERS and not opened.model.parallel
-
-
-def vocabulary(opened: LoadedRun) -> Tokenizer:
-    """The one that is written in."""
-    return opened.preprocessor.target if isinstance(opened.preprocessor, TokenizerPair) else opened.preprocessor
-
-
 def drawn(tree: BeamTree, opened: LoadedRun, beam: int) -> dict[str, Any]:
     """A beam's tree by columns, one entry a node; best: the nodes of what the search returns, best first."""
     return {
-        "token": vocabulary(opened).tokens([node.token for node in tree.nodes]),
+        "token": opened.preprocessor.target.tokens([node.token for node in tree.nodes]),
         "parent": [node.parent for node in tree.nodes], "length": [node.length for node in tree.nodes],
         "log_p": [node.log_p for node in tree.nodes], "score": [node.score for node in tree.nodes],
         "over": [node.over for node in tree.nodes], "best": [place for place, _ in tree.hypotheses(beam)],
@@ -80,7 +52,7 @@ def drawn(tree: BeamTree, opened: LoadedRun, beam: int) -> dict[str, Any]:
 
 def writes(run: Run) -> bool:
     """Whether a run's task goes on with a text."""
-    return hasattr(run.task, "stream")
+    return run.task.writes_on
 
 
 def write(cache: ModelCache, name: str, text: str, changes: dict[str, Any], length: int) -> Iterator[dict[str, Any]]:
@@ -104,8 +76,7 @@ def write(cache: ModelCache, name: str, text: str, changes: dict[str, Any], leng
 
 def fields(run: Run) -> list[str]:
     """What a text has in it, each by a name; in a text there are tabs between them."""
-    first, *rest = (re.sub(r"_|(?<=[a-z])(?=\d)", " ", name) for name in getattr(run.task, "fields", ("text",)))
-    return [first, *(f"choice {name}" if run.recipe.task.kind == "choose" else name for name in rest)]
+    return [re.sub(r"_|(?<=[a-z])(?=\d)", " ", name) for name in run.task.field_names]
 
 
 def examples(run: Run) -> dict[str, Any]:
@@ -120,13 +91,10 @@ def examples(run: Run) -> dict[str, Any]:
         given = dict(line.partition(" ")[::2] for line in block.splitlines())
         if "source" in given:
             found.append({"source": given["source"].strip(" "), "reference": given.get("reference", "").strip(" ")})
-    kind, names = run.recipe.task.kind, fields(run)
-    tip = "The beginning of a text." if writes(run) else TIPS.get(kind, "A text." if len(names) == 1 else "Two texts.")
-    least = 1 if kind == "reward_model" else len(names)
-    parts = getattr(run.recipe.data, "parts", None) or {}
+    task, parts = run.task, run.recipe.data.model_dump().get("parts") or {}
     out: dict[str, Any] = {
-        "tip": tip, "fields": names, "least": least, "examples": found, "writes": None,
-        "begins": {name: re.sub(r"\{\w+\}", "…", part.input) for name, part in parts.items()},
+        "tip": task.hint, "fields": fields(run), "least": task.n_fields, "examples": found, "writes": None,
+        "begins": {name: re.sub(r"\{\w+\}", "…", part["input"]) for name, part in parts.items()},
     }  # fmt: skip
     if writes(run):
         out["writes"] = run.recipe.decode.sample.model_dump(exclude={"stop"})

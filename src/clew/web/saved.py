@@ -42,12 +42,13 @@ class Record:
         self.answers: dict[str, Any] = {}
 
     def add(self, answer: Any, path: str, **asked: Any) -> Any:
-        """Returns the answer."""
-        if isinstance(answer, bytes):
-            self.answers[question(path, asked)] = {"bytes": b64encode(compress(answer, 9)).decode()}
-        else:
-            self.answers[question(path, asked)] = {"json": answer}
+        """Keep an answer in JSON, and return it."""
+        self.answers[question(path, asked)] = {"json": answer}
         return answer
+
+    def add_bytes(self, answer: bytes, path: str) -> None:
+        """Keep an answer that is no JSON."""
+        self.answers[path] = {"bytes": b64encode(compress(answer, 9)).decode()}
 
     def page(self, page: str, runs: list[dict[str, Any]], **chosen: Any) -> str:
         """The page over these answers. runs: summaries, the page's in its order; chosen: what the address says."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
 import torch
@@ -38,66 +40,77 @@ def alignment_walk(
     memory = calls[0].args[2].states[0]  # (S, d)
     with torch.no_grad():
         engine = exact.attention.score(h[None], exact.attention.score.prepare(memory[None]))[0]
+        found = scored(exact.attention.score, h, memory, source, target, at)
         steps = [
             Step("states", r"h_t,\ \bar h_s", "The decoder's states ask; the encoder's states are keys and values.",
                  [], [named("h", h, target), named("h̄", memory, source)], None),
-            *scored(exact.attention.score, h, memory, engine, source, target, at),
+            *found.steps,
+            Step("scores", found.formula, "How well each target state matches each source token.", ["h", "h̄"],
+                 [named("e", found.e, target, source)], gap(found.e, engine)),
             *taken(exact.attention, h, memory, engine, weights, hidden, source, target),
         ]  # fmt: skip
-    return Walk(f"{TITLES[kind_of(exact.attention.score)]} attention over the encoder's states", [*source], steps)
+    return Walk(f"{found.title} attention over the encoder's states", [*source], steps)
 
 
-TITLES = {
-    "additive": "Additive", "general": "General", "scaled_dot": "Scaled dot-product", "dot": "Dot-product",
-    "cosine": "Cosine",
-}  # fmt: skip
+@dataclass(frozen=True)
+class Scored:
+    """How a score comes about: what it is called, the scores e (T, S), their formula, and the steps before them."""
+
+    title: str
+    e: Tensor
+    formula: str
+    steps: Sequence[Step] = ()
 
 
-def kind_of(score: Any) -> str:
-    kinds = {Additive: "additive", General: "general", ScaledDot: "scaled_dot", Dot: "dot", Cosine: "cosine"}
-    return next(name for kind, name in kinds.items() if isinstance(score, kind))
-
-
+@singledispatch
 def scored(
-    score: Any, h: Tensor, memory: Tensor, engine: Tensor, source: Sequence[str], target: Sequence[str], at: int
-) -> list[Step]:
-    """From states to the scores e (T, S)."""
-    kind, steps = kind_of(score), []
-    if kind == "additive":
-        q, k = h @ score.W.weight.T, memory @ score.U.weight.T + score.U.bias
-        both = torch.tanh(q[:, None] + k)  # (T, S, d_hidden)
-        e, formula = both @ score.v.weight[0], r"e_{ts} = v^\top \tanh(W h_t + U \bar h_s + b)"
-        steps.append(Step(
-            "into one space", r"W h_t,\quad U \bar h_s + b", "Both are mapped into one space; that of the encoder's "
-            "states is done once.", ["h", "h̄"], [named("W h", q, target), named("U h̄", k, source)],
-            max(gap(q, score.W(h)), gap(k, score.prepare(memory))),
-        ))  # fmt: skip
-        steps.append(Step(
-            "meeting", r"\tanh(W h_t + U \bar h_s + b)", f"Each pair meets in a small network: here “{target[at]}” "
-            "with every source token.", ["W h", "U h̄"], [named("tanh", both[at], source)], None,
-        ))  # fmt: skip
-    elif kind == "general":
-        k = memory @ score.W.weight.T
-        e, formula = h @ k.T, r"e_{ts} = h_t^\top W \bar h_s"
-        steps.append(Step(
-            "into the query's space", r"W \bar h_s", "A learned map takes the encoder's states there.", ["h̄"],
-            [named("W h̄", k, source)], gap(k, score.prepare(memory)),
-        ))  # fmt: skip
-    elif kind == "cosine":
-        q, k = (part / part.norm(dim=-1, keepdim=True) for part in (h, memory))
-        e, formula = score.log_temperature.exp() * (q @ k.T), r"e_{ts} = \tau \cos(h_t, \bar h_s)"
-        steps.append(Step(
-            "directions", r"\frac{h_t}{\lVert h_t \rVert},\quad \frac{\bar h_s}{\lVert \bar h_s \rVert}",
-            f"Only directions count; the learned τ is {float(score.log_temperature.exp()):.4g}.", ["h", "h̄"],
-            [named("h / |h|", q, target), named("h̄ / |h̄|", k, source)], gap(k, score.prepare(memory)),
-        ))  # fmt: skip
-    elif kind == "scaled_dot":
-        e, formula = h @ memory.T / math.sqrt(h.shape[1]), r"e_{ts} = h_t^\top \bar h_s / \sqrt{d}"
-    else:
-        e, formula = h @ memory.T, r"e_{ts} = h_t^\top \bar h_s"
-    last = Step("scores", formula, "How well each target state matches each source token.", ["h", "h̄"],
-                [named("e", e, target, source)], gap(e, engine))  # fmt: skip
-    return [*steps, last]
+    score: Any, h: Tensor, memory: Tensor, source: Sequence[str], target: Sequence[str], at: int
+) -> Scored:  # fmt: skip
+    """Score states h (T, d) with the memory (S, d) by the equation; a score that is not known here, as it is."""
+    return Scored("Another", score(h, score.prepare(memory)), r"e_{ts} = \mathrm{score}(h_t, \bar h_s)")
+
+
+@scored.register
+def _(score: Dot, h: Tensor, memory: Tensor, source: Sequence[str], target: Sequence[str], at: int) -> Scored:
+    return Scored("Dot-product", h @ memory.T, r"e_{ts} = h_t^\top \bar h_s")
+
+
+@scored.register
+def _(score: ScaledDot, h: Tensor, memory: Tensor, source: Sequence[str], target: Sequence[str], at: int) -> Scored:
+    return Scored("Scaled dot-product", h @ memory.T / math.sqrt(h.shape[1]), r"e_{ts} = h_t^\top \bar h_s / \sqrt{d}")
+
+
+@scored.register
+def _(score: Additive, h: Tensor, memory: Tensor, source: Sequence[str], target: Sequence[str], at: int) -> Scored:
+    q, k = h @ score.W.weight.T, memory @ score.U.weight.T + score.U.bias
+    both = torch.tanh(q[:, None] + k)  # (T, S, d_hidden)
+    return Scored("Additive", both @ score.v.weight[0], r"e_{ts} = v^\top \tanh(W h_t + U \bar h_s + b)", [
+        Step("into one space", r"W h_t,\quad U \bar h_s + b", "Both are mapped into one space; that of the encoder's "
+             "states is done once.", ["h", "h̄"], [named("W h", q, target), named("U h̄", k, source)],
+             max(gap(q, score.W(h)), gap(k, score.prepare(memory)))),
+        Step("meeting", r"\tanh(W h_t + U \bar h_s + b)", f"Each pair meets in a small network: here “{target[at]}” "
+             "with every source token.", ["W h", "U h̄"], [named("tanh", both[at], source)], None),
+    ])  # fmt: skip
+
+
+@scored.register
+def _(score: General, h: Tensor, memory: Tensor, source: Sequence[str], target: Sequence[str], at: int) -> Scored:
+    k = memory @ score.W.weight.T
+    return Scored("General", h @ k.T, r"e_{ts} = h_t^\top W \bar h_s", [
+        Step("into the query's space", r"W \bar h_s", "A learned map takes the encoder's states there.", ["h̄"],
+             [named("W h̄", k, source)], gap(k, score.prepare(memory))),
+    ])  # fmt: skip
+
+
+@scored.register
+def _(score: Cosine, h: Tensor, memory: Tensor, source: Sequence[str], target: Sequence[str], at: int) -> Scored:
+    q, k = (part / part.norm(dim=-1, keepdim=True) for part in (h, memory))
+    tau = score.log_temperature.exp()
+    return Scored("Cosine", tau * (q @ k.T), r"e_{ts} = \tau \cos(h_t, \bar h_s)", [
+        Step("directions", r"\frac{h_t}{\lVert h_t \rVert},\quad \frac{\bar h_s}{\lVert \bar h_s \rVert}",
+             f"Only directions count; the learned τ is {float(tau):.4g}.", ["h", "h̄"],
+             [named("h / |h|", q, target), named("h̄ / |h̄|", k, source)], gap(k, score.prepare(memory))),
+    ])  # fmt: skip
 
 
 def taken(

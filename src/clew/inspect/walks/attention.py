@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from clew.batches import PairBatch, TextBatch
 from clew.inspect.walk import NamedTensor, Step, Walk, gap, named, precise
-from clew.inspect.walks.embedding import embedding, normalise
+from clew.inspect.walks.embedding import embedding
+from clew.inspect.walks.norms import normalise, normed
 from clew.inspect.walks.places import Place, Site, flat, place_of, visit
 from clew.models.t5 import bucket
-from clew.nn.attention import Dot, MultiHeadAttention, ScaledDot, attend
+from clew.nn.attention import Dot, ScaledDot, attend
 from clew.nn.positions import rotate
 
 PLACES = {
@@ -58,7 +59,7 @@ def attention_walk(
     with torch.no_grad():
         site, weights = visit(exact, batch, at, layer), visit(exact, batch, at, layer, listen=True).weights
         assert weights is not None
-        steps = embedding(exact, batch, at, rows)
+        steps = embedding(exact, batch, place, rows)
         if layer or place == "cross":
             steps.append(came_in(site, at, layer, rows))
         steps += [*through(site, weights, rows, columns, head)]
@@ -102,15 +103,7 @@ def shares(site: Site, q: Tensor, k: Tensor) -> Tensor:
 
 def turned(site: Site, x: Tensor) -> Tensor:
     """Queries or keys (…, T, d_head), as they meet."""
-    return rotate(x, base=getattr(site.attention, "base", 10000.0)) if site.rotary else x
-
-
-def of_engine(site: Site, y: Tensor, memory: Tensor) -> list[Tensor]:
-    """The engine's queries, keys and values, as they meet."""
-    attention = site.attention
-    if site.memory is None and isinstance(attention, MultiHeadAttention):
-        return [part[0] for part in attention.heads(y[None], 0)]
-    return [attention.split(attention.query(y[None]))[0], *(part[0] for part in attention.keys_values(memory[None]))]
+    return rotate(x, base=site.attention.base) if site.attention.rotary else x
 
 
 def through(site: Site, weights: Tensor, rows: Sequence[str], columns: Sequence[str], head: int) -> list[Step]:
@@ -118,24 +111,25 @@ def through(site: Site, weights: Tensor, rows: Sequence[str], columns: Sequence[
     attention, steps = site.attention, []
     y = site.x
     if site.pre:
-        y = normalise(site.x, site.norm)
-        steps.append(normed(site.norm, "norm before", "y", "x", y, gap(y, site.norm(site.x)), rows))
+        y = normalise(site.norm, site.x)
+        steps.append(normed(site.norm, "norm before", "y", "x", site.x, site.norm(site.x), rows))
     memory = y if site.memory is None else site.memory
     of = "y" if site.pre else "x"
     q, k, v = project(site, y, memory)
     group = group_of(site, head)
     meeting = turned(site, q), turned(site, k)
-    checks = [gap(ours, theirs) for ours, theirs in zip((*meeting, v), of_engine(site, y, memory), strict=True)]
+    engine = [part[0] for part in attention.project(y[None], memory[None])]  # as they meet
+    checks = [gap(ours, theirs) for ours, theirs in zip((*meeting, v), engine, strict=True)]
     steps.append(projected(site, (q[head], k[group], v[group]), memory, of, max(checks), rows, columns, head))
-    if site.rotary:
+    if site.attention.rotary:
         steps.append(rotated(meeting[0][head], meeting[1][group], max(checks[:2]), rows, columns))
     q, (k, v) = meeting[0], (part.repeat_interleave(len(q) // len(k), dim=0) for part in (meeting[1], v))
     heads = shares(site, q, k) @ v
     joined = heads.transpose(0, 1).flatten(1)  # (T, n_heads · d_head)
     share = slice(head * site.d_head, (head + 1) * site.d_head)
-    engine = weights[0, head], flat(site.joined.args[0])[:, share]
+    seen = weights[0, head], flat(site.joined.args[0])[:, share]
     bias = None if site.bias is None else site.bias[head]
-    steps += look(q[head], k[head], v[head], site.mask, rows, columns, *engine, bias, distances(site, head))
+    steps += look(q[head], k[head], v[head], site.mask, rows, columns, *seen, bias, distances(site, head))
     output, b = apply(attention.output, joined), with_bias(attention.output)
     mine = heads[head] @ attention.output.weight[:, share].T
     steps.append(Step(
@@ -265,21 +259,4 @@ def ending(site: Site, output: Tensor, rows: Sequence[str]) -> list[Step]:
     )  # fmt: skip
     if site.pre:
         return [added]
-    last = normalise(total, site.norm)
-    return [added, normed(site.norm, "norm", "z", "x'", last, gap(last, site.result), rows)]
-
-
-def normed(
-    norm: nn.LayerNorm | nn.RMSNorm, name: str, symbol: str, of: str, value: Tensor, check: float, rows: Sequence[str]
-) -> Step:
-    if isinstance(norm, nn.RMSNorm):
-        return Step(
-            name, rf"{symbol} = g\,\frac{{{of}}}{{\sqrt{{\overline{{{of}^2}} + \epsilon}}}}",
-            "Each token's numbers get a mean square of 1, then a learned scale.", [of],
-            [named(symbol, value, rows)], check,
-        )  # fmt: skip
-    return Step(
-        name, rf"{symbol} = \gamma\,\frac{{{of} - \mu}}{{\sqrt{{\sigma^2 + \epsilon}}}} + \beta",
-        "Each token's numbers get mean 0 and variance 1, then a learned scale and shift.", [of],
-        [named(symbol, value, rows)], check,
-    )  # fmt: skip
+    return [added, normed(site.norm, "norm", "z", "x'", total, site.result, rows)]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clew.batches import PairBatch, TextBatch
+from clew.contracts import Model
 from clew.errors import RecipeError
 from clew.inspect.walk import Step, Walk, gap, named, precise
 from clew.inspect.walks.attention import PLACES, group_of, project, turned
 from clew.inspect.walks.places import Site, place_of, read, visit
-from clew.models.gpt2 import GPT2
-from clew.models.lstm import LSTM
 
 
 def softmax_jacobian(alpha: Tensor) -> Tensor:
@@ -32,43 +31,69 @@ class Loss:
     note: str
 
 
-def loss_of(model: Any, batch: PairBatch | TextBatch) -> Loss:
+def loss_of(model: Model, batch: Any) -> Loss:
     """A loss of one text without labels: the surprise at its own tokens where the model predicts tokens, else at its
     own answer."""
-    if isinstance(batch, PairBatch):
-        log_p = model.project(model(batch).hidden).log_softmax(dim=-1)
-        nll = -log_p.gather(-1, batch.target_out[..., None]).sum()
-        return Loss(
-            nll, r"L = -\textstyle\sum_t \log P(y_t)", "The loss is the surprise at the target, token by token."
-        )
-    if isinstance(model, GPT2 | LSTM):
-        log_p = model.logits(read(model, batch).hidden[0, :-1]).log_softmax(dim=-1)
-        nll = -log_p.gather(-1, batch.text[0, 1:, None]).sum()
-        return Loss(nll, r"L = -\textstyle\sum_t \log P(w_{t+1})", "The loss is the surprise at each next token.")
-    every = torch.arange(batch.text.shape[1])
-    batch = replace(batch, at=every, label=batch.text[0])
-    if hasattr(model, "vocabulary_table"):
-        weight, bias = model.vocabulary_table()
-        log_p = (model(batch).hidden @ weight.T + bias).log_softmax(dim=-1)
-        nll = -log_p.gather(-1, batch.text[0][:, None]).sum()
-        return Loss(
-            nll, r"L = -\textstyle\sum_t \log P(w_t)", "The loss is the surprise at each token that stands there."
-        )
-    if not hasattr(model, "output") or hasattr(model, "choices"):
-        squares = read(model, batch).hidden.square().sum() / 2
-        return Loss(
-            squares, r"L = \tfrac12 \textstyle\sum_t \lVert h_t \rVert^2", "The loss is half the squared states."
-        )
+    return next((loss for head, loss in LOSSES.items() if head in model.heads), of_states)(model, batch)
+
+
+def surprise(log_p: Tensor, tokens: Tensor) -> Tensor:
+    """-Σ log P of tokens (…), of log-probabilities (…, V)."""
+    return -log_p.gather(-1, tokens[..., None]).sum()
+
+
+def of_target(model: Any, batch: PairBatch) -> Loss:
+    nll = surprise(model.project(model(batch).hidden).log_softmax(dim=-1), batch.target_out)
+    return Loss(nll, r"L = -\textstyle\sum_t \log P(y_t)", "The loss is the surprise at the target, token by token.")
+
+
+def of_next_tokens(model: Any, batch: TextBatch) -> Loss:
+    nll = surprise(model.logits(read(model, batch).hidden[0, :-1]).log_softmax(dim=-1), batch.text[0, 1:])
+    return Loss(nll, r"L = -\textstyle\sum_t \log P(w_{t+1})", "The loss is the surprise at each next token.")
+
+
+def everywhere(batch: TextBatch) -> TextBatch:
+    """The batch, with every token asked for."""
+    return replace(batch, at=torch.arange(batch.text.shape[1]), label=batch.text[0])
+
+
+def of_tokens(model: Any, batch: TextBatch) -> Loss:
+    weight, bias = model.output_table()
+    nll = surprise((model(everywhere(batch)).hidden @ weight.T + bias).log_softmax(dim=-1), batch.text[0])
+    return Loss(nll, r"L = -\textstyle\sum_t \log P(w_t)", "The loss is the surprise at each token that stands there.")
+
+
+def of_logits(model: Any, batch: TextBatch) -> Loss:
+    logits = model(everywhere(batch)).logits
+    if logits.shape[-1] == 1:
+        return Loss(logits.sum(), "L = s", "What is differentiated is the score itself.")
+    return own_answer(logits)
+
+
+def of_span(model: Any, batch: TextBatch) -> Loss:
     out = model(batch)
-    logits = [out.start, out.end] if hasattr(out, "start") else [out.logits]
-    if logits[0].shape[-1] == 1:
-        return Loss(logits[0].sum(), "L = s", "What is differentiated is the score itself.")
-    best = -sum(each.log_softmax(dim=-1).amax(dim=-1).sum() for each in logits)
+    return own_answer(out.start, out.end)
+
+
+def own_answer(*logits: Tensor) -> Loss:
+    best = -torch.stack([each.log_softmax(dim=-1).amax(dim=-1).sum() for each in logits]).sum()
     return Loss(best, r"L = -\log P(\hat y)", "The loss is the surprise at the model's own answer.")
 
 
+def of_states(model: Any, batch: TextBatch) -> Loss:
+    squares = read(model, batch).hidden.square().sum() / 2
+    return Loss(squares, r"L = \tfrac12 \textstyle\sum_t \lVert h_t \rVert^2", "The loss is half the squared states.")
+
+
+LOSSES: dict[str, Callable[[Any, Any], Loss]] = {
+    "translate": of_target, "language_model": of_next_tokens, "masked_lm": of_tokens, "classify": of_logits,
+    "tag": of_logits, "answer": of_span,
+}  # fmt: skip
+"""By what a model gives, see `Model.heads`."""
+
+
 def backward_walk(
-    model: nn.Module, batch: PairBatch | TextBatch, rows: Sequence[str], columns: Sequence[str], *, place: str,
+    model: Model, batch: PairBatch | TextBatch, rows: Sequence[str], columns: Sequence[str], *, place: str,
     layer: int, head: int, at: int = 0,
 ) -> Walk:  # fmt: skip
     """One head of one layer, backward, on a batch of one text; `at`: the token whose softmax is looked at closely.
@@ -160,7 +185,7 @@ class Local:
         q, k, v, alpha = (part.detach() for part in (q, k, v, alpha))
         d_scores = through_softmax(alpha, d_O @ v.T) / site.scale
         d_q, d_k = d_scores @ k, d_scores.T @ q
-        if site.rotary:
+        if site.attention.rotary:
             d_q, d_k = turn_back(site, d_q), turn_back(site, d_k)
         return cls(q, k, v, alpha, d_q, d_k, alpha.T @ d_O, site.scale, engine)
 

@@ -17,14 +17,14 @@ from clew.models.word2vec import Word2Vec
 
 
 def cbow_walk(
-    model: Word2Vec, window: Sequence[str], at: int, *, negatives: Sequence[str] | int = 5, rate: float = 0.025,
-    seed: int = 1,
+    model: Word2Vec, window: Sequence[str], at: int, *, negatives: Sequence[str] = (), draw: int = 5,
+    rate: float = 0.025, seed: int = 1,
 ) -> Walk:  # fmt: skip
     """What the window teaches of its word number `at`, predicted by all others; the model itself stays as it is.
 
-    negatives: words, or how many to draw from P(w) ∝ count^¾. The mean is the model's, the loss the objective's and the
-    gradients autograd's, in double precision. Raises VocabularyError for a word that the vocabulary lacks, RecipeError
-    for a window without context, and for skip-gram.
+    negatives: words; where none are given, `draw` are drawn from P(w) ∝ count^¾. The mean is the model's, the loss the
+    objective's and the gradients autograd's, in double precision. Raises VocabularyError for a word that the vocabulary
+    lacks, RecipeError for a window without context, and for skip-gram.
     """
     if model.config.architecture != "cbow":
         raise RecipeError("this model predicts the words around a word", where="model.architecture", fix="take cbow")
@@ -33,9 +33,7 @@ def cbow_walk(
     words, target = model.vocabulary.words, window[at]
     around = [word for k, word in enumerate(window) if k != at]
     ids, c = [row_of(model, word) for word in around], row_of(model, target)
-    drawn = (
-        drawn_for(model, c, negatives, seed) if isinstance(negatives, int) else [row_of(model, n) for n in negatives]
-    )
+    drawn = [row_of(model, word) for word in negatives] or drawn_for(model, c, draw, seed)
     rows = [model.input.detach()[parts_of(model, word)].double() for word in ids]  # of each word (parts, d)
     v = torch.stack([part.mean(dim=0) for part in rows])  # (C, d)
     sizes = torch.tensor([float(len(part)) for part in rows]).double()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,14 +12,9 @@ from torch import Tensor, nn
 from clew.batches import PairBatch, TextBatch
 from clew.inspect.walk import Step, Walk, gap, named, precise, tracing
 from clew.inspect.walks.attention import apply, with_bias
-from clew.inspect.walks.attention import normed as normed_step
-from clew.inspect.walks.embedding import normalise
+from clew.inspect.walks.norms import normalise, normed
 from clew.inspect.walks.places import flat, place_of, read
-from clew.models.llama import SwiGLU
-from clew.models.t5 import T5FeedForward
-from clew.nn.feedforward import ACTIVATIONS, FeedForward
-
-NORMS = ("feedforward_norm", "around_feedforward.norm")
+from clew.nn.activation import ACTIVATIONS
 
 
 def relu(x: Tensor) -> Tensor:
@@ -39,12 +33,14 @@ def silu(x: Tensor) -> Tensor:
     return x / (1 + torch.exp(-x))
 
 
-BENDS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
-    "relu": (relu, r"f(a) = \max(0, a)"),
-    "gelu": (gelu, r"f(a) = \tfrac{a}{2}\big(1 + \mathrm{erf}(a / \sqrt2)\big)"),
-    "gelu_tanh": (gelu_tanh, r"f(a) = \tfrac{a}{2}\big(1 + \tanh(\sqrt{2/\pi}\,(a + 0.044715\,a^3))\big)"),
-    "silu": (silu, r"f(a) = \frac{a}{1 + e^{-a}}"),
-}
+BENDS: dict[Callable[[Tensor], Tensor], tuple[Callable[[Tensor], Tensor], str]] = {
+    ACTIVATIONS["relu"]: (relu, r"f(a) = \max(0, a)"),
+    ACTIVATIONS["gelu"]: (gelu, r"f(a) = \tfrac{a}{2}\big(1 + \mathrm{erf}(a / \sqrt2)\big)"),
+    ACTIVATIONS["gelu_tanh"]: (
+        gelu_tanh, r"f(a) = \tfrac{a}{2}\big(1 + \tanh(\sqrt{2/\pi}\,(a + 0.044715\,a^3))\big)"
+    ),
+    ACTIVATIONS["silu"]: (silu, r"f(a) = \frac{a}{1 + e^{-a}}"),
+}  # fmt: skip
 
 
 def feedforward_walk(
@@ -59,20 +55,19 @@ def feedforward_walk(
     with torch.no_grad():
         with tracing(exact, name) as seen:
             read(exact, batch)
-        module = exact.get_submodule(name)
-        norm_name = next(each for each in NORMS if f"{name}.{each}" in seen)
-        norm: Any = module.get_submodule(norm_name)
-        called, normed = seen[f"{name}.feedforward"][0], seen[f"{name}.{norm_name}"][0]
-        inner = flat(seen[f"{name}.feedforward.inner"][0].output)
-        pre = called.args[0] is normed.output
-        x = flat(normed.args[0] if pre else called.args[0])
-        y = normalise(x, norm) if pre else x
+        layer_module: Any = exact.get_submodule(name)
+        part, pre = layer_module.feedforward_part, layer_module.pre
+        norm, network = layer_module.get_submodule(part.norm), layer_module.get_submodule(part.module)
+        called, before = seen[f"{name}.{part.module}"][0], seen[f"{name}.{part.norm}"][0]
+        inner = flat(seen[f"{name}.{part.module}.inner"][0].output)
+        x = flat(before.args[0] if pre else called.args[0])
+        y = normalise(norm, x) if pre else x
         steps = [Step(
             "what comes in", r"x", "What attention left: the engine's own numbers.", [], [named("x", x, rows)], None
         )]  # fmt: skip
         if pre:
-            steps.append(normed_step(norm, "norm before", "y", "x", y, gap(y, flat(normed.output)), rows))
-        out = wide(module.feedforward, "y" if pre else "x", y, inner, flat(called.output), rows, steps)
+            steps.append(normed(norm, "norm before", "y", "x", x, flat(before.output), rows))
+        out = wide(network, "y" if pre else "x", y, inner, flat(called.output), rows, steps)
         total = x + out
         result = flat(seen[name][0].output)
         steps.append(Step(
@@ -80,8 +75,7 @@ def feedforward_walk(
             [named("x'", total, rows)], gap(total, result) if pre else None,
         ))  # fmt: skip
         if not pre:
-            z = normalise(total, norm)
-            steps.append(normed_step(norm, "norm", "z", "x'", z, gap(z, result), rows))
+            steps.append(normed(norm, "norm", "z", "x'", total, result, rows))
     title = f"Feed-forward of the {place}, layer {layer + 1} of {where.n_layers}"
     return Walk(title, [*rows], steps)
 
@@ -90,18 +84,17 @@ def wide(
     module: Any, of: str, y: Tensor, inner: Tensor, engine: Tensor, rows: Sequence[str], steps: list[Step]
 ) -> Tensor:
     """Through the wide layer and back; adds its steps. inner: the engine's (T, d_ff); engine: its output (T, d)."""
-    bend, formula = BENDS[kind_of(module)]
+    bend, formula = BENDS.get(module.activation, (module.activation, "f"))  # another is taken as it is
     a = apply(module.inner, y)  # (T, d_ff)
-    gate = getattr(module, "gate", None)
     b = with_bias(module.inner)
     shown = [named("a", a, rows)]
-    if gate is None:
+    if module.gate is None:
         up, after = rf"a = {of}W_1^\top{b('1')}", bend(a)
         bent, note = rf"m = f(a),\quad {formula}", "What is below zero is let through little or not at all."
     else:
-        g = apply(gate, y)
+        g = apply(module.gate, y)
         shown.append(named("g", g, rows))
-        up, after = rf"a = {of}W_1^\top,\quad g = {of}W_g^\top", bend(g) * a
+        up, after = rf"a = {of}W_1^\top{b('1')},\quad g = {of}W_g^\top{b('g')}", bend(g) * a
         bent = rf"m = f(g) \circ a,\quad {formula}"
         note = "A second map, bent, says how much of each number is let through."
     out = apply(module.outer, after)
@@ -114,15 +107,3 @@ def wide(
              gap(out, engine)),
     ]  # fmt: skip
     return out
-
-
-def kind_of(module: Any) -> str:
-    """Which bend a feed-forward layer has."""
-    if isinstance(module, SwiGLU):
-        return "silu"
-    if isinstance(module, T5FeedForward):
-        return "relu" if module.gate is None else "gelu_tanh"
-    assert isinstance(module, FeedForward)
-    if isinstance(module.activation, partial):  # a copied model has a copy of it
-        return "gelu_tanh"
-    return next(name for name, function in ACTIVATIONS.items() if function is module.activation)

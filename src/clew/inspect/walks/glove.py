@@ -74,7 +74,7 @@ def glove_walk(
 def rows_of(model: GloVe, i: int, j: int) -> dict[str, Tensor]:
     """The rows of a word and a context, (1, d) or (1,) each, under the names of their tables."""
     tables = {"word": i, "context": j, "word_bias": i, "context_bias": j}
-    return {name: getattr(model, name).detach()[row : row + 1].double() for name, row in tables.items()}
+    return {name: model.get_parameter(name).detach()[row : row + 1].double() for name, row in tables.items()}
 
 
 @dataclass(frozen=True)

@@ -11,49 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from clew.batches import PairBatch, TextBatch
+from clew.contracts import Model
 from clew.errors import RecipeError
 from clew.inspect.walk import Call, tracing
-from clew.models.bert import BertLayer
-from clew.models.gpt2 import GPT2, GPT2Layer
-from clew.models.llama import LlamaLayer
-from clew.models.lstm import LSTM
-from clew.models.t5 import RelativePositions, T5Attention, T5Layer
-from clew.models.transformer import DecoderLayer, EncoderLayer
-from clew.nn.packing import Packing
-
-
-@dataclass(frozen=True)
-class Around:
-    """The parts of a layer that stand around one of its attentions, by their names in it.
-
-    before: what the residual comes from where the norm stands after the sum ("": the layer's own input); after: what
-    reads the sum where the norm stands before, "" where it never does.
-    """
-
-    place: str
-    attention: str
-    norm: str
-    after: str
-    before: str = ""
-
-
-LAYERS: dict[type[nn.Module], tuple[Around, ...]] = {
-    BertLayer: (Around("encoder", "attention", "attention_norm", after=""),),
-    EncoderLayer: (Around("encoder", "attention", "around_attention.norm", after="around_feedforward.norm"),),
-    GPT2Layer: (Around("decoder", "attention", "attention_norm", after="feedforward_norm"),),
-    LlamaLayer: (Around("decoder", "attention", "attention_norm", after="feedforward_norm"),),
-    DecoderLayer: (
-        Around("decoder", "self_attention", "around_self.norm", after="around_cross.norm"),
-        Around("cross", "cross_attention", "around_cross.norm", "around_feedforward.norm", before="around_self.norm"),
-    ),
-}
-
-
-T5_ENCODER = (Around("encoder", "attention", "attention_norm", after="feedforward_norm"),)
-T5_DECODER = (
-    Around("decoder", "attention", "attention_norm", after="cross_norm"),
-    Around("cross", "cross_attention", "cross_norm", after="feedforward_norm"),
-)
+from clew.models.t5 import RelativePositions
+from clew.nn.layer import Layer, Part
+from clew.nn.taps import parts_of_kind
 
 
 @dataclass(frozen=True)
@@ -64,26 +27,23 @@ class Place:
     layers: str  # the name of the list of layers
     n_layers: int
     n_heads: int
-    around: Around
+    number: int  # which of its layer's attentions it is
 
 
 def places(model: nn.Module) -> list[Place]:
-    """All attentions of a model that a walk can be taken through."""
-    found = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module):
-            first = module[0]
-            for around in arounds(first):
-                heads = first.get_submodule(around.attention).n_heads
-                found.append(Place(around.place, name, len(module), int(heads), around))  # type: ignore[arg-type]
-    return found
+    """All attentions of a model that a walk can be taken through: those that its layers name."""
+    lists: dict[str, list[Layer]] = {}
+    for name, layer in parts_of_kind(model, Layer).items():
+        lists.setdefault(name.rpartition(".")[0], []).append(layer)
+    return [
+        Place(part.place, name, len(layers), int(heads_of(layers[0], part).n_heads), number)
+        for name, layers in lists.items() for number, part in enumerate(layers[0].attentions)
+    ]  # fmt: skip
 
 
-def arounds(layer: nn.Module) -> tuple[Around, ...]:
-    """The attentions of a layer; none of one that is not known."""
-    if isinstance(layer, T5Layer):
-        return T5_DECODER if layer.cross_attention is not None else T5_ENCODER
-    return next((around for kind, around in LAYERS.items() if isinstance(layer, kind)), ())
+def heads_of(layer: nn.Module, part: Part) -> Any:
+    """The attention that a part of a layer is."""
+    return layer.get_submodule(part.module)
 
 
 def place_of(model: nn.Module, name: str, layer: int, head: int) -> Place:
@@ -112,7 +72,7 @@ class Site:
     """
 
     attention: Any
-    norm: nn.LayerNorm | nn.RMSNorm
+    norm: nn.Module
     pre: bool
     x: Tensor
     memory: Tensor | None
@@ -126,29 +86,21 @@ class Site:
 
     @property
     def d_head(self) -> int:
-        return int(self.attention.query.out_features) // int(self.attention.n_heads)
+        return int(self.attention.d_head)
 
     @property
     def scale(self) -> float:
         """What scores are divided by."""
-        return 1.0 if isinstance(self.attention, T5Attention) else math.sqrt(self.d_head)
-
-    @property
-    def rotary(self) -> bool:
-        return bool(getattr(self.attention, "rotary", False))
+        return math.sqrt(self.d_head) if self.bias is None else 1.0
 
 
-def read(model: nn.Module, batch: PairBatch | TextBatch) -> Any:
-    """Let a model read a batch; an encoder under a head reads alone, so that all of its states are made."""
-    if isinstance(model, GPT2 | LSTM) and isinstance(batch, TextBatch):
-        return model(batch.text)
-    inner = getattr(model, "encoder", None)
-    if isinstance(batch, TextBatch) and isinstance(inner, nn.Module) and hasattr(inner, "embeddings"):
-        return inner(batch)
-    return model(batch)
+def read(model: Model, batch: Any) -> Any:
+    """Let a model read a batch; what is below a head reads alone, so that all of its states are made."""
+    body = model.backbone
+    return body(batch.text if "language_model" in body.heads else batch)
 
 
-Run = Callable[[nn.Module, Any], Any]
+Run = Callable[[Any, Any], Any]
 
 
 def visit(
@@ -161,40 +113,37 @@ def visit(
     name = f"{place.layers}.{layer}"
     with tracing(model, name, taps=listen) as seen:
         run(model, batch)
-    around, parts = place.around, {key.removeprefix(name).lstrip("."): calls[0] for key, calls in seen.items()}
-    module = model.get_submodule(name)
-    norm = module.get_submodule(around.norm)
-    pre = bool(getattr(module.get_submodule(around.norm.rpartition(".")[0]), "pre", around.after))
-    if pre:
-        x, result = parts[around.norm].args[0], parts[around.after].args[0]
+    calls = {key.removeprefix(name).lstrip("."): each[0] for key, each in seen.items()}
+    module: Any = model.get_submodule(name)
+    parts: list[Part] = [*module.attentions, module.feedforward_part]
+    part, attention = parts[place.number], heads_of(module, parts[place.number])
+    if module.pre:
+        x, result = calls[part.norm].args[0], calls[parts[place.number + 1].norm].args[0]
     else:
-        x = parts[around.before].output if around.before else parts[""].args[0]
-        result = parts[around.norm].output
-    came = parts[""].args
-    only = came[2] if len(came) > 2 and isinstance(came[1], Packing) else None
-    called = parts.get(around.attention)  # what reads without padding, or from a cache, does not call it as a module
-    attention = module.get_submodule(around.attention)
-    memory, mask, bias, causal = None, None, None, around.place == "decoder"
-    if called and isinstance(attention, T5Attention):
-        bias, causal = called.args[3][0], False  # (heads or 1, T or 1, S), -inf where nothing may be attended to
-        memory, mask = came[2] if around.place == "cross" else None, bias[0] > -torch.inf
-    elif called:
-        given = dict(zip(("query", "memory", "mask", "causal"), called.args, strict=False)) | dict(called.kwargs)
-        memory = given["memory"] if given["memory"] is not given["query"] else None
-        mask, causal = given.get("mask"), given.get("causal", False)
+        x = calls[parts[place.number - 1].norm].output if place.number else calls[""].args[0]
+        result = calls[part.norm].output
+    # What reads without padding, or from a cache, projects all at once and does not call the attention as a module.
+    memory, mask, causal = given(calls[part.module]) if part.module in calls else (None, None, place.name == "decoder")
     x, memory = flat(x), None if memory is None else flat(memory)
     size = (len(x), len(x if memory is None else memory))
+    bias = None
+    if mask is not None and mask.is_floating_point():  # T5's: what is added to the scores, -inf where nothing is seen
+        hidden = mask[0] == -torch.inf
+        bias, mask = mask[0].masked_fill(hidden, 0.0).expand(place.n_heads, *size), ~hidden[0]
     allowed = torch.ones(size, dtype=torch.bool) if mask is None else mask.reshape(-1, size[1]).expand(size)
-    if bias is not None:
-        bias = bias.masked_fill(bias == -torch.inf, 0.0).expand(place.n_heads, *size)
-    assert isinstance(norm, nn.LayerNorm | nn.RMSNorm)
+    biases = parts_of_kind(model, RelativePositions).get(f"{place.layers.rpartition('.')[0]}.positions")
     return Site(
-        attention, norm, pre, x, memory, allowed.tril() if causal else allowed,
-        parts[f"{around.attention}.output"], flat(result), only,
-        parts[f"{around.attention}.weights"].output if listen else None, bias,
-        getattr(model.get_submodule(place.layers.rpartition(".")[0]), "positions", None)
-        if bias is not None and place.name != "cross" else None,
+        attention, module.get_submodule(part.norm), module.pre, x, memory, allowed.tril() if causal else allowed,
+        calls[f"{part.module}.output"], flat(result), calls[""].kwargs.get("only"),
+        calls[f"{part.module}.weights"].output if listen else None, bias, biases if memory is None else None,
     )  # fmt: skip
+
+
+def given(call: Call) -> tuple[Tensor | None, Tensor | None, bool]:
+    """What `MultiHeadAttention` was called with: the memory (None for self-attention), the mask, and whether causal."""
+    named = dict(zip(("query", "memory", "mask", "causal"), call.args, strict=False)) | dict(call.kwargs)
+    memory = named["memory"] if named["memory"] is not named["query"] else None
+    return memory, named.get("mask"), named.get("causal", False)
 
 
 def flat(x: Tensor) -> Tensor:

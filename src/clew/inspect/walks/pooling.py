@@ -12,11 +12,7 @@ from clew.batches import TextBatch
 from clew.errors import RecipeError
 from clew.inspect.walk import Step, Walk, gap, named, precise, tracing
 from clew.models.text_classifier import Attended, TextClassifier
-
-
-def pools(model: Any) -> bool:
-    """Whether a model reads a text by attending to its recurrent states."""
-    return isinstance(model, TextClassifier) and isinstance(model.encoder, Attended)
+from clew.nn.taps import parts_of_kind
 
 
 def pooling_walk(
@@ -27,7 +23,7 @@ def pooling_walk(
     classes: their names. Everything is computed twice in double precision; the gradient is that of the surprise at the
     model's own answer. Raises RecipeError for a model that does not pool so.
     """
-    if not pools(model):
+    if not parts_of_kind(model, Attended):
         raise RecipeError("this model does not attend to its states", where="model.encoder", fix="choose another run")
     exact = precise(model).requires_grad_()
     with tracing(exact, "encoder", taps=False) as fused:

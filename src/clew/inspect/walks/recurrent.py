@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from clew.errors import RecipeError
+from clew.inspect.cells import Event, cell_of
 from clew.inspect.walk import Call, Step, Walk, gap, named, precise, tracing
 from clew.inspect.walks.places import read
-from clew.nn.recurrent import UNITS, WEIGHTS, Recurrent
-
-TITLES = {"rnn": "An RNN", "lstm": "An LSTM", "gru": "A GRU"}
-Parts = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Event:
-    """One step of one layer in one direction. x: (d_input,); h and c, as they were before, (d_hidden,).
-
-    heard: what the taps heard of this step by name; fused: h of the fused kernel, where it shows it (the last layer).
-    """
-
-    x: Tensor
-    h: Tensor
-    c: Tensor | None
-    weights: list[Tensor]
-    heard: Parts
-    fused: Tensor | None
+from clew.nn.recurrent import Recurrent
+from clew.nn.taps import parts_of_kind
 
 
 def recurrent(model: nn.Module) -> dict[str, list[str]]:
     """The recurrent layers of a model: name → its layers and directions, as torch names them (l0, l0_reverse, …)."""
-    return {name: [*module.taps] for name, module in model.named_modules() if isinstance(module, Recurrent)}
+    return {name: [*module.taps] for name, module in parts_of_kind(model, Recurrent).items()}
 
 
 def recurrent_walk(
@@ -58,14 +41,14 @@ def recurrent_walk(
             read(exact, batch)
         with tracing(exact, f"{place}.taps", taps=True) as heard:
             read(exact, batch)
-        module = exact.get_submodule(place)
-        assert isinstance(module, Recurrent)
-        kind = next(kind for kind, unit in UNITS.items() if unit.equation is module.unit.equation)
-        now = moment(module, engine[place], heard, place, name, at)
-        steps = [*gates(kind, now), kept(now)] if kind == "lstm" else [*gates(kind, now)]
-        steps.append(goes_on(kind, now, steps))
+        module = parts_of_kind(exact, Recurrent)[place]
+        cell, now = cell_of(module), moment(module, engine[place], heard, place, name, at)
+        steps = [comes_in(now), *cell.steps(now)]
+        h, formula, note = cell.state(now)
+        check = gap(h, now.heard["h"]) if now.fused is None else max(gap(h, now.heard["h"]), gap(h, now.fused))
+        steps.append(Step("state", formula, note, [steps[-1].values[-1].name], [named("h'", h)], check))
     way = "backward" if name.endswith("_reverse") else "forward"
-    title = f"{TITLES[kind]} step at “{tokens[at]}”: {place}, layer {name.split('_')[0][1:]}, reading {way}"
+    title = f"{cell.title} step at “{tokens[at]}”: {place}, layer {name.split('_')[0][1:]}, reading {way}"
     return Walk(title, [*tokens], steps)
 
 
@@ -95,7 +78,7 @@ def moment(
     out = torch.cat([call.output[0] for call in calls], dim=1)[0, at]
     return Event(
         x[at], state[0], state[1] if len(state) > 1 else None,
-        [getattr(module.fused, f"{part}_{name}") for part in WEIGHTS], {part: each[at] for part, each in parts.items()},
+        module.weights(name), {part: each[at] for part, each in parts.items()},
         out[above * width : (above + 1) * width] if above >= 0 else None,
     )  # fmt: skip
 
@@ -105,74 +88,3 @@ def comes_in(now: Event) -> Step:
     what = "what was kept" if now.c is not None else "what was said"
     return Step("what comes in", r"x_t,\ h_{t-1}" + (r",\ c_{t-1}" if now.c is not None else ""),
                 f"The token, and {what} one step before.", [], values, None)  # fmt: skip
-
-
-def gates(kind: str, now: Event) -> list[Step]:
-    """From what comes in to the gates, and what they let through."""
-    W_ih, W_hh, b_ih, b_hh = now.weights
-    from_x, from_h = W_ih @ now.x + b_ih, W_hh @ now.h + b_hh
-    if kind == "rnn":
-        return [comes_in(now), Step(
-            "sum", r"a_t = U x_t + b + W h_{t-1} + b'", "What is read and what is remembered are added.", ["x", "h"],
-            [named("a", from_x + from_h)], None,
-        )]  # fmt: skip
-    if kind == "lstm":
-        a = (from_x + from_h).unflatten(0, (4, -1))  # (gates, d_hidden)
-        i, f, g, o = torch.sigmoid(a[0]), torch.sigmoid(a[1]), torch.tanh(a[2]), torch.sigmoid(a[3])
-        values, symbols = torch.stack([i, f, g, o]), "ifgo"
-        sums = r"a^* = W_{i*} x_t + b_{i*} + W_{h*} h_{t-1} + b_{h*}"
-        formula, note = (
-            r"i, f, o = \sigma(a^*),\quad g = \tanh(a^g)",
-            ("The gates say how much is let in (i), kept (f) and shown (o); g is what would be written."),
-        )
-    else:
-        x3, h3 = from_x.unflatten(0, (3, -1)), from_h.unflatten(0, (3, -1))
-        r, z = torch.sigmoid(x3[0] + h3[0]), torch.sigmoid(x3[1] + h3[1])
-        a = torch.stack([x3[0] + h3[0], x3[1] + h3[1], x3[2] + r * h3[2]])
-        values, symbols = torch.stack([r, z, torch.tanh(a[2])]), "rzn"
-        sums = (
-            r"a^{r,z} = W_i x_t + b_i + W_h h_{t-1} + b_h,\quad "
-            r"a^n = W_{in} x_t + b_{in} + r \circ (W_{hn} h_{t-1} + b_{hn})"
-        )
-        formula, note = (
-            r"r, z = \sigma(a^{r,z}),\quad n = \tanh(a^n)",
-            ("The gates say how much of the past is heard (r) and how much stays (z); n is what would be new."),
-        )
-    check = max(gap(value, now.heard[symbol]) for symbol, value in zip(symbols, values, strict=True))
-    return [
-        comes_in(now),
-        Step("sums", sums, "One linear map of the token and one of the state, for every gate.", ["x", "h"],
-             [named("a", a, [*symbols])], None),
-        Step("gates", formula, note, ["a"], [named("gates", values, [*symbols])], check),
-    ]  # fmt: skip
-
-
-def kept(now: Event) -> Step:
-    """An LSTM's cell."""
-    assert now.c is not None
-    heard = now.heard
-    forgotten, written = heard["f"] * now.c, heard["i"] * heard["g"]
-    return Step(
-        "cell", r"c_t = f \circ c_{t-1} + i \circ g", "What is kept of the old cell, and what is written.",
-        ["gates", "c"], [named("f∘c", forgotten), named("i∘g", written), named("c'", forgotten + written)],
-        gap(forgotten + written, heard["c"]),
-    )  # fmt: skip
-
-
-def goes_on(kind: str, now: Event, steps: Sequence[Step]) -> Step:
-    """The new state h_t, beside the tap and the fused kernel."""
-    heard, last = now.heard, steps[-1].values
-    if kind == "rnn":
-        W_ih, W_hh, b_ih, b_hh = now.weights
-        h, formula = torch.tanh(W_ih @ now.x + b_ih + W_hh @ now.h + b_hh), r"h_t = \tanh(a_t)"
-        note = "The new state is all that the next step knows."
-    elif kind == "lstm":
-        assert now.c is not None
-        cell = heard["f"] * now.c + heard["i"] * heard["g"]
-        h, formula = heard["o"] * torch.tanh(cell), r"h_t = o \circ \tanh(c_t)"
-        note = "The cell is kept whole, and shown as far as the gate lets it."
-    else:
-        h, formula = (1 - heard["z"]) * heard["n"] + heard["z"] * now.h, r"h_t = (1 - z) \circ n + z \circ h_{t-1}"
-        note = "Each number is somewhere between the old one and the new one."
-    check = gap(h, heard["h"]) if now.fused is None else max(gap(h, heard["h"]), gap(h, now.fused))
-    return Step("state", formula, note, [last[-1].name], [named("h'", h)], check)

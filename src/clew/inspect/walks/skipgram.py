@@ -18,21 +18,20 @@ from clew.objectives.negative_sampling import loss_of_scores, scores_of
 
 
 def skipgram_walk(
-    model: Word2Vec, centre: str, context: str, *, negatives: Sequence[str] | int = 5, rate: float = 0.025,
-    seed: int = 1,
+    model: Word2Vec, centre: str, context: str, *, negatives: Sequence[str] = (), draw: int = 5,
+    rate: float = 0.025, seed: int = 1,
 ) -> Walk:  # fmt: skip
     """What the pair (centre, context) teaches, at this learning rate; the model itself stays as it is.
 
-    negatives: words, or how many to draw from P(w) ∝ count^¾. The loss is that of the objective, the gradients are
-    autograd's, in double precision. Raises VocabularyError for a word that the vocabulary lacks, RecipeError for CBOW.
+    negatives: words; where none are given, `draw` are drawn from P(w) ∝ count^¾. The loss is that of the objective, the
+    gradients are autograd's, in double precision. Raises VocabularyError for a word that the vocabulary lacks,
+    RecipeError for CBOW.
     """
     if model.config.architecture != "skipgram":
         raise RecipeError("this model predicts a word from its window", where="model.architecture", fix="take skipgram")
     words = model.vocabulary.words
     w, c = (row_of(model, word) for word in (centre, context))
-    drawn = (
-        drawn_for(model, c, negatives, seed) if isinstance(negatives, int) else [row_of(model, n) for n in negatives]
-    )
+    drawn = [row_of(model, word) for word in negatives] or drawn_for(model, c, draw, seed)
     parts = parts_of(model, w)
     rows = model.input.detach()[parts].double()  # (parts, d)
     v, u = rows.mean(dim=0), model.output.detach()[[c, *drawn]].double()  # (d,), (1 + k, d)

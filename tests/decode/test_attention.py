@@ -1,4 +1,4 @@
-"""Attention maps are captured, merged to words and read as alignments, by hand and on a model that must align."""
+"""Attention maps are captured, and cut to sentences; those of a model that must align are read as its alignments."""
 
 from types import SimpleNamespace
 
@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from clew.batches import PairBatch
 from clew.data.batches import Pairs
-from clew.errors import ClewError
-from clew.inspect.attention import align, attention_maps, best_map, merge_subwords, salient, sentence_maps
+from clew.decode.attention import attention_maps, sentence_maps
+from clew.metrics.alignment import align, merge_subwords, salient
 from clew.nn.taps import Tap
 
 IDS = {"pad_id": 0, "bos_id": 1, "eos_id": 2}
@@ -66,46 +66,6 @@ def test_maps_of_one_sentence_name_each_head() -> None:
     torch.testing.assert_close(maps["layers.0.weights"].sum(-1), torch.ones(3))
     single = sentence_maps({"attention.weights": torch.ones(1, 1, 2, 1)}, 0, 2, 1)
     assert list(single) == ["attention.weights"]
-
-
-def test_subwords_are_summed_over_the_source_and_averaged_over_the_target() -> None:
-    weights = torch.tensor(
-        [
-            [0.1, 0.2, 0.3, 0.4],  # target word 0
-            [0.5, 0.1, 0.2, 0.2],  # target word 1, two sub-words
-            [0.1, 0.1, 0.1, 0.7],
-            [0.0, 0.0, 0.0, 1.0],  # </s>
-        ]
-    )
-    merged = merge_subwords(weights, [0, 1, 1], [0, 0, 1])  # source: word of two sub-words, word, </s>
-    torch.testing.assert_close(merged, torch.tensor([[0.3, 0.3], [0.4, 0.15]]))
-
-
-def test_merging_keeps_mass_and_shape_when_every_token_is_a_word() -> None:
-    weights = torch.rand(5, 6).softmax(-1)
-    torch.testing.assert_close(merge_subwords(weights.tolist(), range(5), range(6)), weights)
-    assert merge_subwords(weights, [], [0]).shape == (0, 1)
-
-
-def test_merging_rejects_maps_that_are_too_small() -> None:
-    with pytest.raises(ClewError, match="too small for 3 target"):
-        merge_subwords(torch.ones(2, 2), [0, 1, 2], [0, 1])
-
-
-def test_alignment_is_the_largest_weight_or_nothing() -> None:
-    weights = torch.tensor([[0.7, 0.2], [0.1, 0.9], [0.2, 0.1], [0.0, 0.0]])  # the third gives 0.7 to </s>
-    assert align(weights) == {(0, 0), (1, 1), (0, 2)}
-    assert align(weights, least=0.25) == {(0, 0), (1, 1)}
-    assert align(torch.ones(2, 0)) == set()
-
-
-def test_best_map_is_the_one_that_aligns_best() -> None:
-    diagonal, reverse = torch.eye(3), torch.eye(3).flip(0)
-    gold = [{(0, 0), (1, 1), (2, 2)}] * 2
-    name, alignment = best_map([{"a[0]": reverse, "a[1]": diagonal}, {"a[0]": diagonal, "a[1]": diagonal}], gold)
-    assert (name, alignment.aer) == ("a[1]", 0)
-    with pytest.raises(ClewError, match="no attention"):
-        best_map([{}], gold[:1])
 
 
 class Copier(nn.Module):

@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from clew.errors import ClewError
-from clew.inspect.taps import capture
 from clew.nn.attention import MultiHeadAttention
 from clew.nn.recurrent import Recurrent
-from clew.nn.taps import Tap
+from clew.nn.taps import Tap, capture
 
 
 def two() -> nn.ModuleDict:
