@@ -53,7 +53,7 @@ class Variant(Bert):
 
     def __init__(self, config: BertConfig, spec: Tokens) -> None:
         super().__init__(config, spec)
-        self.embeddings = Offset(config, spec.vocab_size, spec.pad_id)
+        self.embeddings = Offset(config, spec)
         for layer in self.layers:
             layer.attention.rotary = True
             layer.feedforward = FeedForward(config.d_model, config.d_ff, activation="silu", gated=True)

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from clew import tensor_file
-from clew.errors import ClewError, DataError, RecipeError
+from clew.errors import ClewError, DataError, RecipeError, told
 from clew.hub import fasttext_bin, word2vec_format
 from clew.hub.table_file import AGAIN, TableFile, check_words, mapped
 from clew.models.vectors import Subwords, WordVectors
@@ -116,8 +116,7 @@ def read_safetensors(file: TableFile) -> WordVectors:
                 raise ValueError(f"a table of {tensors['subwords'].shape} for {len(words)} words, {bucket} buckets")
         return WordVectors(words, tensors["matrix"], tensors.get("counts"), subwords)
     except (ValueError, KeyError, ClewError) as error:
-        what = error.what if isinstance(error, ClewError) else error
-        raise DataError(f"the file contradicts itself: {what}", where=str(path), fix=AGAIN) from error
+        raise DataError(f"the file contradicts itself: {told(error)}", where=str(path), fix=AGAIN) from error
 
 
 def write_safetensors(vectors: WordVectors, file: IO[bytes]) -> None:

@@ -51,6 +51,9 @@ class NegativeSampling(WordPairs):
 
     Config = NegativeSamplingConfig
 
+    def settings(self) -> Settings:
+        return Settings(self.config.window, self.config.negatives, int(self.config.share))
+
     def losses(self, model: Word2Vec, hidden: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
         weights = torch.from_numpy(noise(model.vocabulary.counts)).to(target.device)
         k = self.config.negatives

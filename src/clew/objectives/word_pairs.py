@@ -63,6 +63,10 @@ class WordPairs(Objective):
             nothing = CorpusBatch(torch.zeros(0, dtype=torch.int32), torch.zeros(0, dtype=torch.int64), seed=0)
             self.by_kernel(model, nothing)
 
+    def settings(self) -> Settings:
+        """Return what the compiled loops are told: the window, and how many negatives each pair has."""
+        return Settings(self.config.window, 0, 0)
+
     @abstractmethod
     def losses(self, model: Word2Vec, hidden: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
         """The loss of each pair: what predicts, hidden (N, d), and the word to be predicted, target (N,) -> (N,)."""
@@ -89,9 +93,7 @@ class WordPairs(Objective):
         on_the_cpu(batch.ids)
         if self.optimizer is None:
             raise RecipeError("the kernels move the weights themselves, at a rate that they lack", fix="call prepare()")
-        config = self.config
-        settings = Settings(config.window, getattr(config, "negatives", 0), int(getattr(config, "share", False)))
-        train, *given = self.kernel(model, settings)
+        train, *given = self.kernel(model, self.settings())
         loss, pairs = in_threads(
             train, batch.ids.numpy(), batch.ends.numpy(), states(batch.seed, torch.get_num_threads()),
             aligned(model.input), aligned(model.output), *given, self.optimizer.param_groups[0]["lr"],
