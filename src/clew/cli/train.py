@@ -38,7 +38,6 @@ def train(
     `clew train RUN --resume` goes on with a run by its own recipe; under a larger budget, also where it had finished.
     """
     from clew.recipe_file import load_recipe
-    from clew.runs.training import open_training
 
     paths = [argument for argument in arguments if "=" not in argument or os.path.exists(argument)]
     overrides = [argument for argument in arguments if argument not in paths]
@@ -52,6 +51,8 @@ def train(
         with as_file(files("clew.presets") / preset) as file:
             recipe, _ = load_recipe(file, [*own_settings, *overrides])
     folder = out or Path("runs") / recipe.name
+    from clew.runs.training import open_training  # comes with the models: a wrong request is answered by now
+
     with reading() as watch:
         training = open_training(recipe, folder, resume=resume, watch=watch)
     show(training, recipe, folder, as_json)
