@@ -127,7 +127,7 @@ def watched(predictions: Iterable[Any], text: str) -> Iterator[Any]:
 
 def lines(text: str) -> Iterator[str]:
     """The texts to predict, read as they are asked for. Raises DataError naming a line that is not UTF-8."""
-    from clew.data.readers import OPENERS
+    from clew.data.lines import OPENERS
 
     if text != "-" and not os.path.isfile(text):
         yield sentence(text)

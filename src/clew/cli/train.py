@@ -78,7 +78,8 @@ def reading() -> Iterator[Callable[[str, int, int], None]]:
 
 def own_files(paths: list[str]) -> tuple[str, list[str]]:
     """The preset for these files, and what turns it into their recipe. Raises RecipeError for the wrong ones."""
-    from clew.data.readers import OPENERS, existing, kind_of
+    from clew.data.lines import OPENERS, existing
+    from clew.data.readers import kind_of
 
     if len(paths) not in (1, 2):
         raise RecipeError(

@@ -22,7 +22,7 @@ def bleu(
     BLEU = BP · exp(¼ Σ_n log p_n), p_n the clipped n-gram precisions of the corpus, BP = exp(min(0, 1 - r/c)).
     An order without a match is smoothed exponentially. Raises ClewError where the two lists differ in length.
     """
-    from sacrebleu.metrics import BLEU  # imported where it is used: it takes a tenth of a second
+    from sacrebleu.metrics.bleu import BLEU  # imported where it is used: it takes a tenth of a second
 
     # force: the text is scored as it comes; sacrebleu would warn on standard error where it looks tokenised
     return _score(BLEU(lowercase=lowercase, tokenize=tokenize, force=True), _bleu_of_sums, hypotheses, references)
@@ -34,7 +34,7 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     F_β of precision and recall of character n-grams averaged over n = 1…6, β = 2, spaces left out.
     Raises ClewError where the two lists differ in length.
     """
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     return _score(CHRF(char_order=CHAR_ORDER, beta=BETA), _chrf_of_sums, hypotheses, references)
 
