@@ -44,7 +44,7 @@ from clew.recipe_file import load_recipe
 from clew.runs.training import train
 from clew.web.attention import Maps
 from clew.web.saved import Record
-from clew.web.serve import Page
+from clew.web.serve import Listener, Page
 
 TOKENS, SHARPER = 64, 4.0
 SCRIPTS = {"require": "requirejs/require.js", "d3": "d3/dist/d3.min.js", "jquery": "jquery/dist/jquery.min.js"}
@@ -257,16 +257,16 @@ def in_the_browser(folder: Path) -> None:
     trained(folder, BERT, text, name="twelve", width=192, heads=12, layers=12)
     trained(folder, WORDS, words(100_000), name="hundred-thousand", width=100)
     trained(folder, WORDS, words(1_000_000), name="million", width=32)
-    page = Page(folder / "runs")
+    page = Page(folder / "runs", Listener())
     threading.Thread(target=page.serve, daemon=True).start()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--enable-unsafe-swiftshader"]
         )
         print(f"Chromium {browser.version}, headless, drawing by software on {os.cpu_count()} processors")
-        attention(browser, folder, page.address)
-        projector(browser, page.address, "hundred-thousand", "100,000 words of 100 dimensions")
-        projector(browser, page.address, "million", "a million words of 32 dimensions")
+        attention(browser, folder, page.listener.address)
+        projector(browser, page.listener.address, "hundred-thousand", "100,000 words of 100 dimensions")
+        projector(browser, page.listener.address, "million", "a million words of 32 dimensions")
         browser.close()
     page.server.should_exit = True
 

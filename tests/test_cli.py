@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from clew import __version__, cli
 from clew.errors import DataError, NonFiniteLoss
 
-HEAVY = {"torch", "numpy", "numba", "pydantic", "tokenizers", "transformers", "sacrebleu", "fastapi"}
+HEAVY = {"torch", "numpy", "numba", "pydantic", "tokenizers", "transformers", "sacrebleu", "fastapi", "scipy", "rich"}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,6 +38,32 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0 and "typer" in imported
     assert not imported & HEAVY
     assert all(name in done.stdout for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("request_", [
+    "train nothing.toml", "compare nothing.toml", "evaluate nowhere", "predict nowhere dog", "export nowhere --to onnx",
+    "look nowhere", "data nothing",
+])  # fmt: skip
+def test_a_wrong_request_is_answered_before_the_models_are_imported(request_: str) -> None:
+    done = run("-X", "importtime", "-m", "clew", *request_.split())
+    assert done.returncode == 2 and "error:" in done.stderr
+    assert not any(line.split("|")[-1].strip() in ("torch", "numba") for line in done.stderr.splitlines())
+
+
+def test_the_page_listens_before_the_models_are_imported() -> None:
+    done = run(
+        "-c",
+        """
+import socket, sys
+from clew.web.serve import Listener
+listener = Listener()
+socket.create_connection(listener.socket.getsockname(), timeout=5).close()
+print(listener.address, "torch" in sys.modules)
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    address, imported = done.stdout.split()
+    assert address.startswith("http://127.0.0.1:") and "?token=" in address and imported == "False"
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)

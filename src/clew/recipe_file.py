@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 
 from clew.config import KINDS, Recipe, reading_received, resolve
-from clew.errors import RecipeError
+from clew.errors import RecipeError, RunError
 
 Provenance = dict[str, str]  # dotted key → "file:line", "override" or "default"
 Tree = dict[str, Any]  # nested tables whose leaves are Sourced
@@ -124,6 +124,14 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Tree:
     if not isinstance(base, str):
         raise RecipeError("`extends` must name one file", where=str(path), fix='write extends = "base.toml"')
     return merge(_read(path.parent / base, (*seen, path.resolve())), tree)
+
+
+def recipe_of_run(folder: str | Path) -> Path:
+    """Return the recipe file of a run folder. Raise RunError where there is none: that is no run."""
+    file = Path(folder) / "recipe.toml"
+    if not file.is_file():
+        raise RunError("there is no run here", where=str(folder), fix="give the folder that `clew train` wrote")
+    return file
 
 
 def _lines(text: str) -> dict[str, int]:

@@ -67,6 +67,24 @@ def test_the_first_step_of_a_matrix() -> None:
     assert torch.allclose(model.inner.weight, wanted, atol=1e-5)
 
 
+def test_matrices_step_as_under_torchs_own() -> None:
+    """Nearly: torch's iterations are in bfloat16."""
+    torch.manual_seed(4)
+    model = nn.Sequential(nn.Linear(32, 16, bias=False), nn.Linear(16, 32, bias=False))
+    other, before = copy.deepcopy(model), copy.deepcopy(model)
+    settings = {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.1}
+    ours = Muon(Muon.Config(**settings))(model)
+    theirs = torch.optim.Muon(other.parameters(), **settings, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        for a, b in zip(model.parameters(), other.parameters(), strict=True):
+            a.grad = torch.randn_like(a)
+            b.grad = a.grad.clone()
+        ours.step()
+        theirs.step()
+    for a, b, start in zip(model.parameters(), other.parameters(), before.parameters(), strict=True):
+        assert (a - b).norm() <= 0.02 * (b - start).norm()
+
+
 def test_its_state_is_saved_and_loaded() -> None:
     torch.manual_seed(3)
     model = Small()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from clew.recipe_file import load_recipe
 from clew.runs.training import train
-from clew.web.serve import Page
+from clew.web.serve import Listener, Page
 
 LSTM = """
 name = "lstm"
@@ -193,13 +193,13 @@ def serving() -> Iterator[Callable[[Path], str]]:
     pages: list[tuple[Page, threading.Thread]] = []
 
     def start(root: Path) -> str:
-        page = Page(root)
+        page = Page(root, Listener())
         thread = threading.Thread(target=page.serve, daemon=True)
         thread.start()
         while not page.server.started:
             time.sleep(0.01)
         pages.append((page, thread))
-        return page.address
+        return page.listener.address
 
     yield start
     for page, thread in pages:

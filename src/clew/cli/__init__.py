@@ -16,12 +16,13 @@ from typer.core import TyperGroup
 from clew import __version__
 from clew.errors import ClewError
 
-# Name → the line that `clew --help` shows. A new command adds one line here and one file beside this one.
+# Name → what `clew --help` says of it, short enough for a line of 80.
+# A new command adds one line here and one file beside this one.
 COMMANDS: dict[str, str] = {
-    "demo": "Compare five translators on the embedded corpus and write the report; needs no data.",
-    "train": "Train what a recipe describes, or a translator on your own files.",
-    "compare": "Train several recipes under equal budgets and report which wins, and at what cost.",
-    "evaluate": "Score a run on a split of its data, or an encoder on the tasks of a suite.",
+    "demo": "Compare five translators on the embedded corpus, with no data.",
+    "train": "Train what a recipe describes, or on your own files.",
+    "compare": "Train several recipes under equal budgets: which wins?",
+    "evaluate": "Score a run on its data, or an encoder on a suite of tasks.",
     "look": "Open the browser page over a folder of runs.",
     "predict": "Run a trained model on a text, a file or standard input.",
     "data": "List the known data sets, and show what a data source holds.",
@@ -35,7 +36,7 @@ def load(name: str) -> Any:
     """Import the command `name` and return it ready to run."""
     written = f"{name}_" if keyword.iskeyword(name) else name
     function = getattr(importlib.import_module(f"clew.cli.{written}"), written)
-    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=HELP)
+    single = typer.Typer(add_completion=False, **STYLE)
     single.command(name, help=function.__doc__ or COMMANDS[name])(function)
     return typer.main.get_command(single)
 
@@ -64,12 +65,15 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from interrupt
 
 
-HELP = {"help_option_names": ["-h", "--help"]}
+# Help in plain text: rich's boxes take longer to import than all the rest.
+STYLE: dict[str, Any] = {
+    "context_settings": {"help_option_names": ["-h", "--help"]}, "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+}  # fmt: skip
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings=HELP,
+    **STYLE,
     help="Train, compare and look inside sequence models, from word2vec to the Transformer, on your own data.",
 )
 

@@ -42,23 +42,25 @@ def compare(
 ) -> None:
     """Train several recipes, or one with settings varied, under equal budgets; report which wins, and at what cost."""
     from clew.recipe_file import load_recipe
-    from clew.study.compare import compare as run_study
     from clew.study.plan import make_plan, parse_budget
-    from clew.study.report import write_report
 
     paths = [argument for argument in arguments if "=" not in argument or os.path.exists(argument)]
     if not paths:
         raise RecipeError("no recipe was named", where="command line", fix="clew compare RECIPE… [KEY=VALUE…]")
     overrides = [argument for argument in arguments if argument not in paths]
+    limit, varied = parse_budget(budget) if budget else None, dict(parse_vary(text) for text in vary or [])
     recipes = [load_recipe(path, overrides)[0] for path in paths]
     plan = make_plan(
         recipes,
-        dict(parse_vary(text) for text in vary or []),
+        varied,
         seeds,
         out or Path("runs") / f"compare-{'-'.join(recipe.name for recipe in recipes)}",
-        budget=parse_budget(budget) if budget else None,
+        budget=limit,
         command=shlex.join(["clew", *sys.argv[1:]]),
     )
+    from clew.study.compare import compare as run_study  # both come with the models: a wrong request is answered by now
+    from clew.study.report import write_report
+
     failed = show(plan, run_study(plan, jobs=jobs))
     if failed == len(plan.runs):
         raise ClewError(

@@ -56,6 +56,9 @@ def evaluate(
         raise RecipeError("--tasks, --seeds, --jobs and --out are about a suite", where="command line",
                           fix="add --suite glue")  # fmt: skip
     from clew.config import build
+    from clew.recipe_file import recipe_of_run
+
+    recipe_of_run(run)  # before the models are imported
     from clew.runs import Run
     from clew.runs.folder import device_of
 
@@ -88,12 +91,14 @@ def changed(run: Any, overrides: list[str], *tables: str) -> Any:
 def _ask(questions: Path, run: Path, overrides: list[str], split: str | None, as_json: bool) -> None:
     """Score the choices of a recipe's questions by a run that writes."""
     from clew.config import build
-    from clew.recipe_file import load_recipe
+    from clew.recipe_file import load_recipe, recipe_of_run
+
+    recipe_of_run(run)  # before the models are imported
+    recipe, _ = load_recipe(questions, overrides)
     from clew.runs import Run
     from clew.runs.folder import device_of
 
     opened = Run.open(run)
-    recipe, _ = load_recipe(questions, overrides)
     task = build("task", recipe.task)
     if not (task.asks and opened.task.writes_on):
         raise RecipeError(

@@ -54,6 +54,9 @@ def export(
     file (gensim, spaCy, …), as GloVe's text, as fastText's .bin (with the n-grams) or as safetensors.
     """
     from clew.errors import RecipeError
+    from clew.recipe_file import recipe_of_run
+
+    recipe_of_run(run)  # before the models are imported
     from clew.runs import Run
 
     opened = Run.open(run)

@@ -24,15 +24,13 @@ def look(
     """Open the browser page over a folder of runs: curves, attention, predictions. Stop it with Ctrl-C."""
     if not runs.is_dir():
         raise RunError("there is no such folder", where=str(runs), fix="name the folder that holds your runs")
-    from clew.web.serve import Page
+    from clew.web.serve import Listener, Page
 
-    page = Page(runs, host, port)
+    listener = Listener(host, port)
+    typer.echo(f"{runs}: {listener.address}")
+    page = Page(runs, listener)
+    if browser:
+        import webbrowser
 
-    def ready() -> None:
-        typer.echo(f"{runs}: {page.address}")
-        if browser:
-            import webbrowser
-
-            webbrowser.open(page.address)
-
-    page.serve(ready)
+        webbrowser.open(listener.address)
+    page.serve()

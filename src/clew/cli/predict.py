@@ -41,11 +41,14 @@ def predict(
 ) -> None:
     """Run a trained model on a text, a file or standard input; one line out for each line in, in the same order."""
     from clew.cli.evaluate import changed
-    from clew.runs import Run
-    from clew.runs.folder import device_of
+    from clew.recipe_file import recipe_of_run
 
     if attention and not as_json:
         raise RecipeError("attention maps have no plain-text form", where="--attention", fix="add --json")
+    recipe_of_run(run)  # before the models are imported
+    from clew.runs import Run
+    from clew.runs.folder import device_of
+
     opened, given = Run.open(run), overrides or []
     if text.startswith("decode.") and "=" in text:  # no text, but its settings
         text, given = "-", [text, *given]
@@ -126,7 +129,7 @@ def watched(predictions: Iterable[Any], text: str) -> Iterator[Any]:
 
 def lines(text: str) -> Iterator[str]:
     """The texts to predict, read as they are asked for. Raises DataError naming a line that is not UTF-8."""
-    from clew.data.readers import OPENERS
+    from clew.data.lines import OPENERS
 
     if text != "-" and not os.path.isfile(text):
         yield sentence(text)

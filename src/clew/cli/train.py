@@ -40,7 +40,6 @@ def train(
     `clew train RUN --resume` goes on with a run by its own recipe; under a larger budget, also where it had finished.
     """
     from clew.recipe_file import load_received, load_recipe
-    from clew.runs.training import open_training
 
     paths = [argument for argument in arguments if "=" not in argument or os.path.exists(argument)]
     overrides = [argument for argument in arguments if argument not in paths]
@@ -54,6 +53,8 @@ def train(
         with as_file(files("clew.presets") / preset) as file:
             recipe, _ = load_recipe(file, [*own_settings, *overrides])
     folder = out or Path("runs") / recipe.name
+    from clew.runs.training import open_training  # comes with the models: a wrong request is answered by now
+
     with reading() as watch:
         training = open_training(recipe, folder, resume=resume, watch=watch)
     show(training, recipe, folder, as_json)
@@ -79,7 +80,8 @@ def reading() -> Iterator[Callable[[str, int, int], None]]:
 
 def own_files(paths: list[str]) -> tuple[str, list[str]]:
     """The preset for these files, and what turns it into their recipe. Raises RecipeError for the wrong ones."""
-    from clew.data.readers import OPENERS, existing, kind_of
+    from clew.data.lines import OPENERS, existing
+    from clew.data.readers import kind_of
 
     if len(paths) not in (1, 2):
         raise RecipeError(

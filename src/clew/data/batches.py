@@ -76,7 +76,8 @@ class Texts:
     @property
     def lengths(self) -> np.ndarray:
         """(examples,) tokens of the longest text of each."""
-        return np.array([len(ids) for ids in self.text], dtype=np.int64).reshape(-1, self.choices).max(axis=1)
+        longest: np.ndarray = np.array([len(ids) for ids in self.text], np.int64).reshape(-1, self.choices).max(axis=1)
+        return longest
 
     def batch(self, rows: Sequence[int], *, pad_id: int) -> TextBatch:
         """Collate the given examples into one padded batch."""

@@ -58,13 +58,14 @@ def keep_probability(counts: np.ndarray, threshold: float) -> np.ndarray:
     if not threshold:
         return np.ones(len(counts))
     share = counts / counts.sum()
-    return np.minimum(1.0, (np.sqrt(share / threshold) + 1) * threshold / np.maximum(share, 1e-300))
+    keep: np.ndarray = (np.sqrt(share / threshold) + 1) * threshold / np.maximum(share, 1e-300)
+    return keep.clip(max=1.0)
 
 
 def noise(counts: np.ndarray) -> np.ndarray:
     """The distribution that negatives are drawn from: P(w) ∝ count^¾ (Mikolov et al. 2013b, §2.2)."""
-    powered = counts.astype(np.float64) ** 0.75
-    return powered / powered.sum()
+    powered: np.ndarray = counts.astype(np.float64) ** 0.75
+    return powered / float(powered.sum())
 
 
 def windows(batch: CorpusBatch, keep: Tensor, window: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

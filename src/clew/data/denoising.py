@@ -47,7 +47,8 @@ class Corruption:
 def parts(total: int, n: int, rng: np.random.Generator) -> list[int]:
     """n random positive numbers whose sum is `total`, all such lists being equally likely."""
     cuts = np.sort(rng.choice(total - 1, n - 1, replace=False)) + 1
-    return np.diff([0, *cuts, total]).tolist()
+    found: list[int] = np.diff([0, *cuts, total]).tolist()
+    return found
 
 
 class DenoisingLoader(LengthLoader):

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from clew.data.readers import OPENERS
+from clew.data.lines import OPENERS
 from clew.errors import DataError
 from clew.text.sentences import sentences
 from clew.text.tokenizer import Tokenizer
@@ -135,7 +135,8 @@ def lines(paths: Iterable[Path], progress: Progress | None = None) -> Iterator[s
     paths = list(paths)
     total, before = sum(path.stat().st_size for path in paths), 0
     for path in paths:
-        with path.open("rb") as raw, OPENERS.get(path.suffix, lambda file, mode: file)(raw, "rb") as stream:
+        unpack = OPENERS.get(path.suffix)
+        with path.open("rb") as raw, unpack(raw, "rb") if unpack else raw as stream:
             for number, line in enumerate(whole(stream, path), start=1):
                 try:
                     yield line.decode("utf-8-sig" if number == 1 else "utf-8")

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from clew.data.readers import existing, read
+from clew.data.lines import existing
+from clew.data.readers import read
 from clew.data.rows import Rows
-from clew.data.source import SPLITS, Source, SourceConfig
+from clew.data.source import Source, SourceConfig
 from clew.errors import DataError
 
 
@@ -25,6 +26,12 @@ class FilesConfig(SourceConfig):
     test: tuple[str, ...] = ()
     columns: tuple[str, ...] = Field(min_length=1)
 
+    @property
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """The files of each split that has any."""
+        given = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {split: files for split, files in given.items() if files}
+
 
 class Files(Source):
     """Rows from files; without `valid` files some of the training rows are held out for validation."""
@@ -38,7 +45,7 @@ class Files(Source):
 
     @property
     def about(self) -> dict[str, Any]:
-        paths = [path for name in self._given() for path in getattr(self.config, name)]
+        paths = [path for files in self.config.files.values() for path in files]
         return {
             "what": "your own files",
             "licence": "yours to know",
@@ -48,8 +55,8 @@ class Files(Source):
         }
 
     def _given(self) -> tuple[str, ...]:
-        return tuple(name for name in SPLITS if getattr(self.config, name))
+        return tuple(self.config.files)
 
     def _read(self, name: str) -> Rows:
         config = self.config
-        return read(getattr(config, name), config.columns, on_bad=config.on_bad, max_characters=config.max_characters)
+        return read(config.files[name], config.columns, on_bad=config.on_bad, max_characters=config.max_characters)

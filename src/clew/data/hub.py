@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import Field
 
-from clew.data.readers import Record, collect, lookup, require
+from clew.data.lines import Record
+from clew.data.readers import collect, lookup, require
 from clew.data.rows import ReadReport, Rows
 from clew.data.source import Source, SourceConfig
 from clew.errors import DataError, MissingExtra
@@ -75,9 +76,11 @@ class Hub(Source):
         return {ours: theirs for ours, theirs in chosen.items() if not self._secret(theirs)}
 
     def _labels(self, theirs: str) -> dict[str, list[str]]:
-        """The columns of numbered labels among those wanted, and the names of their labels."""
-        features = self._set[theirs].features.items()
-        return {c: f.names for c, f in features if c in self.config.columns.values() and hasattr(f, "int2str")}
+        """Return the columns of numbered labels among those wanted, and the names of their labels."""
+        features, wanted = self._set[theirs].features.items(), set(self.config.columns.values())
+        from datasets import ClassLabel
+
+        return {c: feature.names for c, feature in features if c in wanted and isinstance(feature, ClassLabel)}
 
     def _secret(self, theirs: str) -> bool:
         table = self._set[theirs]

@@ -50,10 +50,11 @@ def choose(
     rank = np.empty_like(order)
     np.put_along_axis(rank, order, np.broadcast_to(np.arange(text.shape[1]), text.shape), axis=1)
     wanted = np.maximum(1, np.rint(share * open.sum(axis=1)))[:, None]
-    chosen = open & (rank < wanted)
+    chosen: np.ndarray = open & (rank < wanted)
     if continues is None:
         return chosen
     cut = open & ~chosen & (draws == np.where(chosen, draws, -1.0).max(axis=1, keepdims=True))  # left of the last word
     last = draws == np.where(cut, draws, -1.0).max(axis=1, keepdims=True)
     only = rank.min(axis=1, keepdims=True, where=last, initial=text.shape[1]) == 0
-    return np.where(only, chosen | cut, chosen & ~last)
+    hidden: np.ndarray = np.where(only, chosen | cut, chosen & ~last)
+    return hidden

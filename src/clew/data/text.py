@@ -15,7 +15,7 @@ from pydantic import Field
 from clew.config import Choice
 from clew.data.catalogue import find, locate
 from clew.data.documents import cache, lines
-from clew.data.readers import existing
+from clew.data.lines import existing
 from clew.errors import DataError, RecipeError
 
 SPLITS = ("train", "valid")
@@ -41,6 +41,11 @@ class RunningTextConfig(Choice):
     held_out: float = Field(
         0.0, ge=0, lt=1
     )  # without validation text: this share of the training text's lines, its last
+
+    @property
+    def files(self) -> dict[str, tuple[str, ...]]:
+        """The files of each split that has any; none for a known set."""
+        return {split: files for split, files in (("train", self.train), ("valid", self.valid)) if files}
 
 
 class RunningText:
@@ -74,8 +79,8 @@ class RunningText:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        given = self.entry.splits if self.entry else {name: getattr(self.config, name) for name in SPLITS}
-        return tuple(name for name in SPLITS if given.get(name))
+        given = self.entry.splits if self.entry else self.config.files
+        return tuple(name for name in SPLITS if name in given)
 
     def split(self, name: str) -> Text:
         """The files of one split; without validation text, `valid` is the training text, of which a part is measured.
@@ -92,7 +97,7 @@ class RunningText:
             folder = locate(self.config.name, self.config.folder)
             paths = tuple(existing(folder / file) for file in self.entry.splits[source])
         else:
-            paths = tuple(existing(path) for path in getattr(self.config, source))
+            paths = tuple(existing(path) for path in self.config.files[source])
         size = sum(path.stat().st_size for path in paths)
         said = "" if source == name else " (a part of it: there is no validation text)"
         files = ", ".join(path.name for path in paths)

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clew.decode.int8 import Int8Linear
 from clew.models.transformer import DecoderLayer, EncoderLayer, Residual, Transformer
 from clew.models.translator import Memory
 from clew.nn.attention import MultiHeadAttention, Score
@@ -35,7 +34,9 @@ class Dense:
 
 
 def int8(weight: Tensor, bias: Tensor, *, relu: bool = False) -> Any:
-    """The function of an Int8Linear, without the cost of calling a module."""
+    """Return the function of an Int8Linear, without the cost of calling a module."""
+    from clew.decode.int8 import Int8Linear  # numba is imported where it is used
+
     return Int8Linear(weight, bias, relu=relu).forward
 
 
@@ -51,6 +52,8 @@ def engine(model: Any, precision: str) -> Any:
         return TransformerEngine(model, int8 if precision == "int8" else Dense)
     if precision != "int8":
         return model
+    from clew.decode.int8 import Int8Linear  # numba is imported where it is used
+
     fast = copy.deepcopy(model)
     for parent in list(fast.modules()):
         for name, child in list(parent.named_children()):

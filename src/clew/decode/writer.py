@@ -13,14 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clew.decode.attend import attend_to_past
 from clew.decode.engine import Dense, FeedForwardEngine, int8, joined
 from clew.models.gpt2 import GPT2, DecoderOutput, GPT2Layer
 from clew.models.llama import LlamaLayer
 from clew.nn.attention import MultiHeadAttention
 from clew.nn.attention_engine import look_back, turned
 from clew.nn.causal import Cache, places
-from clew.nn.elementwise import numbers
 from clew.nn.linear import packs
 
 ROWS = 16  # of the states that weights are packed for; one row, or hundreds, are multiplied nearly as fast
@@ -84,6 +82,8 @@ class Writer:
         elif text.shape[1] > 1 or x.device.type != "cpu":
             looks = [partial(look_around, mask=mask, past=past) for past in cache.advance(text.shape[1])]
         else:
+            from clew.nn.elementwise import numbers  # numba is imported where it is used
+
             slot = cache.length
             cache.advance(1)
             begin = torch.zeros(len(text), dtype=torch.long) if cache.start is None else cache.start[:, slot]
@@ -125,6 +125,9 @@ def look_around(layer: WriterLayer, heads: Tensor, mask: Tensor | None, past: Te
 
 def look_at_past(layer: WriterLayer, heads: Tensor, past: np.ndarray, slot: int, begin: np.ndarray) -> Tensor:
     """Of one new position, at `slot` of the past (2, batch, g, room, d_head), over those from begin (batch,) on."""
+    from clew.decode.attend import attend_to_past  # numba is imported where it is used
+    from clew.nn.elementwise import numbers
+
     attention = layer.attention
     if attention.rotary:
         heads = turned(heads, attention.n_heads, slot, attention.base)

@@ -92,12 +92,14 @@ def merge_subwords(weights: Any, target_words: Sequence[int], source_words: Sequ
         )
     target, source = _members(target_words), _members(source_words)
     counts = target.sum(axis=1, keepdims=True).clip(min=1)
-    return (target / counts) @ weights[: len(target_words), : len(source_words)] @ source.T
+    between: np.ndarray = (target / counts) @ weights[: len(target_words), : len(source_words)] @ source.T
+    return between
 
 
 def _members(words: Sequence[int]) -> np.ndarray:
     """(words, sub-words): 1 where the sub-word belongs to the word."""
-    return (np.arange(max(words, default=-1) + 1)[:, None] == np.asarray(words)).astype(np.float32)
+    belongs: np.ndarray = np.arange(max(words, default=-1) + 1)[:, None] == np.asarray(words)
+    return belongs.astype(np.float32)
 
 
 def salient(weights: Any) -> list[int]:

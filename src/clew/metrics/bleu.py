@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from sacrebleu.metrics import BLEU, CHRF
-from sacrebleu.metrics.base import Metric as SacreMetric
 
 from clew.errors import ClewError
 from clew.metrics.bootstrap import Metric, Score, ratio, score
@@ -23,6 +22,8 @@ def bleu(
     BLEU = BP · exp(¼ Σ_n log p_n), p_n the clipped n-gram precisions of the corpus, BP = exp(min(0, 1 - r/c)).
     An order without a match is smoothed exponentially. Raises ClewError where the two lists differ in length.
     """
+    from sacrebleu.metrics.bleu import BLEU  # imported where it is used: it takes a tenth of a second
+
     # force: the text is scored as it comes; sacrebleu would warn on standard error where it looks tokenised
     return _score(BLEU(lowercase=lowercase, tokenize=tokenize, force=True), _bleu_of_sums, hypotheses, references)
 
@@ -33,10 +34,12 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     F_β of precision and recall of character n-grams averaged over n = 1…6, β = 2, spaces left out.
     Raises ClewError where the two lists differ in length.
     """
+    from sacrebleu.metrics.chrf import CHRF
+
     return _score(CHRF(char_order=CHAR_ORDER, beta=BETA), _chrf_of_sums, hypotheses, references)
 
 
-def _score(sacre: SacreMetric, metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
+def _score(sacre: Any, metric: Metric, hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     if len(hypotheses) != len(references) or not hypotheses:
         raise ClewError(f"{len(hypotheses)} hypotheses cannot be scored against {len(references)} references")
     # sacrebleu has no public way to the statistics of each sentence; a test holds this to its corpus_score.

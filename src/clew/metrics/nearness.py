@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from clew.data.corpus import keep_probability
-from clew.metrics.bootstrap import Score, score
+from clew.metrics.bootstrap import Score, score, share
 
 WINDOW = 5
 PAIRS = 4096  # looked up at a time
@@ -36,12 +36,9 @@ def nearness(matrix: np.ndarray, ids: np.ndarray, ends: np.ndarray, counts: np.n
         w, a, b = (_unit(matrix[rows[at : at + PAIRS]]) for rows in (word, near, random))
         margin[at : at + PAIRS] = np.einsum("nd,nd->n", w, a - b)
     wins = np.sign(margin) / 2 + 0.5
-    return score(np.stack([wins, np.ones(len(wins))], axis=1), _share, f"nearness|window:{WINDOW}|seed:{seed}")
+    return score(np.stack([wins, np.ones(len(wins))], axis=1), share, f"nearness|window:{WINDOW}|seed:{seed}")
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def _share(sums: np.ndarray) -> np.ndarray:
-    return 100 * sums[..., 0] / np.maximum(sums[..., 1], 1)
+    units: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return units

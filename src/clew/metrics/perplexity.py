@@ -26,4 +26,5 @@ def perplexity(nll: Sequence[float] | float, count: Sequence[int] | int, *, per:
 def _perplexity_of_sums(sums: np.ndarray) -> np.ndarray:
     """sums: (…, 2): negative log-likelihood, count."""
     with np.errstate(over="ignore"):  # a model that diverged has an infinite perplexity, and that is the answer
-        return np.exp(sums[..., 0] / sums[..., 1])
+        values: np.ndarray = np.exp(sums[..., 0] / sums[..., 1])
+    return values

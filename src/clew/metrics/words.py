@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from clew.errors import DataError
-from clew.metrics.bootstrap import Score, ratio, score
+from clew.metrics.bootstrap import Score, score, share
 from clew.metrics.correlation import centred_ranks, correlation_of_sums
 from clew.models.vectors import WordVectors, unit
 
@@ -134,13 +134,13 @@ def analogy_score(
 
     def part(chosen: Callable[[Question], bool]) -> WordScore:
         mine = statistics[[chosen(question) for question in questions]]
-        return WordScore(score(mine, _share_of_sums, signature), int(mine[:, 1].sum()), len(mine), {})
+        return WordScore(score(mine, share, signature), int(mine[:, 1].sum()), len(mine), {})
 
     kinds = dict.fromkeys(question.kind for question in questions)
     parts = {kind: part(lambda question, kind=kind: question.kind == kind) for kind in kinds}  # type: ignore[misc]
     parts |= {"semantic": part(lambda question: not question.syntactic), "syntactic": part(lambda q: q.syntactic)}
     parts = {name: scored for name, scored in parts.items() if scored.answered}
-    return WordScore(score(statistics, _share_of_sums, signature), len(right), len(questions), parts)
+    return WordScore(score(statistics, share, signature), len(right), len(questions), parts)
 
 
 def clustering_purity(vectors: WordVectors, nouns: Sequence[Noun], *, restarts: int = 10, seed: int = 1) -> WordScore:
@@ -161,7 +161,7 @@ def clustering_purity(vectors: WordVectors, nouns: Sequence[Noun], *, restarts: 
     np.add.at(in_both, (cluster, label[have]), 1)
     statistics = np.zeros((len(nouns), 2))
     statistics[have] = np.stack([label[have] == in_both.argmax(axis=1)[cluster], np.ones(len(cluster))], axis=1)
-    scored = score(statistics, _share_of_sums, f"purity|k-means:{k}")
+    scored = score(statistics, share, f"purity|k-means:{k}")
     return WordScore(scored, len(cluster), len(nouns), {})
 
 
@@ -261,8 +261,3 @@ def k_means(points: np.ndarray, k: int, restarts: int, seed: int) -> np.ndarray:
         if total > best:
             best, answer = total, cluster
     return answer
-
-
-def _share_of_sums(sums: np.ndarray) -> np.ndarray:
-    """sums: (…, 2): right answers, answers."""
-    return 100 * ratio(sums[..., 0], sums[..., 1])

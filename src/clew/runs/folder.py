@@ -20,7 +20,7 @@ from clew.errors import RunError
 from clew.hub.adapter import adapter_of
 from clew.inputs import Preprocessor
 from clew.nn.low_rank import merge
-from clew.recipe_file import dump_recipe, load_received
+from clew.recipe_file import dump_recipe, load_received, recipe_of_run
 from clew.tensor_file import save_file
 from clew.train import checkpoint
 
@@ -39,10 +39,8 @@ class Run:
     @classmethod
     def open(cls, path: str | Path) -> Run:
         """A run that exists. Raises RunError where there is none."""
-        run = cls(path)
-        if not run.started:
-            raise RunError("there is no run here", where=str(path), fix="give the folder that `clew train` wrote")
-        return run
+        recipe_of_run(path)
+        return cls(path)
 
     @property
     def checkpoints(self) -> Path:

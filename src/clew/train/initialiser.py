@@ -17,8 +17,6 @@ from clew.contracts import Model
 from clew.data.corpus import CorpusLoader
 from clew.data.documents import Documents
 from clew.inputs import Words
-from clew.models.word2vec import Word2Vec, Word2VecConfig
-from clew.objectives.negative_sampling import NegativeSampling, NegativeSamplingConfig
 
 COUNTED = 1 << 24  # tokens from which a model's beginning is learned
 LEARNING_RATE = 0.025  # of skip-gram, as in word2vec's program; it falls to nothing
@@ -74,7 +72,10 @@ class TokenStatistics(Published):
 
 
 def token_vectors(documents: Documents, counts: np.ndarray, d_model: int, epochs: int, seed: int) -> Tensor:
-    """A vector of each token, (V, d_model), by skip-gram over the first COUNTED tokens (see `NegativeSampling`)."""
+    """Return a vector of each token, (V, d_model), by skip-gram over the first COUNTED tokens."""
+    from clew.models.word2vec import Word2Vec, Word2VecConfig  # numba is imported where it is used
+    from clew.objectives.negative_sampling import NegativeSampling, NegativeSamplingConfig
+
     ids = documents.ids[:COUNTED].astype(np.int32)
     ends = documents.sentences[1 : np.searchsorted(documents.sentences, len(ids), side="right")]
     if ends[-1:] != len(ids):

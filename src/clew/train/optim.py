@@ -264,5 +264,5 @@ def orthogonal(x: torch.Tensor, steps: int = 5) -> torch.Tensor:
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(steps):
         square = x @ x.transpose(-2, -1)
-        x = a * x + (b * square + c * square @ square) @ x
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.transpose(-2, -1) if tall else x

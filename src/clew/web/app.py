@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -135,10 +134,6 @@ def make_app(root: Path, token: str, hosts: list[str]) -> Guard:
     add_compare(app, cache)
     add_points(app, cache, points.Clouds())
     return Guard(app, token, hosts)
-
-
-def new_token() -> str:
-    return secrets.token_urlsafe(24)
 
 
 async def explained(status: int, request: Request, error: Any) -> Response:
