@@ -128,11 +128,21 @@ class Config(BaseModel):
         optional = {n for n, f in cls.model_fields.items() if {type(None)} < {*get_args(f.annotation)} <= _NUMBERS}
         return {key: None if value == "none" and key in optional else value for key, value in values.items()}
 
+    @property
+    def starts_from(self) -> str:
+        """The run or file of word vectors that these settings begin with; "" where they begin at random."""
+        return ""
+
 
 class Choice(Config):
     """Settings of something that a recipe chooses by `kind`."""
 
     kind: str
+
+    @property
+    def starts(self) -> dict[str, str]:
+        """What each of its parts that begins with word vectors takes them from, by the part's name."""
+        return {name: part.starts_from for name, part in self if isinstance(part, Config) and part.starts_from}
 
 
 def today(section: str, kind: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -22,25 +22,33 @@ from clew.text.tokenizer_pair import TokenizerPair
 MASK = "[MASK]"  # in a text, whatever the vocabulary calls it
 
 
+B = TypeVar("B", bound=PairBatch | TextBatch)
+
+
 @dataclass(frozen=True)
-class Reading:
+class Reading(Generic[B]):
     """A batch of one text; the tokens of the text or source, and those that a decoder reads and writes; the classes."""
 
-    batch: PairBatch | TextBatch
+    batch: B
     source: list[str]
     target_in: list[str]
     target_out: list[str]
     labels: Sequence[str] = ()
 
 
-def reading(model: Any, preprocessor: Any, text: str, target: str | None = None) -> Reading:
-    """The text as this model reads it; "first<tab>second" is a pair of texts for an encoder.
+def reading(model: Any, preprocessor: Any, text: str, target: str | None = None) -> Reading[Any]:
+    """The text as this model reads it.
 
     A translator writes its own target, greedily, where none is given. Raises DataError for a text without a token,
     RecipeError for word vectors, which read none.
     """
     if "translate" in model.heads:
         return of_translator(model, preprocessor, text, target)
+    return of_text(model, preprocessor, text)
+
+
+def of_text(model: Any, preprocessor: Any, text: str) -> Reading[TextBatch]:
+    """The text as an encoder or a model that writes reads it; "first<tab>second" is a pair of texts for an encoder."""
     tokenizer: Tokenizer = preprocessor.source
     whole, first = encoded(tokenizer, text)
     batch, tokens = Texts([whole], [0], [first]).batch([0], pad_id=tokenizer.pad_id), tokenizer.tokens(whole)
@@ -106,7 +114,7 @@ def no_token(text: str) -> DataError:
     return DataError("there is no token in this text", where=text[:80] or "an empty line", fix="write some words")
 
 
-def of_translator(model: Any, preprocessor: TokenizerPair, text: str, target: str | None) -> Reading:
+def of_translator(model: Any, preprocessor: TokenizerPair, text: str, target: str | None) -> Reading[PairBatch]:
     source: list[int] = preprocessor.source.encode([text])[0]
     if not source:
         raise no_token(text)

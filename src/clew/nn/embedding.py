@@ -14,6 +14,10 @@ class EmbeddingConfig(Config):
     start: str = ""  # a run of word vectors, or a file of them by any tool; none: random
     frozen: bool = False  # the table stays as it began, the rows of words without a vector too
 
+    @property
+    def starts_from(self) -> str:
+        return self.start
+
 
 def check_ids(ids: Tensor, size: int, name: str) -> None:
     """Raise VocabularyError, naming the first id outside [0, size) and the size; waits for the device of `ids`."""

@@ -16,7 +16,7 @@ from clew.errors import DataError, RecipeError
 from clew.hub.transformers_folder import Checkpoint
 from clew.hub.vectors import load_vectors
 from clew.models.vectors import WordVectors
-from clew.nn.embedding import Embedding, EmbeddingConfig
+from clew.nn.embedding import Embedding
 from clew.runs.folder import Run
 
 
@@ -83,14 +83,13 @@ class Start:
     def tables(self) -> dict[str, WordVectors]:
         """The vectors that each embedding starts from. Raises RecipeError where its tokens are no words."""
         found = {}
-        for name, settings in self.recipe.model:
-            if isinstance(settings, EmbeddingConfig) and settings.start:
-                if self.recipe.tokenizer.kind != "word":
-                    raise RecipeError(
-                        f"vectors of words cannot begin an embedding of {self.recipe.tokenizer.kind} tokens",
-                        where=f"model.{name}.start", fix='set tokenizer.kind="word"',
-                    )  # fmt: skip
-                found[name], _ = self.read(settings.start, "")
+        for name, path in self.recipe.model.starts.items():
+            if self.recipe.tokenizer.kind != "word":
+                raise RecipeError(
+                    f"vectors of words cannot begin an embedding of {self.recipe.tokenizer.kind} tokens",
+                    where=f"model.{name}.start", fix='set tokenizer.kind="word"',
+                )  # fmt: skip
+            found[name], _ = self.read(path, "")
         return found
 
     def fill(self, model: Any, task: Any, preprocessor: Any) -> list[str]:
@@ -110,8 +109,7 @@ class Start:
         for name, vectors in self.tables().items():
             words = task.words(preprocessor)[name]
             n = fill_table(model.get_submodule(name), words, vectors, f"model.{name}.start")
-            path = vars(config)[name].start
-            said.append(account(n, sum(map(bool, words)), path) + f", which has {len(vectors):,}")
+            said.append(account(n, sum(map(bool, words)), config.starts[name]) + f", which has {len(vectors):,}")
         return said
 
 

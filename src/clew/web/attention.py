@@ -12,12 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
-from clew.batches import TextBatch
 from clew.config import build
 from clew.data.batches import Pairs
 from clew.errors import ClewError, DataError
 from clew.inspect.heads import Layer, attention_taps, distance, entropy, pair_layers, received, text_layers
-from clew.inspect.reading import greedy, reading
+from clew.inspect.reading import greedy, of_text
 from clew.metrics import Links, aer
 from clew.metrics.alignment import align
 from clew.web.model_cache import LoadedRun, ModelCache
@@ -133,10 +132,9 @@ def read_text(opened: LoadedRun, text: str) -> Found:
     text = opened.task.asked(text)
     decode = opened.run.recipe.decode
     answer = next(iter(opened.task.predict(opened.model, opened.preprocessor, [text], decode)))
-    seen = reading(
+    seen = of_text(
         opened.model, opened.preprocessor, opened.task.looked_at(text, answer.text, opened.preprocessor.labels)
     )
-    assert isinstance(seen.batch, TextBatch)
     batch = seen.batch.to(next(opened.model.parameters()).device)
     return {"source": text, "output": answer.shown or answer.text}, text_layers(opened.model, batch, seen.source)
 
