@@ -139,10 +139,21 @@ class Choice(Config):
 
     kind: str
 
+    @classmethod
+    def published(cls) -> dict[str, dict[str, Any]]:
+        """Return the settings that each value of its key `size` stands for; nothing where it has no such key."""
+        return {}
+
     @property
     def starts(self) -> dict[str, str]:
         """What each of its parts that begins with word vectors takes them from, by the part's name."""
         return {name: part.starts_from for name, part in self if isinstance(part, Config) and part.starts_from}
+
+
+class TaskConfig(Choice):
+    """Settings of a task, of any kind."""
+
+    quality: str = ""  # the figure to choose weights and compare by; "": the task's own (bleu, accuracy, …)
 
 
 def today(section: str, kind: str) -> str:
@@ -343,11 +354,21 @@ class DecodeConfig(Config):
     sample: SampleConfig = SampleConfig()  # of language models, with a beam of 1
 
 
+Fittable = Literal[
+    "tokenizer.vocab_size", "model.d_model", "model.d_ff", "train.batch", "train.schedule.warmup",
+    "train.evaluate_every", "train.patience",
+]  # fmt: skip
+"""The keys that can be left open, to be fitted to the data and the budget (see `train/fit.py`)."""
+
+
 class Recipe(Config):
     """A whole experiment. `clew recipe FILE` prints it filled in, with where each value came from."""
 
     name: str
     about: str = ""
+    fit: tuple[
+        Fittable, ...
+    ] = ()  # keys to fit to the data and the budget; one that a nearer file sets leaves the list
     seed: int = 1
     task: choice_of("task")
     data: choice_of("data")

@@ -373,12 +373,31 @@ class Task(ABC):
     @property
     @abstractmethod
     def quality(self) -> str:
-        """The figure that early stopping looks at; higher is better."""
+        """The figure that weights are chosen by, and early stopping looks at."""
+
+    @property
+    def judge(self) -> str:
+        """The figure to choose weights by: the one that `task.quality` names, else `quality`."""
+        return str(self.config.model_dump().get("quality") or self.quality)
+
+    def floor(self, rows: Any) -> float:
+        """Return what the judge must rise above to say anything of a model on these rows: chance, with its noise.
+
+        Until then weights are chosen by the loss, where the task has one.
+        """
+        return 0.0
 
     @property
     def compared(self) -> str:
         """The figure that trainings are compared by."""
-        return self.quality
+        return self.judge
+
+    def compared_by(self, measured: Sequence[Mapping[str, Any]], by: str = "") -> tuple[str, str]:
+        """Return the figure that finished trainings are compared by, and why where it is not the usual one.
+
+        measured: the figures of each on its main split; by: the figure that is asked for, where one is.
+        """
+        return by or self.compared, ""
 
     @property
     def hint(self) -> str:
@@ -417,6 +436,14 @@ class Task(ABC):
 
     def check(self, rows: Any) -> None:
         """Raise DataError where rows lack a column, or hold answers that are none."""
+
+    def n_words(self, rows: Any) -> int:
+        """Return the running words of the training texts, by which a preset is fitted; 0: not counted."""
+        return 0
+
+    def n_examples(self, rows: Any) -> int | None:
+        """Return how many examples rows are; None where they are no examples."""
+        return None
 
     @abstractmethod
     def preprocessor(self, rows: Any, config: TokenizerConfig, given: Any = None) -> Preprocessor:

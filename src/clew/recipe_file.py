@@ -25,6 +25,9 @@ SAME_SETTINGS = {"tokenizer"}
 ONE_OF = {"batch"}
 
 
+WARMUP = "train.schedule.warmup"
+
+
 class Sourced(NamedTuple):
     """A value and where it was written."""
 
@@ -39,7 +42,9 @@ class Whole(dict[str, Any]):
 def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> tuple[Recipe, Provenance]:
     """Read the recipe at `path` over what it `extends`, then apply `key.sub=value` overrides.
 
-    Tables merge; a table that names another `kind` than the one below it replaces it, since settings belong to a kind.
+    Tables merge; a table that names another `kind` than the one below it replaces it, since settings belong to a kind;
+    a `size` stands for all the settings that it is published with, and takes the place of those below it. A key that is
+    set above a preset leaves the preset's `fit`; where no file has a `fit`, the warm-up is in it, unless it was set.
     An override's value is read as TOML, and as plain text where it is not TOML; one that is a table is the whole table.
     Raises RecipeError (file and line, key, remedy) for unreadable files, circles, unknown keys, wrong values, and for
     classes from outside of clew in a run folder's recipe that is not trusted (see `clew.config.reading_received`).
@@ -57,6 +62,8 @@ def load_received(path: str | Path, overrides: list[str] | tuple[str, ...] = ())
 
 def _load(path: str | Path, overrides: list[str] | tuple[str, ...]) -> tuple[Recipe, Provenance]:
     tree = merge(_read(Path(path), ()), modernise(_parse_overrides(overrides)))
+    if "fit" not in tree and not _writes(tree, WARMUP):
+        tree["fit"] = Sourced([WARMUP], "default")
     origins, values = dict(_origins(tree)), _values(tree)
     try:
         recipe = Recipe.model_validate(values)
@@ -85,10 +92,32 @@ def merge(below: Tree, above: Tree) -> Tree:
     for key, value in above.items():
         old = result.get(key)
         if isinstance(value, dict) and isinstance(old, dict) and not _replaces(value, old, key):
-            result[key] = merge(old, value)
+            result[key] = merge(_unsized(old, value, key), value)
         else:
             result[key] = value
+    if "fit" in below and "fit" not in above:
+        open_keys = [key for key in below["fit"].value if not _writes(above, key)]
+        result["fit"] = below["fit"]._replace(value=open_keys)
     return result
+
+
+def _writes(tree: Tree, key: str) -> bool:
+    """Return whether a tree sets a dotted key, something within it, or a whole table that it stands in."""
+    found: Any = tree
+    for name in key.split("."):
+        if not isinstance(found, dict) or name not in found:
+            return isinstance(found, Whole)
+        found = found[name]
+    return True
+
+
+def _unsized(below: Tree, above: Tree, section: str) -> Tree:
+    """Return `below` without the settings that a published `size` above it stands for: what is nearer wins."""
+    kind, size = above.get("kind", below.get("kind")), above.get("size")
+    if section not in KINDS or kind is None or size is None:
+        return below
+    sized = resolve(section, kind.value).Config.published().get(size.value, {})
+    return type(below)({name: value for name, value in below.items() if name not in sized})
 
 
 def _replaces(above: Tree, below: Tree, key: str) -> bool:

@@ -121,7 +121,7 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
     if training is None:
         console.print("this run has finished; with a larger train.budget it would go on", highlight=False)
     else:
-        for line in [*training.report, training.describe()]:
+        for line in [*training.report, *training.notes, training.describe()]:
             console.print(line, markup=False, highlight=False)
         columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")]
         columns += [TimeElapsedColumn(), TimeRemainingColumn()]
@@ -141,6 +141,9 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
                     progress.console.print(
                         f"  {sample['source']}\n  → {sample['output']}", markup=False, highlight=False
                     )
+            account = training.account
+            for line in (f"ended: {account['ended']}", f"kept: {account['kept']}"):
+                progress.console.print(line, markup=False, highlight=False)
             progress.update(bar, description=f"{recipe.name}: measuring")
             training.finish()
     results = Run.open(folder).results()

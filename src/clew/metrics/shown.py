@@ -35,6 +35,8 @@ METRICS: dict[str, Shown] = {
     "perplexity": falling("Perplexity", "per token; comparable between models of one tokenizer only"),
     "perplexity_per_word": falling("Perplexity per word", "comparable between tokenizers", 1),
     "perplexity_per_byte": falling("Perplexity per byte", "comparable between tokenizers", 3),
+    "loss": falling("Loss", "on the validation split, per token or answer", 3),
+    "log_likelihood": rising("Log-likelihood", "of the validation text, nats per token", 3),
     "exact": rising("Exact", "outputs equal to the reference", unit="%"),
     "f1": rising("F1", "of answers: words shared with the right one; of labels: of the positive one; 0-100"),
     "f1_best_threshold": rising("F1, best threshold", "F1 with the bar for no answer where it suits best, 0-100"),

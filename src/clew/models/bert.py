@@ -47,6 +47,10 @@ class BertConfig(Choice):
     attention_dropout: float = Field(0.1, ge=0, lt=1)
     norm_eps: float = Field(1e-12, gt=0)
 
+    @classmethod
+    def published(cls) -> dict[str, dict[str, Any]]:
+        return SIZES
+
     @model_validator(mode="before")
     @classmethod
     def of_size(cls, values: Any) -> Any:

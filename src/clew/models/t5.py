@@ -56,6 +56,10 @@ class T5Config(Choice):
     dropout: float = Field(0.1, ge=0, lt=1)
     norm_eps: float = Field(1e-6, gt=0)
 
+    @classmethod
+    def published(cls) -> dict[str, dict[str, Any]]:
+        return SIZES
+
     @model_validator(mode="before")
     @classmethod
     def of_size(cls, values: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from clew.runs.folder import Run, write
 from clew.runs.results import metrics
+from clew.train.fit import Fitted
 
 
 def write_card(run: Run, results: dict[str, Any]) -> None:
@@ -21,7 +22,10 @@ def write_card(run: Run, results: dict[str, Any]) -> None:
         f"- training: {results['step']:,} steps, {results['tokens']:,} {run.task.unit}, "
         f"{results['epoch']:.1f} epochs, "
         f"{results['cpu_seconds'] / 60:.1f} CPU-minutes on {results['hardware']}, seed {recipe.seed}",
-        f"- weights kept: step {results['best']['best_step']:,}, the best on the validation split",
+        f"- weights kept: {results['kept']}",
+        f"- training ended: {results['ended']}",
+        *(f"- {Fitted(**each)}" for each in results["fitted"]),
+        *(f"- warning: {each}" for each in results["doubts"]),
         "",
         "| split | metric | value | 95% interval | signature |",
         "| --- | --- | --- | --- | --- |",

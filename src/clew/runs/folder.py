@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,13 +67,24 @@ class Run:
         """What to do about a run that has not finished."""
         return f"finish it: clew train {self.path} --resume"
 
-    def start(self, recipe: Recipe, preprocessor: Preprocessor, model: Model) -> None:
+    @property
+    def fitted(self) -> list[dict[str, Any]]:
+        """What was fitted to the data before the first step: key, value, preset and why of each."""
+        file = self.path / "config.json"
+        about = json.loads(file.read_text(encoding="utf-8")) if self.started and file.is_file() else {}
+        found: list[dict[str, Any]] = about.get("clew", about).get("fitted", [])
+        return found
+
+    def start(
+        self, recipe: Recipe, preprocessor: Preprocessor, model: Model, fitted: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         """Write what is known before the first step; recipe.toml, which makes the folder a run, comes last."""
         self.path.mkdir(parents=True, exist_ok=True)
         preprocessor.save(self.path)
         about = {
             "clew_version": __version__, "task": recipe.task.model_dump(mode="json"),
             "model": recipe.model.model_dump(mode="json"), **preprocessor.describe(),
+            "fitted": [*fitted],
         }  # fmt: skip
         config = adapter_of(model).describe(self.path, model, preprocessor, about)
         write(self.path / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import nn
 from clew.config import Recipe, build
 from clew.contracts import Context, Loader, Model, Objective, Task
 from clew.errors import CheckpointError, RecipeError, RunError
+from clew.metrics.shown import about
 from clew.runs.card import write_card
 from clew.runs.events import Events
 from clew.runs.folder import Run, device_of, open_run, writing
@@ -25,8 +27,10 @@ from clew.runs.results import differences
 from clew.runs.start import Start, complete
 from clew.train import checkpoint
 from clew.train.average import Average
-from clew.train.budget import Progress
+from clew.train.budget import Progress, flops_per_token
+from clew.train.fit import Fitted, Length, applied, as_begun, doubts, fit_batch, fit_sizes, fit_steps, length
 from clew.train.loop import Step, fit
+from clew.train.stopping import EarlyStopping, ending
 
 LOG_EVERY = 10  # optimizer steps
 
@@ -41,15 +45,6 @@ class Event:
     step: Step
     progress: Progress
     validation: dict[str, Any] | None = None
-
-
-@dataclass
-class EarlyStopping:
-    """What early stopping remembers; saved with every checkpoint."""
-
-    best: float = -math.inf
-    best_step: int = 0
-    since_best: int = 0  # validations
 
 
 def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Iterator[Event]:
@@ -69,13 +64,14 @@ def open_training(
     """Make a run of `recipe` in `folder` ready to go; None where it has finished already.
 
     With `resume`, it will go on from the newest checkpoint there (or start, where there is none yet); a finished run
-    goes on where the recipe's budget is another. On SIGTERM or SIGINT the state is saved before KeyboardInterrupt is
+    goes on where the recipe's budget or patience is another. On SIGTERM or SIGINT the state is saved before KeyboardInterrupt is
     raised. `watch` is told of long reading before the first step. Raises RunError where the folder holds a run and
     `resume` is off, or cannot be written, CheckpointError where its recipe is another.
     """
     run = Run(folder)
     recipe = complete(recipe, run)
     if run.started:
+        recipe = as_begun(recipe, run.recipe)
         if not resume:
             raise RunError(
                 "this folder already holds a run", where=str(folder),
@@ -89,9 +85,10 @@ def open_training(
 
 
 def check_same(old: Recipe, new: Recipe, folder: str | Path) -> None:
-    """A run may be resumed with another budget, and nothing else."""
+    """A run may be resumed with another budget or patience, and nothing else."""
     left, right = old.model_dump(mode="json"), new.model_dump(mode="json")
-    left["train"].pop("budget"), right["train"].pop("budget")
+    for each in (left, right):
+        each["train"] = {key: value for key, value in each["train"].items() if key not in ("budget", "patience")}
     if differing := [key for key, _, _ in differences(left, right)]:
         raise CheckpointError(
             f"this run was started from another recipe, with another {', '.join(differing)}",
@@ -103,13 +100,14 @@ class Training:
     """The parts of one run, put together, and the `for` over `fit`."""
 
     def __init__(self, recipe: Recipe, run: Run, watch: Watch | None = None) -> None:
-        self.recipe, self.run = recipe, run
-        settings = recipe.train
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
+        self.run, self.fitted = run, [*run.fitted]
+        # Where patience ended it, another budget or patience lets it wait anew.
+        self.goes_on = run.started and run.recipe.train != recipe.train
+        if recipe.train.threads:
+            torch.set_num_threads(recipe.train.threads)
         torch.manual_seed(recipe.seed)
         self.task: Task = build("task", recipe.task)
-        device = device_of(settings.device)
+        device = device_of(recipe.train.device)
         context = Context(recipe, open_run, watch, self.task, device=device)
         self.task.bind(context)
         self.task.check_recipe(recipe)
@@ -118,6 +116,8 @@ class Training:
         self.valid = self.data.split("valid")
         for rows_of in (rows, self.valid):
             self.task.check(rows_of)  # what cannot be measured is told before training, not after it
+        if recipe.fit:
+            recipe = self.fit(recipe, fit_sizes(recipe, self.task.n_words(rows)))
         start = Start(recipe)
         self.preprocessor: Any = run.preprocessor() if run.started else start.preprocessor(self.task, rows)
         self.report = [str(rows.report), str(self.valid.report)]
@@ -125,22 +125,31 @@ class Training:
         fresh = checkpoint.latest(run.checkpoints) is None
         if fresh:  # what goes on has its weights from there
             self.report += start.fill(self.model, self.task, self.preprocessor)
-        if settings.budget.flops and "words" in self.model.heads:
+        if recipe.train.budget.flops and "words" in self.model.heads:
             raise RecipeError(
                 f"the work of a {recipe.model.kind} is not counted in flops", where="train.budget.flops",
                 fix="set a budget of time, epochs or steps",
             )  # fmt: skip
         self.model.to(device)
         self.parameters = {"parameters": count(self.model)}
-        self.tuning = build("tuning", settings.tuning, self.model)
+        self.tuning = build("tuning", recipe.train.tuning, self.model)
         self.parameters["trained_parameters"] = count(self.model, learning=True)
         context.model, context.preprocessor = self.model, self.preprocessor
         self.objective: Objective = build("objective", recipe.objective)
         self.objective.bind(context)
-        batches = self.task.batches(rows, self.preprocessor, settings, recipe.seed)
+        batches = self.task.batches(rows, self.preprocessor, recipe.train, recipe.seed)
+        if smaller := fit_batch(recipe, self.length(recipe, batches)):
+            recipe = self.fit(recipe, smaller)
+            batches = self.task.batches(rows, self.preprocessor, recipe.train, recipe.seed)
+        recipe = self.fit(recipe, fit_steps(recipe, self.length(recipe, batches)))
+        self.recipe = recipe = recipe.model_copy(update={"fit": ()})
+        settings = recipe.train
         if fresh:
             build("initialiser", recipe.initialiser)(self.model, batches)
         self.batches: Loader = self.objective.loader(batches, settings)
+        self.schedule = build("schedule", settings.schedule)
+        examples = self.task.n_examples(self.valid)
+        self.doubts = doubts(recipe, self.length(recipe, self.batches), self.schedule, examples)
         optimizer = build("optimizer", settings.optimizer)
         if self.objective.moves_weights:  # a compiled engine takes the steps, at the rate
             self.optimizer = optimizer.rate(self.model)
@@ -153,7 +162,26 @@ class Training:
             self.report.append(f"{n:,} training {name}s over {settings.max_length} tokens were left out")
         self.report += self.batches.notes
         with writing(run.path):  # last: a recipe that cannot be trained leaves no run behind
-            run.start(recipe, self.preprocessor, self.model)
+            run.start(recipe, self.preprocessor, self.model, self.fitted)
+
+    def fit(self, recipe: Recipe, found: list[Fitted]) -> Recipe:
+        """Return the recipe with what was fitted, which is remembered."""
+        self.fitted += [asdict(each) for each in found]
+        return applied(recipe, found)
+
+    def length(self, recipe: Recipe, batches: Loader) -> Length:
+        """How many steps there will be, of how many in an epoch."""
+        settings, flops, tokens = recipe.train, None, None
+        n = len(batches.planned)
+        if settings.batch.tokens:
+            tokens = float(settings.batch.tokens * settings.accumulate)
+            flops = None if self.objective.moves_weights else tokens * flops_per_token(self.model)
+        return length(settings.budget, n, settings.accumulate, tokens, flops)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was fitted, and what stands against this run, for people to read before its first step."""
+        return [*(str(Fitted(**each)) for each in self.fitted), *(f"warning: {each}" for each in self.doubts)]
 
     def go(self) -> Iterator[Event]:
         """Train to the end of the budget, yielding after every step. A run that had finished is unfinished again."""
@@ -161,6 +189,8 @@ class Training:
         newest = checkpoint.latest(self.run.checkpoints)
         if newest is not None:
             self.standing = EarlyStopping(**checkpoint.load(newest, **self.state()))
+            if self.goes_on and self.stopped_early:
+                self.standing.since_best = 0
         with writing(self.run.path):
             self.run.unfinish()
             self.run.forget_after(self.progress.step)
@@ -168,7 +198,7 @@ class Training:
         self.objective.prepare(self.model, self.optimizer)
         steps = fit(
             model, self.objective, self.batches, self.optimizer,
-            build("schedule", settings.schedule), settings.budget, progress=self.progress, average=self.average,
+            self.schedule, settings.budget, progress=self.progress, average=self.average,
             accumulate=settings.accumulate, clip_norm=settings.clip_norm, precision=settings.precision,
             before_step=self.tuning.before_step,
         )  # fmt: skip
@@ -212,13 +242,32 @@ class Training:
             figures = self.task.validate(
                 self.model, self.preprocessor, self.valid, self.recipe.decode, self.recipe.train.evaluate_examples
             )
-            quality = figures[self.task.quality]
-            waited = 0 if quality > self.standing.best else self.standing.since_best + 1
-            if quality >= self.standing.best:  # while nothing is right yet (0 and 0), the newer weights
-                self.standing = EarlyStopping(quality, self.progress.step)
-                self.run.save_model(self.model)
-            self.standing.since_best = waited
+            self.judge(figures)
         return figures
+
+    def judge(self, figures: dict[str, Any]) -> None:
+        """Keep the weights where they are the best so far. Raise RecipeError where the judge was not measured."""
+        name = self.task.judge
+        if name not in figures:
+            known = ", ".join(key for key in figures if key != "samples")
+            raise RecipeError(f'"{name}" is not measured', where="task.quality", fix=f"there are {known}")
+        sign = 1 if about(name)["higher_is_better"] else -1
+        rate = self.optimizer.param_groups[0]["lr"]
+        if self.standing.see(self.progress.step, rate, sign * figures[name], figures.get("loss"), self.floor):
+            self.run.save_model(self.model)
+
+    @cached_property
+    def floor(self) -> float:
+        """What the judge must rise above to say anything; nothing where less of it is better."""
+        return self.task.floor(self.valid) if about(self.task.judge)["higher_is_better"] else -math.inf
+
+    @property
+    def account(self) -> dict[str, str]:
+        """What ended the training, the same in words, and which weights were kept and why."""
+        settings = self.recipe.train
+        by, why = ending(settings.budget, self.progress, settings.patience, self.standing)
+        kept = self.standing.kept(about(self.task.judge)["label"], self.floor)
+        return {"judge": self.task.judge, "ended_by": by, "ended": why, "kept": kept}
 
     def log(self, step: Step, validation: dict[str, Any] | None, events: Events) -> None:
         names = ("step", "tokens", "epoch", "cpu_seconds", "wall_seconds")
@@ -268,6 +317,10 @@ class Training:
             "splits": {name: {key: figure for key, figure in figures.items() if key != "outputs"}
                        for name, figures in measured.items()},
             "best": asdict(self.standing),
+            **self.account,
+            "undertrained": self.standing.falling and self.account["ended_by"] != "patience",
+            "fitted": self.fitted,
+            "doubts": self.doubts,
             **self.parameters,
             **asdict(progress),
             "train_tokens_per_cpu_second": progress.tokens / progress.cpu_seconds,

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from clew.config import Choice
+from clew.config import TaskConfig
 from clew.contracts import Prediction
 from clew.data.batches import Texts
 from clew.data.rows import Rows
@@ -27,7 +27,7 @@ from clew.text.template import with_special_tokens
 CANDIDATES = 20  # first and last tokens that spans are made of, per window
 
 
-class AnswerConfig(Choice):
+class AnswerConfig(TaskConfig):
     """Which columns are the question, the context, the answers (JSON, as SQuAD has them); how long texts are read."""
 
     kind: str = "answer"

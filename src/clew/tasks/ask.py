@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from clew.config import Choice, DecodeConfig
+from clew.config import DecodeConfig, TaskConfig
 from clew.contracts import Example, Task
 from clew.data.rows import Rows
 from clew.errors import DataError, RecipeError
@@ -23,7 +23,7 @@ ROWS_AT_ONCE = 512  # tokens whose logits over the vocabulary are in memory at a
 BINS = 10
 
 
-class AskConfig(Choice):
+class AskConfig(TaskConfig):
     """A prompt and its choices, with {column} for what a row holds; `labels`: the right answers as rows name them."""
 
     kind: str = "ask"

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from clew.config import Choice
+from clew.config import TaskConfig
 from clew.contracts import Prediction
 from clew.data.batches import Texts
 from clew.data.rows import Rows
@@ -20,7 +20,7 @@ from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.template import encode_pairs
 
 
-class ChooseConfig(Choice):
+class ChooseConfig(TaskConfig):
     """Which columns are the text, its choices, and the right one: by its column's name or its number from 0."""
 
     kind: str = "choose"
@@ -56,6 +56,9 @@ class Choose(SupervisedTask):
     def inputs(self, rows: Rows) -> list[str]:
         choices = [texts_of(rows, name, "task.choices") for name in self.config.choices]
         return tabbed(self.text_column(rows, "text"), *choices)
+
+    def floor(self, rows: Rows) -> float:
+        return self.guessed(rows)
 
     def references(self, rows: Rows) -> list[str]:
         """The names of the right choices. Raises DataError where a label is none of them."""

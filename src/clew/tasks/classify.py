@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
-from clew.config import Choice
+from clew.config import TaskConfig
 from clew.contracts import Prediction
 from clew.data.batches import Texts
 from clew.data.rows import Rows
@@ -23,7 +23,7 @@ from clew.text.template import encode_pairs
 METRICS: dict[str, Callable[..., Score]] = {"accuracy": accuracy, "macro_f1": macro_f1, "matthews": matthews}
 
 
-class PairConfig(Choice):
+class PairConfig(TaskConfig):
     """Which columns are the text and, where texts come in pairs, the other one."""
 
     text: str
@@ -86,6 +86,9 @@ class Classify(PairTask):
 
     def labels(self, rows: Rows) -> list[str]:
         return LabelledTokenizer.classes(self.references(rows), rows.report.source)
+
+    def floor(self, rows: Rows) -> float:
+        return self.guessed(rows)
 
     def groups(self, data: Any, split: str, most: int) -> list[str]:
         rows = data.split(split)

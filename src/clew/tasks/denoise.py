@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from clew.config import BatchConfig, Choice, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.config import BatchConfig, DecodeConfig, TaskConfig, TokenizerConfig, TrainConfig
 from clew.contracts import Example, Prediction, Task
 from clew.data.denoising import Corruption, DenoisingLoader
 from clew.data.documents import Documents, Ends, pieces
@@ -29,7 +29,7 @@ GAP = "<extra_id_0>"
 PART = 2000  # windows of the training text that are measured where there is no other text
 
 
-class DenoiseConfig(Choice):
+class DenoiseConfig(TaskConfig):
     """What is cut out of a text, and what makes a text."""
 
     kind: str = "denoise"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.config import DecodeConfig, TaskConfig, TokenizerConfig, TrainConfig
 from clew.contracts import Example, Prediction, Task
 from clew.data.catalogue import find, locate
 from clew.data.corpus import CorpusLoader
@@ -29,7 +29,7 @@ PROBES = 8  # words shown where the recipe names none: frequent ones, the first 
 NEIGHBOURS = 8
 
 
-class EmbedConfig(Choice):
+class EmbedConfig(TaskConfig):
     """The sets that judge the vectors, as files or names of the catalogue; and the words whose neighbours are shown."""
 
     kind: str = "embed"

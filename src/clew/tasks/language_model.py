@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -12,7 +13,7 @@ import torch
 from pydantic import Field
 
 from clew.batches import Block
-from clew.config import Choice, DecodeConfig, Recipe, SampleConfig, TokenizerConfig, TrainConfig
+from clew.config import Choice, DecodeConfig, Recipe, SampleConfig, TaskConfig, TokenizerConfig, TrainConfig
 from clew.contracts import Example, Prediction, Task
 from clew.data.blocks import BlockLoader, Blocks
 from clew.data.documents import Documents, Ends, stretches
@@ -32,7 +33,7 @@ ROWS_AT_ONCE = 512  # tokens whose logits over the vocabulary are in memory at a
 PART = 1000  # rows of the training text that are measured where there is no other text
 
 
-class LanguageModelingConfig(Choice):
+class LanguageModelingConfig(TaskConfig):
     """What makes a text, and how much of it is read at once."""
 
     kind: str = "language_model"
@@ -237,6 +238,10 @@ class LanguageModeling(Task):
             bytes[rows_of] = preprocessor.n_bytes[batch.target.numpy()].sum(axis=1)
             words[rows_of] = begun(batch, *table)
         return {"nll": nll, "tokens": np.full(len(chosen), blocks.length), "words": words, "bytes": bytes}
+
+    def floor(self, rows: Text) -> float:
+        """None for a log-likelihood and a reward, which are negative as a rule."""
+        return -math.inf if self.judge in ("log_likelihood", "reward") else 0.0
 
     def figures(self, model: Any, preprocessor: Tokenizer, rows: Text, limit: int | None) -> dict[str, Score]:
         """Perplexity per token, word and byte; only the last two compare models of different vocabularies."""

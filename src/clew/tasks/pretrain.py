@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from clew.batches import TextBatch
-from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.config import DecodeConfig, TaskConfig, TokenizerConfig, TrainConfig
 from clew.contracts import Example, Prediction, Task
 from clew.data.batches import Texts
 from clew.data.documents import Documents, pieces
@@ -32,7 +32,7 @@ ALTERNATIVES = 5  # tokens named for each [MASK]
 ROWS_AT_ONCE = 512  # hidden tokens whose logits over the vocabulary are in memory at a time
 
 
-class PretrainConfig(Choice):
+class PretrainConfig(TaskConfig):
     """What is hidden from the model, and what makes a text."""
 
     kind: str = "pretrain"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from time import process_time
@@ -204,6 +205,16 @@ class SupervisedTask(Task):
 
     def paired(self, one: Sequence[str], other: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
         return {"accuracy of whole answers": (accuracy(one, references), accuracy(other, references))}
+
+    def guessed(self, rows: Rows) -> float:
+        """Return the upper end of what the commonest answer alone would have for its quality: there chance ends."""
+        references = self.references(rows)
+        ((commonest, _),) = Counter(references).most_common(1)
+        found = self.figures([Prediction(commonest, 1.0)] * len(references), rows)[self.judge]
+        return float(found.value if found.high is None else found.high)
+
+    def n_examples(self, rows: Rows) -> int:
+        return len(rows)
 
     def loss(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
         """A mean loss by which curves are drawn, where the task has one."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from clew.config import Choice
+from clew.config import TaskConfig
 from clew.contracts import Prediction
 from clew.data.batches import Texts
 from clew.data.rows import Rows
@@ -21,7 +21,7 @@ from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.template import with_special_tokens
 
 
-class TagConfig(Choice):
+class TagConfig(TaskConfig):
     """Which columns are the words and their tags, lists or with spaces in between; `spans`: the tags are B-, I-, O."""
 
     kind: str = "tag"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import process_time
 from typing import Any, Literal
 
@@ -54,6 +54,9 @@ class TextToText(Translate):
     quality = "mean"  # of the parts' figures, each in percent
     example_name = "text"
     config: TextToTextConfig
+
+    def compared_by(self, measured: Sequence[Mapping[str, Any]], by: str = "") -> tuple[str, str]:
+        return Task.compared_by(self, measured, by)
 
     def check(self, rows: Rows) -> None:
         """Raises RecipeError where the parts of the data and those of the task are not the same."""

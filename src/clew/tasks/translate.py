@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from clew.batches import PairBatch
-from clew.config import Choice, DecodeConfig, TokenizerConfig, TrainConfig
+from clew.config import Choice, DecodeConfig, TaskConfig, TokenizerConfig, TrainConfig
 from clew.contracts import Example, Prediction, Task
 from clew.data.batches import PairLoader, Pairs, pad
 from clew.data.rows import Rows
@@ -23,18 +23,20 @@ from clew.decode.search import Hypothesis, Limits, Listener, search
 from clew.errors import DataError
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
 from clew.metrics.alignment import align, best_map, merge_subwords, salient
+from clew.metrics.repetition import repeating
 from clew.tasks.examples import SHOWN, by_length
 from clew.tasks.supervised import texts_of
 from clew.text.tokenizer import Tokenizer
 from clew.text.tokenizer_pair import TokenizerPair
 
+LEAST_BLEU = 2.0  # below it BLEU is made of chance matches, and smoothing
 SHOWN_OTHER = (0.25, 0.75)  # quantiles of length of the sentences shown of each split but the first
 
 Model = Any
 """An nn.Module that offers what `clew.models.translator.Translator` lists: Python has no type for both at once."""
 
 
-class TranslateConfig(Choice):
+class TranslateConfig(TaskConfig):
     """Which columns of the data are the source and the target, and the gold word alignment where there is one."""
 
     kind: str = "translate"
@@ -50,11 +52,33 @@ class Translate(Task):
     preprocessor_class = TokenizerPair
     head = "translate"
     hint = "A sentence."
-    quality = "bleu"  # the metric that early stopping and comparisons look at; higher is better
+    quality = "bleu"
     example_name = "sentence"  # what an example is, and what a budget in tokens counts: the words of reports
     unit = "target tokens"
 
+    # What it is judged by.
+
+    def floor(self, rows: Rows) -> float:
+        return LEAST_BLEU if self.judge == "bleu" else 0.0
+
+    def compared_by(self, measured: Sequence[Mapping[str, Any]], by: str = "") -> tuple[str, str]:
+        """Perplexity per word where a BLEU cannot be told from none, and for perplexity: vocabularies may differ."""
+        chosen, why = super().compared_by(measured, by)
+        low = [each["bleu"]["low"] for each in measured if chosen == "bleu" and "bleu" in each]
+        if any(value is not None and value < LEAST_BLEU for value in low):
+            return "perplexity_per_word", (
+                f"BLEU is no judge here: the interval of the worst begins at {min(low):.1f}, where matches are chance. "
+                "What follows goes by perplexity per word"
+            )
+        return ("perplexity_per_word" if chosen == "perplexity" else chosen), why
+
     # Which examples.
+
+    def n_words(self, rows: Rows) -> int:
+        return sum(len(text.split()) for texts in self.columns(rows) for text in texts)
+
+    def n_examples(self, rows: Rows) -> int:
+        return len(rows)
 
     def columns(self, rows: Rows) -> tuple[list[str], list[str]]:
         """Return source and target texts. Raise DataError where a column is missing, or holds something else."""
@@ -232,6 +256,7 @@ class Translate(Task):
         return {
             "loss": total / count,
             "perplexity": perplexity(total, count).value,
+            "perplexity_per_word": perplexity(total, sum(len(t.split()) + 1 for t in self.references(rows))).value,
             "bleu": bleu(outputs, target).value,
             "chrf": chrf(outputs, target).value,
             "samples": [
@@ -269,6 +294,7 @@ class Translate(Task):
             "perplexity": perplexity(nll, tokens).as_dict(),
             "perplexity_per_word": perplexity(nll, words, per="word").as_dict(),
             "decode_sentences_per_cpu_second": len(rows) / cpu,
+            "repeating": repeating(outputs),
             "outputs": outputs,
         }
         if self.config.alignment in rows.columns and model.target_attention:
