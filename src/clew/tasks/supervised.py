@@ -85,7 +85,7 @@ class SupervisedTask(Task):
         return list(out.logits.float().cpu())
 
     def check(self, rows: Rows) -> None:
-        """Raises DataError where rows lack a column, or hold answers that are none."""
+        """Raise DataError where rows lack a column, or hold answers that are none."""
         self.inputs(rows)
         self.references(rows)
 

@@ -62,7 +62,7 @@ class Clouds:
         return name
 
     def get(self, name: str) -> Cloud:
-        """Raises DataError for points that are not kept (any more)."""
+        """Raise DataError for points that are not kept (any more)."""
         found = self.found.get(name)
         if found is None:
             raise DataError("these points are not kept any more", where=name[:40], fix="ask for them again")
