@@ -84,6 +84,13 @@ class Model(nn.Module):
         """The model below a task's head; itself where there is none."""
         return self
 
+    def times_used(self) -> Mapping[int, float]:
+        """Return how often a weight is used on one thing that is read, by its `id`; those not named: once.
+
+        A convolution uses its weights at every place of an image.
+        """
+        return {}
+
     def blocks(self) -> Sequence[nn.Module]:
         """Return the parts of the backbone from the input upwards, for tuning by depth; none where it has none.
 
