@@ -393,6 +393,11 @@ class Task(ABC):
         return "A text."
 
     @property
+    def asking(self) -> str:
+        """What may stand behind `clew predict RUN`, as a shell takes it."""
+        return f'"a {self.example_name}"'
+
+    @property
     def shortened(self) -> str:
         """What becomes of an example that is too long."""
         return "cut"

@@ -98,7 +98,7 @@ def test_summary_of_one_seed_says_what_the_test_sentences_show(study) -> None:
     assert (
         "“additive” has the best BLEU: 30.3 [28.8, 31.8]; next is “cosine” with 24.3 [22.8, 25.8], 6.0 behind." in words
     )
-    assert "paired bootstrap over the test sentences; one seed each, so this says nothing about other seeds" in words
+    assert "paired bootstrap over the test examples; one seed each, so this says nothing about other seeds" in words
     assert (
         "First to reach a validation BLEU of 27.3 is “additive”, after 16 CPU-seconds; “none” and “cosine” did not"
         in words
@@ -107,7 +107,7 @@ def test_summary_of_one_seed_says_what_the_test_sentences_show(study) -> None:
     assert "the worst is that of “cosine”, 0.165" in words
     assert "BLEU, held-out combinations: “additive” 22.3, “cosine” 16.3, “none” 10.3." in words
     assert "Fastest to train" in words
-    assert "bootstrap intervals over the test sentences of one training each" in words
+    assert "bootstrap intervals over the test examples of one training each" in words
 
 
 def test_summary_of_seeds_tests_over_seeds(study) -> None:

@@ -127,9 +127,9 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
         columns += [TimeElapsedColumn(), TimeRemainingColumn()]
         # rich would send what is meant for a file to the terminal, where standard output and error part ways.
         with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
-            bar = progress.add_task(recipe.name, total=1.0)
+            bar, unit = progress.add_task(recipe.name, total=1.0), training.task.unit
             for moment in training.go():
-                progress.update(bar, completed=min(1.0, moment.step.done), description=describe(moment))
+                progress.update(bar, completed=min(1.0, moment.step.done), description=describe(moment, unit))
                 if moment.validation is None:
                     continue
                 figures = {key: value for key, value in moment.validation.items() if key != "samples"}
@@ -151,12 +151,12 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
         typer.echo(
             f"{split}: " + "  ".join(f"{name} {with_interval(value)}" for name, value in metrics(figures).items())
         )
-    typer.echo(f'run: {folder}\nnext: clew predict {folder} "a {Run.open(folder).task.example_name}"')
+    typer.echo(f"run: {folder}\nnext: clew predict {folder} {Run.open(folder).task.asking}")
 
 
-def describe(moment: Event) -> str:
-    """What the bar says: step, loss, speed, gradient norm."""
+def describe(moment: Event, unit: str) -> str:
+    """What the bar says: step, loss, speed in what a budget in tokens counts, gradient norm."""
     step, progress = moment.step, moment.progress
     speed = progress.tokens / max(progress.wall_seconds, 1e-9)
     where = f"step {step.number:,}  epoch {progress.epoch:.1f}"
-    return f"{where}  loss {step.loss:.3f}  {speed:,.0f} tokens/s  |g| {step.grad_norm:.2f}"
+    return f"{where}  loss {step.loss:.3f}  {speed:,.0f} {unit}/s  |g| {step.grad_norm:.2f}"
