@@ -249,6 +249,12 @@ class Loader(ABC):
         """Return what one entry of a plan counts against `train.batch`: padded tokens, or examples."""
         return len(rows)
 
+    def labels(self) -> Sequence[Any]:
+        """Return the class of each training example, or a list of classes. Raise RecipeError where there are none."""
+        raise RecipeError(
+            "what is learned here has no classes to balance", where="objective.class_weights", fix="leave it out"
+        )
+
     def shard(self, rank: int, world: int) -> None:
         """Hand out the batches of one of several processes."""
         self.rank, self.world = rank, world
@@ -355,7 +361,7 @@ class Task(ABC):
     """Which examples, which model, how to predict, which metrics. `rows` are a source's rows of one split."""
 
     Config: type[Choice]
-    preprocessor_class: ClassVar[type[Preprocessor]]
+    preprocessor_class: type[Preprocessor]
     head: ClassVar[Head]  # what its models must give
     example_name = "text"  # what an example is called in reports
     unit = "texts"  # what losses and a budget in tokens count

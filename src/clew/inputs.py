@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +80,16 @@ class Preprocessor(ABC):
     @abstractmethod
     def spec(self) -> InputSpec:
         """What a model must be built for to read these inputs."""
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """The special ids, as keyword arguments of batches; none where nothing is padded."""
+        return {}
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The class of each label."""
+        return {label: i for i, label in enumerate(self.labels)}
 
     @abstractmethod
     def save(self, folder: Path) -> None:
