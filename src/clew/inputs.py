@@ -72,6 +72,8 @@ class Preprocessor(ABC):
     """The names of the classes, in order; none where nothing is chosen from."""
     writes = False
     """Whether there is a target that the model writes, beside the source that it reads."""
+    files = False
+    """Whether an input is a file, which is named by its path: see `parse`."""
     source: Any
     """The tokenizer of what is read, and with `target` that of what is written: one and the same, as a rule."""
     target: Any

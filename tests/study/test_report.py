@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from study_fakes import recipe, train
+from study_fakes import PREPROCESSOR, recipe, train
 
 from clew.errors import RunError
 from clew.runs.folder import Run
@@ -22,7 +22,7 @@ KEY = "model.attention.score"
 def study(tmp_path, monkeypatch):
     """Trains a study with fakes and writes its report."""
     monkeypatch.setattr(Run, "model", lambda self, device="cpu": self.recipe.model.attention.score)
-    monkeypatch.setattr(Run, "preprocessor", lambda self: None)
+    monkeypatch.setattr(Run, "preprocessor", lambda self: PREPROCESSOR)
     monkeypatch.setattr(report, "single_file", lambda view, data: f"<html>{view} {json.dumps(data)}</html>")
 
     def make(scores: list[str], seeds: int = 1, target: float | None = None, **changes):

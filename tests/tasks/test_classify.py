@@ -114,6 +114,7 @@ def test_predict(place: Path) -> None:
     assert [
         p.text for p in run.task.predict(run.model(), run.preprocessor(), many, decode)
     ] == plain.stdout.split() * 10
+    assert clew("predict", place / "run", texts[0], texts[2], "decode.batch_size=1").stdout == "good\nbad\n"
     refused = clew("predict", place / "run", "--precision", "int8", "a lovely story")
     assert refused.exit_code == 2 and "fp32" in refused.stderr
 
