@@ -280,6 +280,12 @@ class BatchConfig(Config):
         """Return the size of a batch each of whose examples has n texts."""
         return BatchConfig(tokens=max(1, self.tokens // n)) if self.tokens else self
 
+    def of_examples(self, what: str) -> int:
+        """Return the examples of a batch. Raise RecipeError where it is given in tokens."""
+        if self.examples is None:
+            raise RecipeError(f"{what} comes in examples", where="train.batch.tokens", fix="set train.batch.examples")
+        return self.examples
+
     def of_tokens(self, what: str) -> int:
         """Return the tokens of a batch. Raise RecipeError where it is given in examples."""
         if self.tokens is None:

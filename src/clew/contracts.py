@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from clew.batches import Batch
 from clew.config import Choice, DecodeConfig, Recipe, TokenizerConfig, TrainConfig, load_class, resolve
 from clew.errors import DataError, RecipeError
-from clew.inputs import Preprocessor
+from clew.inputs import Preprocessor, TokenPair, Tokens, Words
 
 Head = Literal[
     "words", "translate", "language_model", "masked_lm", "classify", "tag", "choose", "answer"
@@ -47,6 +47,7 @@ class Model(nn.Module):
     config: Any
     heads: ClassVar[frozenset[str]] = frozenset()  # which of `Head` the model is by itself
     adapter: ClassVar[str] = ""  # "module:Class" of the `Adapter` of its family; "": kept in clew's own format
+    reads: ClassVar[Any] = Tokens | TokenPair | Words  # what it can be built for: some of `InputSpec`
     bears_heads = False  # True: the heads of all tasks can stand on it
     n_outputs = 0  # of the head, where it has so many
     share_read = 1.0  # of its weights, that each token is multiplied by
@@ -128,12 +129,13 @@ class Encoder(Model):
     """
 
     bears_heads = True
+    pools_alone = False  # True: it gives one vector an input and no states of its parts, as a model of images does
     width: int  # numbers in a state
     head_dropout = 0.0  # of the states that a head reads
 
     @classmethod
     def with_head(cls, head: Head, config: Any, spec: Any, n_outputs: int) -> Model:
-        if head not in HEADS:
+        if head not in HEADS or (cls.pools_alone and head != "classify"):
             return super().with_head(head, config, spec, n_outputs)
         made: Model = load_class(HEADS[head])(cls(config, spec), spec, n_outputs)
         return made
@@ -472,6 +474,10 @@ class Task(ABC):
     def model(self, config: Any, preprocessor: Any) -> Any:
         """Return a new model under the task's head. Raise RecipeError where it cannot, or has too few positions."""
         kind = resolve("model", config.kind)
+        if not isinstance(preprocessor.spec, kind.reads):
+            raise RecipeError(
+                f"a {config.kind} is not built for {self.unit}", where="model.kind", fix="choose another kind of model"
+            )
         made = kind.with_head(self.head, config, preprocessor.spec, self.n_outputs(preprocessor))
         if self.longest is not None and made.max_length is not None and self.longest > made.max_length:
             raise RecipeError(
