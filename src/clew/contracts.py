@@ -527,6 +527,10 @@ class Task(ABC):
         """Return the examples as `predict` takes them. Raise DataError for a task whose rows are no examples."""
         raise DataError("this task has no examples row by row")
 
+    def line(self, given: Any) -> str:
+        """Return one of `inputs` as people read it."""
+        return str(given)
+
     def references(self, rows: Any) -> list[str]:
         """Return the right answers. Raise DataError for a task that has none."""
         raise DataError("this task has no right answers to compare with")

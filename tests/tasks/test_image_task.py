@@ -25,8 +25,10 @@ from clew.runs import Run
 from clew.runs.training import train
 from clew.tasks.classify import Classify, ClassifyConfig
 from clew.tasks.regress import Regress, RegressConfig
+from clew.web.compare import compare
 from clew.web.folder import Runs, series
 from clew.web.model_cache import ModelCache
+from clew.web.points import Clouds, offered, project
 from clew.web.predict import predict
 
 sys.path.append(str(Path(__file__).parent))
@@ -123,6 +125,13 @@ def test_the_page_lists_it_and_refuses_its_files_in_words(place: Path) -> None:
     assert series(runs.open("stripes"))["valid"]["accuracy"]
     with pytest.raises(DataError, match="reads images, not texts"):
         predict(ModelCache(runs), "stripes", str(place / "300.png"), 1)
+    beside = compare(runs.open("stripes"), runs.open("stripes"))
+    assert not beside["why"] and all(each["source"].endswith(".png") for each in beside["examples"])
+    json.dumps(beside)  # as the page is told it
+    for source in ("texts", "tokens", "words"):
+        with pytest.raises(RecipeError, match="no points"):
+            next(project(ModelCache(runs), Clouds(), "stripes", source, "pca", 2))
+    assert offered(ModelCache(runs), "stripes") == {"sources": [], "layers": []}
 
 
 @pytest.mark.parametrize("tuning", ["full", "frozen", "gradual", "layerwise", "lora"])

@@ -105,10 +105,6 @@ class SupervisedTask(Task):
         name = self.config.model_dump()[key]
         return [text_of(value, rows, name, i) for i, value in enumerate(self.column(rows, key))]
 
-    def line(self, given: Any) -> str:
-        """Return an example as people read it."""
-        return str(given)
-
     def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> Preprocessor:
         """A tokenizer trained on the texts, or the one given, and the labels."""
         texts = (text for given in self.inputs(rows)[: config.max_examples] for text in self.line(given).split("\t"))
