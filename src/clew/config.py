@@ -44,6 +44,7 @@ KINDS: dict[str, dict[str, str]] = {
         "hub": "clew.data.hub:Hub",
         "mixture": "clew.data.mixture:Mixture",
         "grammar": "clew.data.grammar:Grammar",
+        "image_folder": "clew.data.image_folder:ImageFolder",
     },
     "model": {
         "word2vec": "clew.models.word2vec:Word2Vec",
@@ -58,6 +59,7 @@ KINDS: dict[str, dict[str, str]] = {
         "gpt2": "clew.models.gpt2:GPT2",
         "llama": "clew.models.llama:Llama",
         "lstm": "clew.models.lstm:LSTM",
+        "cnn": "clew.models.cnn:CNN",
     },
     "objective": {
         "negative_sampling": "clew.objectives.negative_sampling:NegativeSampling",

@@ -3,5 +3,6 @@
 PRESETS: dict[str, str] = {
     "text": "words.toml",
     "pairs": "translate.toml",
+    "folder": "images.toml",
 }
 """What files of the user's own are → their recipe."""
