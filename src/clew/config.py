@@ -44,6 +44,7 @@ KINDS: dict[str, dict[str, str]] = {
         "hub": "clew.data.hub:Hub",
         "mixture": "clew.data.mixture:Mixture",
         "grammar": "clew.data.grammar:Grammar",
+        "image_folder": "clew.data.image_folder:ImageFolder",
     },
     "model": {
         "word2vec": "clew.models.word2vec:Word2Vec",
@@ -58,6 +59,7 @@ KINDS: dict[str, dict[str, str]] = {
         "gpt2": "clew.models.gpt2:GPT2",
         "llama": "clew.models.llama:Llama",
         "lstm": "clew.models.lstm:LSTM",
+        "cnn": "clew.models.cnn:CNN",
     },
     "objective": {
         "negative_sampling": "clew.objectives.negative_sampling:NegativeSampling",
@@ -289,6 +291,12 @@ class BatchConfig(Config):
     def shared(self, n: int) -> BatchConfig:
         """Return the size of a batch each of whose examples has n texts."""
         return BatchConfig(tokens=max(1, self.tokens // n)) if self.tokens else self
+
+    def of_examples(self, what: str) -> int:
+        """Return the examples of a batch. Raise RecipeError where it is given in tokens."""
+        if self.examples is None:
+            raise RecipeError(f"{what} comes in examples", where="train.batch.tokens", fix="set train.batch.examples")
+        return self.examples
 
     def of_tokens(self, what: str) -> int:
         """Return the tokens of a batch. Raise RecipeError where it is given in examples."""

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from clew.batches import Batch
 from clew.config import Choice, DecodeConfig, Recipe, TokenizerConfig, TrainConfig, load_class, resolve
 from clew.errors import DataError, RecipeError
-from clew.inputs import Preprocessor
+from clew.inputs import Preprocessor, TokenPair, Tokens, Words
 
 Head = Literal[
     "words", "translate", "language_model", "masked_lm", "classify", "tag", "choose", "answer"
@@ -47,6 +47,7 @@ class Model(nn.Module):
     config: Any
     heads: ClassVar[frozenset[str]] = frozenset()  # which of `Head` the model is by itself
     adapter: ClassVar[str] = ""  # "module:Class" of the `Adapter` of its family; "": kept in clew's own format
+    reads: ClassVar[Any] = Tokens | TokenPair | Words  # what it can be built for: some of `InputSpec`
     bears_heads = False  # True: the heads of all tasks can stand on it
     n_outputs = 0  # of the head, where it has so many
     share_read = 1.0  # of its weights, that each token is multiplied by
@@ -83,6 +84,13 @@ class Model(nn.Module):
     def backbone(self) -> Model:
         """The model below a task's head; itself where there is none."""
         return self
+
+    def times_used(self) -> Mapping[int, float]:
+        """Return how often a weight is used on one thing that is read, by its `id`; those not named: once.
+
+        A convolution uses its weights at every place of an image.
+        """
+        return {}
 
     def blocks(self) -> Sequence[nn.Module]:
         """Return the parts of the backbone from the input upwards, for tuning by depth; none where it has none.
@@ -121,12 +129,13 @@ class Encoder(Model):
     """
 
     bears_heads = True
+    pools_alone = False  # True: it gives one vector an input and no states of its parts, as a model of images does
     width: int  # numbers in a state
     head_dropout = 0.0  # of the states that a head reads
 
     @classmethod
     def with_head(cls, head: Head, config: Any, spec: Any, n_outputs: int) -> Model:
-        if head not in HEADS:
+        if head not in HEADS or (cls.pools_alone and head != "classify"):
             return super().with_head(head, config, spec, n_outputs)
         made: Model = load_class(HEADS[head])(cls(config, spec), spec, n_outputs)
         return made
@@ -242,6 +251,12 @@ class Loader(ABC):
         """Return what one entry of a plan counts against `train.batch`: padded tokens, or examples."""
         return len(rows)
 
+    def labels(self) -> Sequence[Any]:
+        """Return the class of each training example, or a list of classes. Raise RecipeError where there are none."""
+        raise RecipeError(
+            "what is learned here has no classes to balance", where="objective.class_weights", fix="leave it out"
+        )
+
     def shard(self, rank: int, world: int) -> None:
         """Hand out the batches of one of several processes."""
         self.rank, self.world = rank, world
@@ -348,7 +363,7 @@ class Task(ABC):
     """Which examples, which model, how to predict, which metrics. `rows` are a source's rows of one split."""
 
     Config: type[Choice]
-    preprocessor_class: ClassVar[type[Preprocessor]]
+    preprocessor_class: type[Preprocessor]
     head: ClassVar[Head]  # what its models must give
     example_name = "text"  # what an example is called in reports
     unit = "texts"  # what losses and a budget in tokens count
@@ -384,6 +399,11 @@ class Task(ABC):
     def hint(self) -> str:
         """What to type for `predict`, in a line."""
         return "A text."
+
+    @property
+    def asking(self) -> str:
+        """What may stand behind `clew predict RUN`, as a shell takes it."""
+        return f'"a {self.example_name}"'
 
     @property
     def shortened(self) -> str:
@@ -454,6 +474,10 @@ class Task(ABC):
     def model(self, config: Any, preprocessor: Any) -> Any:
         """Return a new model under the task's head. Raise RecipeError where it cannot, or has too few positions."""
         kind = resolve("model", config.kind)
+        if not isinstance(preprocessor.spec, kind.reads):
+            raise RecipeError(
+                f"a {config.kind} is not built for {self.unit}", where="model.kind", fix="choose another kind of model"
+            )
         made = kind.with_head(self.head, config, preprocessor.spec, self.n_outputs(preprocessor))
         if self.longest is not None and made.max_length is not None and self.longest > made.max_length:
             raise RecipeError(
@@ -502,6 +526,10 @@ class Task(ABC):
     def inputs(self, rows: Any) -> list[Any]:
         """Return the examples as `predict` takes them. Raise DataError for a task whose rows are no examples."""
         raise DataError("this task has no examples row by row")
+
+    def line(self, given: Any) -> str:
+        """Return one of `inputs` as people read it."""
+        return str(given)
 
     def references(self, rows: Any) -> list[str]:
         """Return the right answers. Raise DataError for a task that has none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 
 import pytest
 from torch import nn
@@ -90,3 +91,15 @@ def test_flops_count_what_is_multiplied() -> None:
     apart = Transformer(TransformerConfig(**sizes, share_embeddings=False, positions="learned"), TokenPair.of(70, 50))
     assert flops_per_token(shared) == flops_per_token(apart)
     assert flops_per_token(shared) == 3 * sum(parameter.numel() for parameter in shared.parameters())
+
+
+def test_a_weight_that_is_used_at_many_places_is_counted_as_often() -> None:
+    class Filters(Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.filters, self.output = nn.Conv1d(2, 3, 3), nn.Linear(3, 4)
+
+        def times_used(self) -> Mapping[int, float]:
+            return {id(self.filters.weight): 9.0, id(self.filters.bias): 9.0}
+
+    assert flops_per_token(Filters()) == 6 * (9 * (2 * 3 * 3 + 3) + 3 * 4 + 4)

@@ -37,11 +37,11 @@ class Progress:
 def flops_per_token(model: Model) -> float:
     """Return the operations of one token that is read, forward and backward (Kaplan et al. 2020, §2.1).
 
-    6 for each weight that it is multiplied by and that learns: 2 forward, 2 for the gradient of what came in, 2 for its
-    own. A weight that does not learn has no gradient of its own (4), and none goes through it (2) where nothing below
-    it learns, as in a frozen encoder.
+    6 for each weight that it is multiplied by and that learns, as often as it is (`Model.times_used`): 2 forward, 2 for
+    the gradient of what came in, 2 for its own. A weight that does not learn has no gradient of its own (4), and none
+    goes through it (2) where nothing below it learns, as in a frozen encoder.
     """
-    weights = multiplied(model, model.output_table())
+    weights, times = multiplied(model, model.output_table()), model.times_used()
     blocks = [*model.blocks()]
     place = {id(p): n for n, block in enumerate(blocks) for p in block.parameters()}
     learning = [place.get(id(p), len(blocks)) for p in model.parameters() if p.requires_grad]
@@ -49,5 +49,6 @@ def flops_per_token(model: Model) -> float:
     total = 0.0
     for parameter in weights:
         through = place.get(id(parameter), len(blocks)) >= lowest
-        total += parameter.numel() * (6.0 if parameter.requires_grad else 4.0 if through else 2.0)
+        work = parameter.numel() * times.get(id(parameter), 1.0)
+        total += work * (6.0 if parameter.requires_grad else 4.0 if through else 2.0)
     return total * model.share_read

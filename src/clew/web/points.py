@@ -136,8 +136,8 @@ def project(
 
 def points_of(opened: LoadedRun, source: str, layer: int | None, most: int) -> Points:
     """The points of a model; texts carry the labels that the data gives them."""
-    texts, columns = texts_of(opened.run) if source in ("tokens", "texts") else ([], {})
-    known = depths(opened.model) if texts else []
+    known = depths(opened.model) if source in ("tokens", "texts") else []
+    texts, columns = texts_of(opened.run) if known else ([], {})
     if layer is not None and texts and layer >= len(known):
         raise RecipeError(f"there is no layer {layer}", fix=f"there are 0 to {len(known) - 1}")
     depth = known[-1 if layer is None else layer] if texts else ""
