@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from clew.batches import Batch
 from clew.config import Choice, DecodeConfig, Recipe, TokenizerConfig, TrainConfig, load_class, resolve
-from clew.errors import DataError, RecipeError
+from clew.errors import ClewError, DataError, RecipeError
 from clew.inputs import Preprocessor
 
 Head = Literal[
@@ -175,11 +175,15 @@ class Loss:
 
 @dataclass
 class Opened:
-    """A finished run: its task, its model (which does not learn), and what makes inputs for it."""
+    """Another run: its task, its model (which does not learn), and what makes inputs for it.
+
+    about: what a report says of it, its folder and the figures that it reached.
+    """
 
     task: Task
     model: Model
     preprocessor: Preprocessor
+    about: str = ""
 
 
 @dataclass
@@ -201,11 +205,17 @@ class Context:
     @cached_property
     def reference(self) -> Opened:
         """The run that the model starts from, as it is."""
-        return self.opened(str(self.recipe.model.model_dump().get("start", "")))
+        return self.opened(str(self.recipe.model.model_dump().get("start", "")), "model.start")
 
-    def opened(self, path: str) -> Opened:
-        """Return another run, its model on the device of this one."""
-        found = self.open_run(path)
+    def opened(self, path: str, where: str) -> Opened:
+        """Return another run, its model on the device of this one; where: the setting that names it.
+
+        Raise RecipeError, with that setting, where it is no run or cannot be opened.
+        """
+        try:
+            found = self.open_run(path)
+        except ClewError as error:
+            raise RecipeError(error.what, where=f"{where}, {error.where or path}", fix=error.fix) from error
         found.model.to(self.device)
         return found
 

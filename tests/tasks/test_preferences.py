@@ -24,6 +24,7 @@ from clew.errors import DataError, RecipeError
 from clew.objectives.ppo import PPO, PPOConfig
 from clew.recipe_file import load_recipe
 from clew.runs import Run
+from clew.runs.folder import open_run
 from clew.runs.training import open_training, train
 
 GOOD, BAD = ["lovely", "great", "fine"], ["dull", "awful", "weak"]
@@ -156,6 +157,19 @@ def test_what_is_steered_needs_a_reference(home: Path, tmp_path: Path) -> None:
         recipe, _ = load_recipe(tmp_path / "steer.toml", [setting])
         with pytest.raises((RecipeError, DataError), match=said):
             open_training(recipe, tmp_path / "run")
+
+
+def test_another_run_that_cannot_be_opened_is_told_at_its_setting(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "steer.toml").write_text(steer(home))
+    recipe, _ = load_recipe(tmp_path / "steer.toml", [f"task.reward.run={tmp_path}/none"])
+    with pytest.raises(RecipeError, match="there is no run here") as refused:
+        open_training(recipe, tmp_path / "run")
+    assert refused.value.where == f"task.reward.run, {tmp_path}/none" and refused.value.fix
+
+
+def test_another_run_says_what_it_is(home: Path) -> None:
+    about = open_run(str(home / "classify")).about
+    assert about.startswith(f"{home}/classify, valid accuracy 100.00 [")
 
 
 def drawn(file: Path, seed: int, n: int = 150) -> None:
