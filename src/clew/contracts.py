@@ -191,16 +191,19 @@ class Context:
     """What a task and an objective may use beside their settings.
 
     recipe: the run's. open_run: another run by its folder (a teacher, a reference, a reward). progress: told of long
-    reading: what, how far, of how much. model, device: of a training, from when they are there.
+    reading: what, how far, of how much. data (a `Source`), preprocessor, model, device: of a training, from when they
+    are there. resumed: whether it goes on from a checkpoint, whose state the objective is given after it was bound.
     """
 
     recipe: Recipe
     open_run: Callable[[str], Opened]
     progress: Callable[[str, int, int], None] | None = None
     task: Task | None = None
+    data: Any = None
     preprocessor: Any = None
     model: Any = None
     device: str = "cpu"
+    resumed: bool = False
 
     @cached_property
     def reference(self) -> Opened:
