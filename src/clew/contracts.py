@@ -464,6 +464,10 @@ class Task(ABC):
         """Return how many outputs the head has: the classes, as a rule."""
         return len(preprocessor.labels)
 
+    def classes(self, preprocessor: Any) -> Sequence[str]:
+        """Return what its models choose from for each input, in the order of `logits`; nothing where they do not."""
+        return ()
+
     def model(self, config: Any, preprocessor: Any) -> Any:
         """Return a new model under the task's head. Raise RecipeError where it cannot, or has too few positions."""
         kind = resolve("model", config.kind)
@@ -515,6 +519,13 @@ class Task(ABC):
     def inputs(self, rows: Any) -> list[Any]:
         """Return the examples as `predict` takes them. Raise DataError for a task whose rows are no examples."""
         raise DataError("this task has no examples row by row")
+
+    def unanswered(self, inputs: Sequence[Any], preprocessor: Any, batch_size: int) -> Iterator[Any]:
+        """Yield inputs as batches for its models, those of like length together; `index` says which of them they are.
+
+        Raise RecipeError for a task whose inputs are not read one by one.
+        """
+        raise RecipeError("this task does not read its inputs one by one", where="task.kind")
 
     def references(self, rows: Any) -> list[str]:
         """Return the right answers. Raise DataError for a task that has none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +94,12 @@ class Texts:
             at = torch.tensor([n * text.shape[1] + place for n, i in enumerate(rows) for place in self.at[i]])
             labels = [each for label in labels for each in label]
         return TextBatch(text, mask, segment, torch.tensor(labels), torch.tensor(rows), at)
+
+    def batches(self, batch_size: int, *, pad_id: int) -> Iterator[TextBatch]:
+        """Yield all examples once, those of like length together."""
+        order = self.lengths.argsort(kind="stable").tolist()
+        for start in range(0, len(order), batch_size):
+            yield self.batch(order[start : start + batch_size], pad_id=pad_id)
 
 
 class LengthLoader(Loader):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
+from clew.batches import TextBatch
 from clew.config import Choice
 from clew.contracts import Prediction
 from clew.data.batches import Texts
@@ -75,6 +76,11 @@ class PairTask(SupervisedTask):
         found = encode_pairs(preprocessor.tokenizer, first, second, self.config.max_length)
         return Texts(found.ids, [0] * len(found.ids), found.first, cut=len(found.cut))
 
+    def unanswered(
+        self, inputs: Sequence[str], preprocessor: LabelledTokenizer, batch_size: int
+    ) -> Iterator[TextBatch]:
+        return self.encode(inputs, preprocessor).batches(batch_size, pad_id=preprocessor.tokenizer.pad_id)
+
 
 class Classify(PairTask):
     """Read column `text` (and `pair`), choose among the labels that column `label` has in the training rows."""
@@ -86,6 +92,9 @@ class Classify(PairTask):
 
     def labels(self, rows: Rows) -> list[str]:
         return LabelledTokenizer.classes(self.references(rows), rows.report.source)
+
+    def classes(self, preprocessor: LabelledTokenizer) -> list[str]:
+        return preprocessor.labels
 
     def groups(self, data: Any, split: str, most: int) -> list[str]:
         rows = data.split(split)

@@ -179,12 +179,10 @@ class SupervisedTask(Task):
         """What the model says of each example, in their order; those of like length are read together."""
         model.eval()
         device = next(model.parameters()).device
-        order = texts.lengths.argsort(kind="stable").tolist()
         found: list[Any] = [None] * len(texts)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            out = model(texts.batch(rows, pad_id=pad_id).to(device))
-            for row, said in zip(rows, self.outputs(out, texts, rows), strict=True):
+        for batch in texts.batches(batch_size, pad_id=pad_id):
+            rows = batch.row_numbers()
+            for row, said in zip(rows, self.outputs(model(batch.to(device)), texts, rows), strict=True):
                 found[row] = said
         return found
 
