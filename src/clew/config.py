@@ -67,6 +67,7 @@ KINDS: dict[str, dict[str, str]] = {
         "glove": "clew.objectives.glove:WeightedLeastSquares",
         "translation": "clew.objectives.translation:Translation",
         "classification": "clew.objectives.classification:Classification",
+        "distillation": "clew.objectives.distillation:Distillation",
         "regression": "clew.objectives.regression:Regression",
         "span": "clew.objectives.span:Span",
         "masked_lm": "clew.objectives.masked_lm:MaskedLM",

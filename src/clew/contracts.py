@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from clew.batches import Batch
 from clew.config import Choice, DecodeConfig, Recipe, TokenizerConfig, TrainConfig, load_class, resolve
-from clew.errors import DataError, RecipeError
+from clew.errors import ClewError, DataError, RecipeError
 from clew.inputs import Preprocessor, TokenPair, Tokens, Words
 
 Head = Literal[
@@ -184,11 +184,15 @@ class Loss:
 
 @dataclass
 class Opened:
-    """A finished run: its task, its model (which does not learn), and what makes inputs for it."""
+    """Another run: its task, its model (which does not learn), and what makes inputs for it.
+
+    about: what a report says of it, its folder and the figures that it reached.
+    """
 
     task: Task
     model: Model
     preprocessor: Preprocessor
+    about: str = ""
 
 
 @dataclass
@@ -196,25 +200,34 @@ class Context:
     """What a task and an objective may use beside their settings.
 
     recipe: the run's. open_run: another run by its folder (a teacher, a reference, a reward). progress: told of long
-    reading: what, how far, of how much. model, device: of a training, from when they are there.
+    reading: what, how far, of how much. data (a `Source`), preprocessor, model, device: of a training, from when they
+    are there. resumed: whether it goes on from a checkpoint, whose state the objective is given after it was bound.
     """
 
     recipe: Recipe
     open_run: Callable[[str], Opened]
     progress: Callable[[str, int, int], None] | None = None
     task: Task | None = None
+    data: Any = None
     preprocessor: Any = None
     model: Any = None
     device: str = "cpu"
+    resumed: bool = False
 
     @cached_property
     def reference(self) -> Opened:
         """The run that the model starts from, as it is."""
-        return self.opened(str(self.recipe.model.model_dump().get("start", "")))
+        return self.opened(str(self.recipe.model.model_dump().get("start", "")), "model.start")
 
-    def opened(self, path: str) -> Opened:
-        """Return another run, its model on the device of this one."""
-        found = self.open_run(path)
+    def opened(self, path: str, where: str) -> Opened:
+        """Return another run, its model on the device of this one; where: the setting that names it.
+
+        Raise RecipeError, with that setting, where it is no run or cannot be opened.
+        """
+        try:
+            found = self.open_run(path)
+        except ClewError as error:
+            raise RecipeError(error.what, where=f"{where}, {error.where or path}", fix=error.fix) from error
         found.model.to(self.device)
         return found
 
@@ -471,6 +484,10 @@ class Task(ABC):
         """Return how many outputs the head has: the classes, as a rule."""
         return len(preprocessor.labels)
 
+    def classes(self, preprocessor: Any) -> Sequence[str]:
+        """Return what its models choose from for each input, in the order of `logits`; nothing where they do not."""
+        return ()
+
     def model(self, config: Any, preprocessor: Any) -> Any:
         """Return a new model under the task's head. Raise RecipeError where it cannot, or has too few positions."""
         kind = resolve("model", config.kind)
@@ -530,6 +547,13 @@ class Task(ABC):
     def line(self, given: Any) -> str:
         """Return one of `inputs` as people read it."""
         return str(given)
+
+    def unanswered(self, inputs: Sequence[Any], preprocessor: Any, batch_size: int) -> Iterator[Any]:
+        """Yield inputs as batches for its models, those of like length together; `index` says which of them they are.
+
+        Raise RecipeError for a task whose inputs are not read one by one.
+        """
+        raise RecipeError("this task does not read its inputs one by one", where="task.kind")
 
     def references(self, rows: Any) -> list[str]:
         """Return the right answers. Raise DataError for a task that has none."""

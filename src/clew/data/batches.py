@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,12 @@ class Examples(ABC):
     @abstractmethod
     def loader(self, batch: BatchConfig, seed: int, *args: Any, **ids: Any) -> Loader:
         """Return all of them as training batches."""
+
+    def batches(self, batch_size: int, **ids: Any) -> Iterator[Any]:
+        """Yield all examples once, those of like length together; `row_numbers` says which they are."""
+        order = self.lengths.argsort(kind="stable").tolist()
+        for start in range(0, len(order), batch_size):
+            yield self.batch(order[start : start + batch_size], **ids)
 
 
 @dataclass

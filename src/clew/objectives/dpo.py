@@ -57,7 +57,8 @@ class DPO(Objective):
         """Return the batches with the log-probability of each answer under the reference, which no training changes."""
         reference = self.context.reference.model
         texts = sum(map(len, loader.answers.text))
-        self.flops = texts * forward_flops(reference, reference.output_table())
+        if not self.context.resumed:  # what goes on has paid for it
+            self.flops = texts * forward_flops(reference, reference.output_table())
         return loader.with_reference(likelihood(reference, loader.answers)[0])
 
     def extra_flops(self) -> float:

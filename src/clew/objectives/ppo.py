@@ -122,7 +122,7 @@ class PPO(Objective):
         self.value = nn.Linear(context.model.config.d_model, 1).to(context.device)
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
-        self.reward = RewardOfTexts(context.opened(settings.reward.run), settings.reward)
+        self.reward = RewardOfTexts(context.opened(settings.reward.run, "task.reward.run"), settings.reward)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         return {f"value.{name}": parameter for name, parameter in self.value.named_parameters()}

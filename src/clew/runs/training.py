@@ -113,7 +113,7 @@ class Training:
         context = Context(recipe, open_run, watch, self.task, device=device)
         self.task.bind(context)
         self.task.check_recipe(recipe)
-        self.data = build("data", recipe.data)
+        self.data = context.data = build("data", recipe.data)
         rows = self.data.split("train")
         self.valid = self.data.split("valid")
         for rows_of in (rows, self.valid):
@@ -122,8 +122,8 @@ class Training:
         self.preprocessor: Any = run.preprocessor() if run.started else start.preprocessor(self.task, rows)
         self.report = [str(rows.report), str(self.valid.report)]
         self.model: Model = self.task.model(recipe.model, self.preprocessor)
-        fresh = checkpoint.latest(run.checkpoints) is None
-        if fresh:  # what goes on has its weights from there
+        context.resumed = checkpoint.latest(run.checkpoints) is not None
+        if not context.resumed:  # what goes on has its weights from there
             self.report += start.fill(self.model, self.task, self.preprocessor)
         if settings.budget.flops and "words" in self.model.heads:
             raise RecipeError(
@@ -138,7 +138,7 @@ class Training:
         self.objective: Objective = build("objective", recipe.objective)
         self.objective.bind(context)
         batches = self.task.batches(rows, self.preprocessor, settings, recipe.seed)
-        if fresh:
+        if not context.resumed:
             build("initialiser", recipe.initialiser)(self.model, batches)
         self.batches: Loader = self.objective.loader(batches, settings)
         optimizer = build("optimizer", settings.optimizer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, Self
 
@@ -108,6 +108,9 @@ class PairTask(SupervisedTask):
         found = encode_pairs(preprocessor.tokenizer, first, second, self.config.max_length)
         return Texts(found.ids, [0] * len(found.ids), found.first, cut=len(found.cut))
 
+    def unanswered(self, inputs: Sequence[Any], preprocessor: Preprocessor, batch_size: int) -> Iterator[Any]:
+        return self.encode(inputs, preprocessor).batches(batch_size, **preprocessor.ids)
+
 
 class Classify(PairTask):
     """Read column `text` (and `pair`) or `image`, choose among the labels that column `label` has in the training
@@ -120,6 +123,9 @@ class Classify(PairTask):
 
     def labels(self, rows: Rows) -> list[str]:
         return LabelledTokenizer.classes(self.references(rows), rows.report.source)
+
+    def classes(self, preprocessor: LabelledTokenizer) -> list[str]:
+        return preprocessor.labels
 
     def groups(self, data: Any, split: str, most: int) -> list[str]:
         rows = data.split(split)

@@ -173,12 +173,10 @@ class SupervisedTask(Task):
         """What the model says of each example, in their order; those of like length are read together."""
         model.eval()
         device = next(model.parameters()).device
-        order = encoded.lengths.argsort(kind="stable").tolist()
         found: list[Any] = [None] * len(encoded)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            out = model(encoded.batch(rows, **preprocessor.ids).to(device))
-            for row, said in zip(rows, self.outputs(out, encoded, rows), strict=True):
+        for batch in encoded.batches(batch_size, **preprocessor.ids):
+            rows = batch.row_numbers()
+            for row, said in zip(rows, self.outputs(model(batch.to(device)), encoded, rows), strict=True):
                 found[row] = said
         return found
 
