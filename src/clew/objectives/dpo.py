@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from clew.batches import PreferenceBatch
 from clew.config import Choice
 from clew.contracts import Context, Loss, Objective
 from clew.data.preferences import Answers
-from clew.nn.work import forward_flops
+from clew.nn.work import Work
 from clew.objectives.language_model import log_p_of
 
 
@@ -56,14 +57,17 @@ class DPO(Objective):
     def loader(self, loader: Any, train: Any) -> Any:
         """Return the batches with the log-probability of each answer under the reference, which no training changes."""
         reference = self.context.reference.model
-        texts = sum(map(len, loader.answers.text))
-        self.flops = texts * forward_flops(reference, reference.output_table())
+        self.flops = sum(map(len, loader.answers.text)) * Work(reference).forward()
         return loader.with_reference(likelihood(reference, loader.answers)[0])
 
     def extra_flops(self) -> float:
         """Return what the reference cost, once."""
         done, self.flops = self.flops, 0.0
         return done
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Charge nothing for the reference again: the training that goes on was charged in its first step."""
+        self.flops = 0.0
 
     def pairwise(self, chosen: Tensor, rejected: Tensor) -> Tensor:
         return dpo(chosen, rejected, self.config.beta)
