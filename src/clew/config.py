@@ -264,7 +264,9 @@ class BudgetConfig(Config):
     tokens: int | None = Field(None, ge=1)  # target tokens
     cpu_minutes: float | None = Field(None, gt=0)
     wall_minutes: float | None = Field(None, gt=0)
-    flops: float | None = Field(None, gt=0)  # 6 × non-embedding parameters × tokens
+    flops: float | None = Field(
+        None, gt=0
+    )  # 6 × non-embedding parameters × tokens read, less where some are frozen; roll-outs and references too
 
     @model_validator(mode="after")
     def ends(self) -> BudgetConfig:

@@ -20,11 +20,11 @@ from clew.batches import ImageBatch
 from clew.errors import RecipeError
 from clew.inputs import Pixels
 from clew.models.cnn import CNN, Block, CNNConfig
+from clew.nn.work import Work
 from clew.objectives.classification import Classification, ClassificationConfig
 from clew.recipe_file import load_recipe
 from clew.runs import Run
 from clew.runs.training import train
-from clew.train.budget import flops_per_token
 from clew.web.folder import Runs, series
 
 SPEC, CONFIG = Pixels(2, 9, 8), CNNConfig(channels=(3, 4), dropout=0.0)
@@ -94,7 +94,7 @@ def test_its_work_is_counted_by_the_multiplications_that_are_made() -> None:
     model = classifier(CNNConfig(channels=(3, 4), kernel=3), Pixels(1, 8, 8))
     convolutions = 8 * 8 * (3 * 1 * 9) + 4 * 4 * (4 * 3 * 9)
     norms = 8 * 8 * 2 * 3 + 4 * 4 * 2 * 4
-    assert flops_per_token(model) == 6 * (convolutions + norms + 3 * 4 + 3)
+    assert Work(model).training() == 6 * (convolutions + norms + 3 * 4 + 3)
 
 
 def test_ten_images_are_learned_by_heart() -> None:

@@ -21,6 +21,7 @@ from clew import cli
 from clew.data.preferences import Answers, Pair, PairColumns, pairs, shared
 from clew.data.rows import ReadReport, Rows
 from clew.errors import DataError, RecipeError
+from clew.nn.work import Work
 from clew.objectives.ppo import PPO, PPOConfig
 from clew.recipe_file import load_recipe
 from clew.runs import Run
@@ -146,6 +147,13 @@ def test_resumed_is_uninterrupted(home: Path, tmp_path: Path) -> None:
     assert all(torch.equal(whole[name], parted[name]) for name in whole)
     course = [[row["reward"] for row in Run(tmp_path / name).metrics() if "kl" in row] for name in ("whole", "parted")]
     assert course[0] == course[1]
+    work, (found, again) = (
+        Work(Run(tmp_path / "whole").model()),
+        (Run(tmp_path / n).results() for n in ("whole", "parted")),
+    )
+    assert found["flops"] == again["flops"]
+    # Each text is learned from twice; before that it is written, read twice, and read by the reference.
+    assert found["flops"] > work.training() * found["read"] + 4 * work.forward() * found["read"] / 2
 
 
 def test_what_is_steered_needs_a_reference(home: Path, tmp_path: Path) -> None:

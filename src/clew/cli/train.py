@@ -161,6 +161,6 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
 def describe(moment: Event, unit: str) -> str:
     """What the bar says: step, loss, speed in what a budget in tokens counts, gradient norm."""
     step, progress = moment.step, moment.progress
-    speed = progress.tokens / max(progress.wall_seconds, 1e-9)
+    speed = progress.read / max(progress.wall_seconds, 1e-9)
     where = f"step {step.number:,}  epoch {progress.epoch:.1f}"
     return f"{where}  loss {step.loss:.3f}  {speed:,.0f} {unit}/s  |g| {step.grad_norm:.2f}"

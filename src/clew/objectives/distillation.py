@@ -14,7 +14,7 @@ from clew.batches import TextBatch
 from clew.config import Choice
 from clew.contracts import Context, Loss, Model, Objective, Opened
 from clew.errors import RecipeError
-from clew.nn.work import forward_flops
+from clew.nn.work import Work
 
 
 def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -61,7 +61,7 @@ class Distillation(Objective):
             texts = context.task.inputs(context.data.split("train"))
             logits, n_read = read(teacher, texts, context)
             self.logits = logits[:, order]
-            self.flops = n_read * forward_flops(teacher.model, teacher.model.output_table())
+            self.flops = n_read * Work(teacher.model).forward()
 
     def loader(self, loader: Any, train: Any) -> Any:
         """Return the same batches, and name the teacher in the report."""

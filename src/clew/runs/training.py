@@ -18,6 +18,7 @@ from torch import nn
 from clew.config import Recipe, build
 from clew.contracts import Context, Loader, Model, Objective, Task
 from clew.errors import CheckpointError, RecipeError, RunError
+from clew.nn.work import Work
 from clew.runs.card import write_card
 from clew.runs.events import Events
 from clew.runs.folder import Run, device_of, open_run, writing
@@ -125,7 +126,7 @@ class Training:
         context.resumed = checkpoint.latest(run.checkpoints) is not None
         if not context.resumed:  # what goes on has its weights from there
             self.report += start.fill(self.model, self.task, self.preprocessor)
-        if settings.budget.flops and "words" in self.model.heads:
+        if settings.budget.flops and not Work(self.model).forward():
             raise RecipeError(
                 f"the work of a {recipe.model.kind} is not counted in flops", where="train.budget.flops",
                 fix="set a budget of time, epochs or steps",
@@ -160,7 +161,9 @@ class Training:
         settings = self.recipe.train
         newest = checkpoint.latest(self.run.checkpoints)
         if newest is not None:
-            self.standing = EarlyStopping(**checkpoint.load(newest, **self.state()))
+            saved = checkpoint.load(newest, **self.state())
+            self.standing = EarlyStopping(**saved.get("standing", saved))  # older checkpoints have nothing else
+            self.report = saved.get("report", self.report)  # what a new model began with is told there alone
         with writing(self.run.path):
             self.run.unfinish()
             self.run.forget_after(self.progress.step)
@@ -221,34 +224,34 @@ class Training:
         return figures
 
     def log(self, step: Step, validation: dict[str, Any] | None, events: Events) -> None:
-        names = ("step", "tokens", "epoch", "cpu_seconds", "wall_seconds")
-        where = {name: vars(self.progress)[name] for name in names}
+        where = asdict(self.progress)
         if validation:
             figures = {name: value for name, value in validation.items() if name != "samples"}
             self.run.log({**where, "valid": figures})
             self.run.save_samples(step.number, validation["samples"])
             events.add("valid", figures, step.number)
         if validation or step.number % LOG_EVERY == 0 or step.number == 1:
-            speed = step.count / step.cpu_seconds
             figures = {
                 "loss": step.loss,
                 **step.parts,
                 "lr": step.lr,
                 "grad_norm": step.grad_norm,
-                "tokens_per_cpu_second": speed,
+                "tokens_per_cpu_second": step.count / step.cpu_seconds,
+                "tokens_read_per_cpu_second": step.tokens / step.cpu_seconds,
             }
             self.run.log({**where, **figures})
             events.add("train", figures, step.number)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside `EarlyStopping`."""
+        """What a checkpoint holds beside `EarlyStopping` and the report."""
         return {
             "model": self.model, "objective": self.objective, "optimizer": self.optimizer, "batches": self.batches,
             "progress": self.progress, "average": self.average,
         }  # fmt: skip
 
     def save(self) -> None:
-        checkpoint.save(self.run.checkpoints, **self.state(), extra=asdict(self.standing), keep=self.recipe.train.keep)
+        extra = {"standing": asdict(self.standing), "report": self.report}
+        checkpoint.save(self.run.checkpoints, **self.state(), extra=extra, keep=self.recipe.train.keep)
 
     def finish(self) -> None:
         """Measure the best weights on every split that is neither trained on nor chosen by, and write the results."""
@@ -271,6 +274,7 @@ class Training:
             **self.parameters,
             **asdict(progress),
             "train_tokens_per_cpu_second": progress.tokens / progress.cpu_seconds,
+            "train_tokens_read_per_cpu_second": progress.read / progress.cpu_seconds,
             "data": self.report,
             "hardware": hardware(),
             "torch": torch.__version__,
