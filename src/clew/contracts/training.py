@@ -98,6 +98,7 @@ class Loader(ABC):
     handed out, so that a resumed run goes on with the next. Of `world` processes each takes every `world`-th batch.
     """
 
+    by_rows = False  # True: what a plan has for a batch is an array of row numbers, of which any make a batch
     n_left_out = 0  # rows that are too long
 
     def __init__(self, seed: int) -> None:

@@ -140,6 +140,8 @@ class LengthLoader(Loader):
     batches are shuffled. A row longer than `batch_tokens` is a batch by itself.
     """
 
+    by_rows = True
+
     def __init__(self, lengths: np.ndarray, *, batch: BatchConfig, max_length: int, seed: int) -> None:
         super().__init__(seed)
         self.lengths, self.size = lengths, batch

@@ -123,6 +123,8 @@ class Images(Examples):
 class ImageLoader(Loader):
     """Batches of so many images, the last of an epoch smaller."""
 
+    by_rows = True
+
     def __init__(self, images: Images, size: int, seed: int) -> None:
         super().__init__(seed)
         self.images, self.size = images, size
