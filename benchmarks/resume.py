@@ -39,7 +39,8 @@ from clew.runs import Run
 from clew.runs.training import train
 
 TIMES = {
-    "cpu_seconds", "wall_seconds", "tokens_per_cpu_second", "train_tokens_per_cpu_second",
+    "cpu_seconds", "wall_seconds", "tokens_per_cpu_second", "tokens_read_per_cpu_second",
+    "train_tokens_per_cpu_second", "train_tokens_read_per_cpu_second",
     "decode_sentences_per_cpu_second",
 }  # fmt: skip
 MODELS: dict[str, dict[str, Any]] = {

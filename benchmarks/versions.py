@@ -1,4 +1,4 @@
-"""This checkout beside another one of clew: the same trainings by turns, and the interval of the ratio of their speeds.
+"""This checkout beside another one of clew: the same trainings by turns, the ratio of their speeds, and peak memory.
 
     git worktree add ../old SOME_COMMIT
     python benchmarks/versions.py ../old --rounds 5
@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean, median, stdev
+from typing import NamedTuple
 
 from scipy.stats import t as student
 
@@ -37,7 +38,6 @@ JOBS: dict[str, tuple[str, list[str]]] = {
     "decoder-characters": ("gpt/shakespeare.toml", ["train.budget={steps=60}"]),
     "word-vectors": ("words/wikipedia.toml", ["train.budget={epochs=1}"]),
 }
-FIGURES = ("train_tokens_per_cpu_second",)
 
 
 def main() -> None:
@@ -49,36 +49,48 @@ def main() -> None:
     args = parser.parse_args()
     homes = {"this": HERE, "other": args.other.resolve()}
     order = random.Random(0)
-    print(
-        "| job | this, tokens a CPU-second | other | ratio | 95% interval |\n| --- | --- | --- | --- | --- |",
-        flush=True,
-    )
+    print("| job | this, tokens a CPU-second | other | ratio | 95% interval | peak memory, this | other |")
+    print("| --- " * 7 + "|", flush=True)
     for job in args.jobs.split(","):
-        found: dict[str, list[float]] = {"this": [], "other": []}
+        found: dict[str, list[Measured]] = {"this": [], "other": []}
         for _ in range(args.rounds):
             for name in order.sample([*homes], 2):
                 found[name].append(measure(job, homes[name]))
         print(row(job, found), flush=True)
 
 
-def measure(job: str, home: Path) -> float:
-    """Return the speed of one training by the checkout at `home`, in tokens a CPU-second."""
+class Measured(NamedTuple):
+    """One training: its speed in tokens a CPU-second, and the most memory that it held, in MB."""
+
+    speed: float
+    memory: float
+
+
+def measure(job: str, home: Path) -> Measured:
+    """Train by the checkout at `home`. Raise RuntimeError where that fails."""
     recipe, changes = JOBS[job]
     environment = {**os.environ, "PYTHONPATH": str(home / "src"), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "clew", "train", f"recipes/{recipe}", *changes, *NOTHING_ELSE]
-        subprocess.run([*command, "--out", folder + "/run"], cwd=home, env=environment, check=True, capture_output=True)
+        with Path(folder, "said").open("w") as said:
+            process = subprocess.Popen(
+                [*command, "--out", folder + "/run"], cwd=home, env=environment, stdout=said, stderr=said
+            )
+            _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise RuntimeError(f"{job} at {home}: {Path(folder, 'said').read_text()[-2000:]}")
         results: Mapping[str, float] = json.loads(Path(folder, "run", "results.json").read_text())
-    return results[FIGURES[0]]
+    return Measured(results["train_tokens_per_cpu_second"], usage.ru_maxrss / 1024)
 
 
-def row(job: str, found: Mapping[str, list[float]]) -> str:
+def row(job: str, found: Mapping[str, list[Measured]]) -> str:
     """Return a line of the table."""
-    ratios = [math.log(a / b) for a, b in zip(found["this"], found["other"], strict=True)]
+    ratios = [math.log(a.speed / b.speed) for a, b in zip(found["this"], found["other"], strict=True)]
     half = student.ppf(0.975, len(ratios) - 1) * stdev(ratios) / math.sqrt(len(ratios))
     low, high = (math.exp(fmean(ratios) + sign * half) for sign in (-1, 1))
-    speeds = " | ".join(f"{median(found[name]):,.0f}" for name in ("this", "other"))
-    return f"| {job} | {speeds} | {math.exp(fmean(ratios)):.3f} | {low:.3f} – {high:.3f} |"
+    speeds = " | ".join(f"{median(one.speed for one in each):,.0f}" for each in found.values())
+    memory = " | ".join(f"{median(one.memory for one in each):,.0f} MB" for each in found.values())
+    return f"| {job} | {speeds} | {math.exp(fmean(ratios)):.3f} | {low:.3f} – {high:.3f} | {memory} |"
 
 
 if __name__ == "__main__":

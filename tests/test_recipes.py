@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from clew.presets import PRESETS as OWN
 from clew.recipe_file import load_recipe
 from clew.study.suite import SUITES
 
@@ -20,7 +21,8 @@ RECIPES = sorted([*(HOME / "recipes").rglob("*.toml"), *PRESETS.rglob("*.toml")]
     ids=lambda p: f"{p.parent.name}-{p.stem}",
 )
 def test_it_can_be_read(path: Path) -> None:
-    settings = ["data.train=['mine.txt']"] if path.parent == PRESETS else []  # the user's own files are its data
+    own = path.parent == PRESETS and path.name in (OWN["text"], OWN["pairs"])
+    settings = ["data.train=['mine.txt']"] if own else []  # the user's own files are its data
     recipe = load_recipe(path, settings)[0]
     assert recipe.name
 
@@ -30,3 +32,7 @@ def test_a_suite_has_a_recipe_for_each_task(suite: str) -> None:
     found = {path.stem for path in (PRESETS / suite).glob("*.toml")} - {"base"}
     assert found == set(SUITES[suite])
     assert all(load_recipe(PRESETS / suite / f"{task}.toml")[0].name == task for task in found)
+
+
+def test_what_files_of_ones_own_are_learned_by_comes_with_clew() -> None:
+    assert all((PRESETS / name).is_file() for name in OWN.values())

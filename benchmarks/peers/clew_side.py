@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import common
 import torch
+from clew_counted import Counted
 from common import Ids, Job, Meter, chunks, measure_decoding, pad, read_job, unsupported
 from torch import nn
 
-from clew.batches import PairBatch
 from clew.config import BatchConfig, BudgetConfig
-from clew.contracts import Loss
 from clew.data.batches import PairLoader, Pairs
 from clew.decode.engine import engine
 from clew.decode.search import Limits, search
@@ -42,10 +41,7 @@ def train(job: Job, model: nn.Module) -> None:
     meter = Meter(job, "clew")
     translation = Translation(TranslationConfig(label_smoothing=common.SMOOTHING))
 
-    def counted(model: nn.Module, batch: PairBatch) -> Loss:
-        meter.count(batch.n_tokens, batch.target_out.numel())
-        return translation(model, batch)
-
+    counted = Counted(translation, lambda batch: meter.count(batch.n_tokens, batch.target_out.numel()))
     optimizer = Adam(AdamConfig(lr=common.LEARNING_RATE))(model)
     schedule = InverseSqrt(InverseSqrt.Config())
     budget = BudgetConfig(steps=job.warmup + job.steps + 1)
@@ -55,8 +51,8 @@ def train(job: Job, model: nn.Module) -> None:
         pass
 
 
-def decode(job: Job) -> None:
-    model = engine(Transformer(TRANSFORMER, TokenPair.of(job.vocab_size, job.vocab_size, common.PAD)), job.precision)
+def decode(job: Job, spec: TokenPair) -> None:
+    model = engine(Transformer(TRANSFORMER, spec), job.precision)
     limits = Limits(common.BOS, eos_id=-1, max_length=common.FORCED_LENGTH)  # no token ends a sentence but the limit
 
     def translate(sentences: Ids, beam: int, batch_size: int) -> Ids:
@@ -74,12 +70,9 @@ if __name__ == "__main__":
     if job.precision == "int8" and job.job != "decode":
         unsupported("training in fp32 or bf16")
     torch.manual_seed(1)
+    spec = TokenPair.of(job.vocab_size, job.vocab_size, common.PAD)
     if job.job == "decode":
-        decode(job)
+        decode(job, spec)
     lstm = LSTM.model_copy(update={"input_feeding": job.job == "train-lstm-feeding"})
-    model = (
-        Transformer(TRANSFORMER, TokenPair.of(*2 * [job.vocab_size], common.PAD))
-        if job.job == "train"
-        else Seq2Seq(lstm, TokenPair.of(*2 * [job.vocab_size], common.PAD))
-    )
+    model = Transformer(TRANSFORMER, spec) if job.job == "train" else Seq2Seq(lstm, spec)
     train(job, model)

@@ -6,6 +6,7 @@ import json
 from itertools import islice
 
 import torch
+from clew_counted import Counted
 from common import Meter
 from decoder_common import CLIP_NORM, LEARNING_RATE, Job, measure_writing, read_job
 from safetensors.torch import load_file
@@ -15,7 +16,7 @@ from clew.data.blocks import BlockLoader
 from clew.data.documents import Documents
 from clew.decode.sample import sample
 from clew.decode.writer import writer
-from clew.hub.adapter import adapter_of, family_of
+from clew.hub.decoders import DecoderAdapter
 from clew.inputs import Tokens
 from clew.models.gpt2 import GPT2
 from clew.objectives.language_model import LanguageModel, LanguageModelConfig
@@ -24,32 +25,25 @@ from clew.train.optim import AdamW
 
 
 def load(job: Job) -> GPT2:
-    config = family_of(GPT2).config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
-    model = GPT2(config, Tokens(job.vocab_size))  # type: ignore[arg-type]
-    adapter_of(model).fill(model, load_file(job.folder / "model.safetensors"), str(job.folder))
+    found = DecoderAdapter(GPT2)
+    config = found.config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
+    model = GPT2(config, Tokens(job.vocab_size))
+    found.fill(model, load_file(job.folder / "model.safetensors"), str(job.folder))
     return model
-
-
-class Counted(BlockLoader):
-    """Batches that the meter counts."""
-
-    meter: Meter
-
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        for batch in super().__iter__():
-            self.meter.count(batch.target.numel(), batch.target.numel())
-            yield batch
 
 
 def train(job: Job) -> None:
     ids = job.ids
     documents = Documents(ids, torch.tensor([0, len(ids)]).numpy(), torch.tensor([0, 1]).numpy())
-    batches = Counted(documents, job.positions, batch=BatchConfig(tokens=job.batch) * job.positions, seed=1)
-    batches.meter = Meter(job)  # type: ignore[arg-type]
+    batches = BlockLoader(documents, job.positions, batch=BatchConfig(examples=job.batch), seed=1)
+    meter = Meter(job)
+    counted = Counted(
+        LanguageModel(LanguageModelConfig()), lambda batch: meter.count(batch.target.numel(), batch.target.numel())
+    )
     model = load(job)
     optimizer = AdamW(AdamW.Config(lr=LEARNING_RATE, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.1))(model)
     steps = fit(
-        model, LanguageModel(LanguageModelConfig()), batches, optimizer, lambda step, done: 1.0,
+        model, counted, batches, optimizer, lambda step, done: 1.0,
         BudgetConfig(steps=job.warmup + job.steps), clip_norm=CLIP_NORM, precision=job.precision,
     )  # fmt: skip
     for _ in steps:
@@ -57,7 +51,7 @@ def train(job: Job) -> None:
 
 
 def write(job: Job) -> None:
-    model = writer(load(job), job.precision)  # type: ignore[arg-type]
+    model = writer(load(job), job.precision)
     how = SampleConfig(temperature=0)
 
     def tokens(prompts: torch.Tensor) -> torch.Tensor:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import encoder_common as common
 import numpy as np
 import torch
+from clew_counted import Counted
 from common import Meter
 from encoder_common import Ids, Job, in_batches, measure_encoding, read_job
 from safetensors.torch import load_file
 
 from clew.batches import TextBatch
 from clew.config import BatchConfig, BudgetConfig
+from clew.contracts import Loader, Objective
 from clew.data.batches import TextLoader, Texts
 from clew.data.masking import Masking
 from clew.decode.encoder import EncoderEngine
-from clew.hub.adapter import adapter_of, family_of
+from clew.hub.bert import EncoderAdapter
 from clew.inputs import Tokens
 from clew.models.bert import Bert, BertConfig
 from clew.models.heads import with_head
@@ -40,31 +41,30 @@ class MaskedLines(TextLoader):
 
     def __init__(self, texts: Texts, meta: dict[str, Any], **settings: Any) -> None:
         self.masking = Masking(common.MASKED, meta["mask_id"], np.array(meta["plain"]))
-        self.special, self.rng = np.array(meta["special"]), np.random.default_rng(1)
+        self.special = np.array(meta["special"])
         super().__init__(texts, **settings)
 
-    def batch(self, rows: list[int]) -> TextBatch:
-        batch = super().batch(rows)
+    def collate(self, rows: np.ndarray, rng: np.random.Generator) -> TextBatch:
+        batch = super().collate(rows, rng)
         text = batch.text.numpy()
-        read, chosen = self.masking(text, ~np.isin(text, self.special), self.rng)
+        read, chosen = self.masking(text, ~np.isin(text, self.special), rng)
         found = {"text": read, "label": text[chosen], "at": np.flatnonzero(chosen)}
         return replace(batch, **{name: torch.from_numpy(array) for name, array in found.items()})
 
 
-class AtRandom:
+class AtRandom(Loader):
     """A loader's rows in batches as a DataLoader that shuffles makes them: so many lines, of any lengths."""
 
-    epochs_done = 0.0
-
     def __init__(self, loader: TextLoader, lines: int) -> None:
+        super().__init__(seed=1)
         self.loader, self.lines = loader, lines
 
-    def __iter__(self) -> Iterator[TextBatch]:
-        rng = np.random.default_rng(1)
-        while True:
-            order = rng.permutation(self.loader.rows)
-            for start in range(0, len(order) - self.lines + 1, self.lines):
-                yield self.loader.batch(order[start : start + self.lines].tolist())
+    def plan(self, epoch: int) -> list[np.ndarray]:
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.loader.rows)
+        return [order[start : start + self.lines] for start in range(0, len(order) - self.lines + 1, self.lines)]
+
+    def collate(self, rows: np.ndarray, rng: np.random.Generator) -> TextBatch:
+        return self.loader.collate(rows, rng)
 
 
 def train(job: Job) -> None:
@@ -78,14 +78,11 @@ def train(job: Job) -> None:
     }  # fmt: skip
     pretrain = job.job != "finetune"
     loader = MaskedLines(texts, meta, **settings) if pretrain else TextLoader(texts, **settings)
-    objective: Any = MaskedLM(MaskedLM.Config()) if pretrain else Classification(Classification.Config())
+    objective: Objective = MaskedLM(MaskedLM.Config()) if pretrain else Classification(Classification.Config())
     head, n_outputs = ("masked_lm", 0) if pretrain else ("classify", common.CLASSES)
     model = with_head(head, MODEL, Tokens(meta["vocab_size"]), n_outputs)
     meter = Meter(job, "clew")
-
-    def counted(model: Any, batch: TextBatch) -> Any:
-        meter.count(int(batch.mask.sum()), batch.mask.numel())
-        return objective(model, batch)
+    counted = Counted(objective, lambda batch: meter.count(int(batch.mask.sum()), batch.mask.numel()))
 
     optimizer = AdamW(AdamW.Config(lr=common.LEARNING_RATE, betas=(0.9, 0.999), eps=1e-8))(model)
     for _ in fit(
@@ -97,9 +94,10 @@ def train(job: Job) -> None:
 
 
 def encode(job: Job) -> None:
-    config = family_of(Bert).config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
+    found = EncoderAdapter(Bert)
+    config = found.config_from_hf(json.loads((job.folder / "config.json").read_text()), str(job.folder))
     model = with_head("masked_lm", config, Tokens(job.vocab_size), 0)
-    adapter_of(model).fill(model, load_file(job.folder / "model.safetensors"), str(job.folder))
+    found.fill(model, load_file(job.folder / "model.safetensors"), str(job.folder))
     encoder = model.encoder.eval() if job.precision == "fp32" else EncoderEngine(model.encoder, job.precision)
 
     @torch.inference_mode()

@@ -9,34 +9,32 @@ import json
 import sys
 from pathlib import Path
 
-from clew.tasks.steering import Reward, RewardSource, decoded, prompts, roll_out
-
-from clew.config import SampleConfig, build
+from clew.config import build
+from clew.objectives.rewards import RewardOfTexts, RewardSource, decoded
 from clew.runs import Run
-from clew.runs.folder import lend
+from clew.runs.folder import open_run
+from clew.tasks.rollouts import prompts
 
 PROMPT, WRITTEN, PAIRS, HELD_OUT = 8, 24, 1500, 500
 
 
-def main(writer: str, judge: str, label: str, out: str, held_out: str) -> None:
-    task, model, tokenizer = lend(writer)
-    model.eval()
-    source = build("data", Run.open(writer).recipe.data)
-    reward = Reward(lend(judge), RewardSource(run=judge, label=label))
+def main(model: str, classifier: str, label: str, out: str, held_out: str) -> None:
+    writes = open_run(model)
+    task, tokenizer = writes.task, writes.preprocessor
+    source = build("data", Run.open(model).recipe.data)
+    reward = RewardOfTexts(open_run(classifier), RewardSource(run=classifier, label=label))
     asked = prompts(task.documents(source.split("train"), tokenizer), PROMPT)[:PAIRS]
-    texts = []
-    for seed in (1, 2):
-        text, _ = roll_out(model, asked, WRITTEN, tokenizer.eos_id, SampleConfig(seed=seed))
-        texts.append(decoded(tokenizer, text))
+    texts = [decoded(tokenizer, task.roll_out(writes.model, tokenizer, asked, WRITTEN, seed)[0]) for seed in (1, 2)]
     starts, scores = tokenizer.decode(asked.tolist()), [reward(each) for each in texts]
-    with Path(out).open("w") as file:
+    with Path(out).open("w", encoding="utf-8") as file:
         for start, a, b, first, second in zip(starts, *texts, *scores, strict=True):
             if first != second:
                 better, worse = (a, b) if first > second else (b, a)
                 pair = {"prompt": start, "chosen": better[len(start) :], "rejected": worse[len(start) :]}
                 file.write(json.dumps(pair) + "\n")
     kept = prompts(task.documents(source.split("valid"), tokenizer), 2 * PROMPT)[:HELD_OUT]
-    Path(held_out).write_text("\n".join(" ".join(t.split()) for t in tokenizer.decode(kept.tolist())) + "\n")
+    lines = [" ".join(text.split()) for text in tokenizer.decode(kept.tolist())]
+    Path(held_out).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ KINDS: dict[str, dict[str, str]] = {
         "hub": "clew.data.hub:Hub",
         "mixture": "clew.data.mixture:Mixture",
         "grammar": "clew.data.grammar:Grammar",
+        "image_folder": "clew.data.image_folder:ImageFolder",
     },
     "model": {
         "word2vec": "clew.models.word2vec:Word2Vec",
@@ -58,6 +59,7 @@ KINDS: dict[str, dict[str, str]] = {
         "gpt2": "clew.models.gpt2:GPT2",
         "llama": "clew.models.llama:Llama",
         "lstm": "clew.models.lstm:LSTM",
+        "cnn": "clew.models.cnn:CNN",
     },
     "objective": {
         "negative_sampling": "clew.objectives.negative_sampling:NegativeSampling",
@@ -65,6 +67,7 @@ KINDS: dict[str, dict[str, str]] = {
         "glove": "clew.objectives.glove:WeightedLeastSquares",
         "translation": "clew.objectives.translation:Translation",
         "classification": "clew.objectives.classification:Classification",
+        "distillation": "clew.objectives.distillation:Distillation",
         "regression": "clew.objectives.regression:Regression",
         "span": "clew.objectives.span:Span",
         "masked_lm": "clew.objectives.masked_lm:MaskedLM",
@@ -272,7 +275,9 @@ class BudgetConfig(Config):
     tokens: int | None = Field(None, ge=1)  # target tokens
     cpu_minutes: float | None = Field(None, gt=0)
     wall_minutes: float | None = Field(None, gt=0)
-    flops: float | None = Field(None, gt=0)  # 6 × non-embedding parameters × tokens
+    flops: float | None = Field(
+        None, gt=0
+    )  # 6 × non-embedding parameters × tokens read, less where some are frozen; roll-outs and references too
 
     @model_validator(mode="after")
     def ends(self) -> BudgetConfig:
@@ -300,6 +305,12 @@ class BatchConfig(Config):
     def shared(self, n: int) -> BatchConfig:
         """Return the size of a batch each of whose examples has n texts."""
         return BatchConfig(tokens=max(1, self.tokens // n)) if self.tokens else self
+
+    def of_examples(self, what: str) -> int:
+        """Return the examples of a batch. Raise RecipeError where it is given in tokens."""
+        if self.examples is None:
+            raise RecipeError(f"{what} comes in examples", where="train.batch.tokens", fix="set train.batch.examples")
+        return self.examples
 
     def of_tokens(self, what: str) -> int:
         """Return the tokens of a batch. Raise RecipeError where it is given in examples."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +72,8 @@ class Preprocessor(ABC):
     """The names of the classes, in order; none where nothing is chosen from."""
     writes = False
     """Whether there is a target that the model writes, beside the source that it reads."""
+    files = False
+    """Whether an input is a file, which is named by its path: see `parse`."""
     source: Any
     """The tokenizer of what is read, and with `target` that of what is written: one and the same, as a rule."""
     target: Any
@@ -80,6 +82,16 @@ class Preprocessor(ABC):
     @abstractmethod
     def spec(self) -> InputSpec:
         """What a model must be built for to read these inputs."""
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """The special ids, as keyword arguments of batches; none where nothing is padded."""
+        return {}
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """The class of each label."""
+        return {label: i for i, label in enumerate(self.labels)}
 
     @abstractmethod
     def save(self, folder: Path) -> None:

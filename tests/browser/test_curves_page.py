@@ -63,7 +63,7 @@ def test_curves_are_read_by_keyboard_and_samples_by_a_brush(tab: Tab) -> None:
     page.get_by_label("log y").check()
     assert "logy=1" in page.url
     page.get_by_role("radio", name="tokens").check(force=True)
-    page.get_by_role("slider", name="train loss, over tokens").wait_for()
+    page.get_by_role("slider", name="train loss, over target tokens").wait_for()
     box = page.locator(".plot .u-over").first.bounding_box()
     page.mouse.move(box["x"] + 5, box["y"] + 50)
     page.mouse.down()

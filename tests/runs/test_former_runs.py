@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import lzma
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clew.config import BudgetConfig
+from clew.errors import CheckpointError
 from clew.runs import Run
+from clew.runs.training import open_training
 
 ARCHIVE = Path(__file__).with_name("former_runs.tar.xz")
 NAMES = [
@@ -76,3 +80,19 @@ def test_a_former_run_opens_at_every_kept_step(name: str, former: Path, monkeypa
     assert run.steps() == wanted["steps"]
     for step in wanted["steps"]:
         assert all(p.isfinite().all() for p in run.model(step=step).parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_former_run_goes_on(name: str, former: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For one more step. What PPO learned from was in no checkpoint then: it is refused."""
+    monkeypatch.chdir(former)
+    monkeypatch.setenv("CLEW_CACHE", str(tmp_path / "cache"))
+    run = Run(shutil.copytree(name, tmp_path / name))
+    more = run.recipe.train.model_copy(update={"budget": BudgetConfig(steps=run.steps()[-1] + 1)})
+    training = open_training(run.recipe.model_copy(update={"train": more}), run.path, resume=True)
+    assert training is not None
+    if name == "steer_gpt2":
+        with pytest.raises(CheckpointError, match="is of another model"):
+            next(training.go())
+    else:
+        assert [event.step.number for event in training.go()] == [run.recipe.train.budget.steps] == run.steps()[-1:]

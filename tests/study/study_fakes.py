@@ -40,6 +40,7 @@ class FakeData:
         return Rows(columns, ReadReport(name))
 
 
+PREPROCESSOR = SimpleNamespace(parse=lambda line, base: line)
 REAL = Translate(TranslateConfig(source="en", target="fr"))
 
 

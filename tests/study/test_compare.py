@@ -1,6 +1,7 @@
 """Studies go on after any interruption, survive a failing variant, and run side by side."""
 
 import itertools
+import json
 import sys
 import textwrap
 
@@ -119,6 +120,14 @@ def test_side_by_side(tmp_path, monkeypatch) -> None:
     }
     assert "no cosine today\n(exit code 1" in ends["cosine"].error
     assert ("running", 7, 1.25, 0.4) in {(event.state, event.step, event.loss, event.done) for event in events}
+
+
+def test_how_much_of_a_budget_of_work_is_used(tmp_path) -> None:
+    run = plan(tmp_path, train={"budget": {"flops": 200}}).runs[0]
+    run.folder.mkdir(parents=True)
+    row = {"step": 7, "loss": 1.25, "epoch": 4, "tokens": 9, "cpu_seconds": 2, "wall_seconds": 3, "flops": 50}
+    (run.folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    assert module._standing(run) == {"step": 7, "loss": 1.25, "done": 0.25}
 
 
 def test_trainings_side_by_side_end_with_the_study(tmp_path, monkeypatch) -> None:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from study_fakes import recipe, train
+from study_fakes import PREPROCESSOR, recipe, train
 from typer.testing import CliRunner
 
 from clew.cli import app
@@ -20,7 +20,7 @@ def run(tmp_path, monkeypatch):
     """Runs `clew compare` on a recipe, with fakes for the training, the model and the page."""
     monkeypatch.setattr(module, "_training", lambda: train)
     monkeypatch.setattr(Run, "model", lambda self, device="cpu": self.recipe.model.attention.score)
-    monkeypatch.setattr(Run, "preprocessor", lambda self: None)
+    monkeypatch.setattr(Run, "preprocessor", lambda self: PREPROCESSOR)
     monkeypatch.setattr(report, "single_file", lambda view, data: "<html>")
 
     def invoke(*arguments: str, **changes):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from study_fakes import recipe, train
+from study_fakes import PREPROCESSOR, recipe, train
 
 from clew.errors import RunError
 from clew.runs.folder import Run
@@ -22,7 +22,7 @@ KEY = "model.attention.score"
 def study(tmp_path, monkeypatch):
     """Trains a study with fakes and writes its report."""
     monkeypatch.setattr(Run, "model", lambda self, device="cpu": self.recipe.model.attention.score)
-    monkeypatch.setattr(Run, "preprocessor", lambda self: None)
+    monkeypatch.setattr(Run, "preprocessor", lambda self: PREPROCESSOR)
     monkeypatch.setattr(report, "single_file", lambda view, data: f"<html>{view} {json.dumps(data)}</html>")
 
     def make(scores: list[str], seeds: int = 1, target: float | None = None, **changes):
@@ -98,7 +98,7 @@ def test_summary_of_one_seed_says_what_the_test_sentences_show(study) -> None:
     assert (
         "“additive” has the best BLEU: 30.3 [28.8, 31.8]; next is “cosine” with 24.3 [22.8, 25.8], 6.0 behind." in words
     )
-    assert "paired bootstrap over the test sentences; one seed each, so this says nothing about other seeds" in words
+    assert "paired bootstrap over the test examples; one seed each, so this says nothing about other seeds" in words
     assert (
         "First to reach a validation BLEU of 27.3 is “additive”, after 16 CPU-seconds; “none” and “cosine” did not"
         in words
@@ -107,7 +107,7 @@ def test_summary_of_one_seed_says_what_the_test_sentences_show(study) -> None:
     assert "the worst is that of “cosine”, 0.165" in words
     assert "BLEU, held-out combinations: “additive” 22.3, “cosine” 16.3, “none” 10.3." in words
     assert "Fastest to train" in words
-    assert "bootstrap intervals over the test sentences of one training each" in words
+    assert "bootstrap intervals over the test examples of one training each" in words
 
 
 def test_summary_of_seeds_tests_over_seeds(study) -> None:

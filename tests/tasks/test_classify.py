@@ -114,6 +114,7 @@ def test_predict(place: Path) -> None:
     assert [
         p.text for p in run.task.predict(run.model(), run.preprocessor(), many, decode)
     ] == plain.stdout.split() * 10
+    assert clew("predict", place / "run", texts[0], texts[2], "decode.batch_size=1").stdout == "good\nbad\n"
     refused = clew("predict", place / "run", "--precision", "int8", "a lovely story")
     assert refused.exit_code == 2 and "fp32" in refused.stderr
 
@@ -123,6 +124,8 @@ def test_evaluate(place: Path) -> None:
     result = clew("evaluate", place / "run", f'data.valid=["{place}/other.tsv"]', "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["accuracy"]["value"] == 100
+    shown = clew("evaluate", place / "run", f'data.valid=["{place}/other.tsv"]').stdout
+    assert " texts  40" in shown and "decode_texts_per_cpu_second" in shown and "sentence" not in shown
 
 
 def test_compare(place: Path) -> None:
@@ -135,7 +138,8 @@ def test_compare(place: Path) -> None:
         pytest.skip("the browser page has not been built (python web/build.py)")
     assert result.exit_code == 0, result.output
     report = (place / "study" / "report.md").read_text()
-    assert "Accuracy" in report and "Macro-F1" in report and "texts" in report
+    assert "Accuracy" in report and "Macro-F1" in report and "texts per CPU-second" in report
+    assert "decoded texts / CPU-s" in report and "sentence" not in report
 
 
 def test_resumed_is_uninterrupted(place: Path, tmp_path: Path) -> None:

@@ -21,9 +21,11 @@ from clew import cli
 from clew.data.preferences import Answers, Pair, PairColumns, pairs, shared
 from clew.data.rows import ReadReport, Rows
 from clew.errors import DataError, RecipeError
+from clew.nn.work import Work
 from clew.objectives.ppo import PPO, PPOConfig
 from clew.recipe_file import load_recipe
 from clew.runs import Run
+from clew.runs.folder import open_run
 from clew.runs.training import open_training, train
 
 GOOD, BAD = ["lovely", "great", "fine"], ["dull", "awful", "weak"]
@@ -145,6 +147,13 @@ def test_resumed_is_uninterrupted(home: Path, tmp_path: Path) -> None:
     assert all(torch.equal(whole[name], parted[name]) for name in whole)
     course = [[row["reward"] for row in Run(tmp_path / name).metrics() if "kl" in row] for name in ("whole", "parted")]
     assert course[0] == course[1]
+    work, (found, again) = (
+        Work(Run(tmp_path / "whole").model()),
+        (Run(tmp_path / n).results() for n in ("whole", "parted")),
+    )
+    assert found["flops"] == again["flops"]
+    # Each text is learned from twice; before that it is written, read twice, and read by the reference.
+    assert found["flops"] > work.training() * found["read"] + 4 * work.forward() * found["read"] / 2
 
 
 def test_what_is_steered_needs_a_reference(home: Path, tmp_path: Path) -> None:
@@ -158,6 +167,19 @@ def test_what_is_steered_needs_a_reference(home: Path, tmp_path: Path) -> None:
             open_training(recipe, tmp_path / "run")
 
 
+def test_another_run_that_cannot_be_opened_is_told_at_its_setting(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "steer.toml").write_text(steer(home))
+    recipe, _ = load_recipe(tmp_path / "steer.toml", [f"task.reward.run={tmp_path}/none"])
+    with pytest.raises(RecipeError, match="there is no run here") as refused:
+        open_training(recipe, tmp_path / "run")
+    assert refused.value.where == f"task.reward.run, {tmp_path}/none" and refused.value.fix
+
+
+def test_another_run_says_what_it_is(home: Path) -> None:
+    about = open_run(str(home / "classify")).about
+    assert about.startswith(f"{home}/classify, valid accuracy 100.00 [")
+
+
 def drawn(file: Path, seed: int, n: int = 150) -> None:
     """Pairs of which the better praises."""
     rng = random.Random(seed)
@@ -168,16 +190,16 @@ def drawn(file: Path, seed: int, n: int = 150) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-@pytest.mark.parametrize(("kind", "beta"), [("dpo", 0.1), ("ipo", 0.1)])
-def test_pairs_raise_the_reward(home: Path, tmp_path: Path, kind: str, beta: float) -> None:
-    drawn(tmp_path / "pairs.jsonl", 1)
-    drawn(tmp_path / "others.jsonl", 2, 40)
-    (tmp_path / "prefer.toml").write_text(f"""
+def prefer(home: Path, place: Path, kind: str) -> Path:
+    """A recipe of pairs of which the better praises."""
+    drawn(place / "pairs.jsonl", 1)
+    drawn(place / "others.jsonl", 2, 40)
+    (place / "prefer.toml").write_text(f"""
 name = "prefer"
 [data]
 kind = "files"
-train = ["{tmp_path}/pairs.jsonl"]
-valid = ["{tmp_path}/others.jsonl"]
+train = ["{place}/pairs.jsonl"]
+valid = ["{place}/others.jsonl"]
 columns = ["prompt", "chosen", "rejected"]
 [tokenizer]
 kind = "gpt2"
@@ -187,7 +209,7 @@ start = "{home}/write"
 dropout = 0.0
 [objective]
 kind = "{kind}"
-beta = {beta}
+beta = 0.1
 [task]
 kind = "preference"
 prompt = "prompt"
@@ -202,11 +224,29 @@ budget = {{ steps = 60 }}
 [decode]
 beam = 1
 """)
-    result = clew("train", tmp_path / "prefer.toml", "--out", tmp_path / "run")
+    return place / "prefer.toml"
+
+
+@pytest.mark.parametrize("kind", ["dpo", "ipo"])
+def test_pairs_raise_the_reward(home: Path, tmp_path: Path, kind: str) -> None:
+    result = clew("train", prefer(home, tmp_path, kind), "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
     found = Run(tmp_path / "run").results()["splits"]["valid"]
     assert found["accuracy"]["value"] > 95 and found["gain"]["low"] > 0.1 and found["kl"]["value"] > 0
     assert {"accuracy", "margin"} <= set(Run(tmp_path / "run").metrics()[0])
+
+
+def test_what_goes_on_pays_for_its_reference_once(home: Path, tmp_path: Path) -> None:
+    recipe, _ = load_recipe(prefer(home, tmp_path, "dpo"), ["train.budget.steps=4", "train.save_every=2"])
+    for _ in train(recipe, tmp_path / "whole"):
+        pass
+    for moment in train(recipe, tmp_path / "parted"):
+        if moment.step.number == 2:
+            break
+    for _ in train(recipe, tmp_path / "parted", resume=True):
+        pass
+    whole, parted = (Run(tmp_path / name).results()["flops"] for name in ("whole", "parted"))
+    assert whole == parted
 
 
 def test_a_reward_model(home: Path, tmp_path: Path) -> None:

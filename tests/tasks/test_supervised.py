@@ -157,3 +157,16 @@ def test_training_text_is_measured_in_part(labelled: LabelledTokenizer, monkeypa
     for borrowed in (True, False):
         task.evaluate(None, labelled.tokenizer, Text((), "", borrowed), DecodeConfig())
     assert limits[0] and limits[1] is None
+
+
+def test_inputs_without_answers(labelled: LabelledTokenizer) -> None:
+    task, lines = Classify(ClassifyConfig(text="text", label="label")), ["anna reads a book", "carl", "a car", ""]
+    batches = list(task.unanswered(lines, labelled, batch_size=3))
+    assert [len(batch.index) for batch in batches] == [3, 1]
+    assert sorted(i for batch in batches for i in batch.row_numbers()) == [0, 1, 2, 3]
+    for batch in batches:
+        for row, ids, mask in zip(batch.row_numbers(), batch.text, batch.mask, strict=True):
+            assert ids[mask].tolist() == task.encode([lines[row]], labelled).text[0]
+    assert task.classes(labelled) == ["no", "yes"] and not Tag(TagConfig()).classes(labelled)
+    with pytest.raises(RecipeError, match="one by one"):
+        Tag(TagConfig()).unanswered(lines, labelled, batch_size=3)

@@ -17,6 +17,7 @@ from clew.data.batches import PairLoader, Pairs
 from clew.errors import NonFiniteLoss
 from clew.inputs import TokenPair
 from clew.models.transformer import Transformer, TransformerConfig
+from clew.nn.work import Work
 from clew.objectives.translation import Translation, TranslationConfig
 from clew.train.average import Average
 from clew.train.budget import Progress
@@ -146,7 +147,26 @@ def test_training_ends_with_its_budget(budget: dict[str, float]) -> None:
     assert all(share < 1 for share in done[:-1])
     assert progress.step == len(steps) == steps[-1].number
     assert progress.tokens == sum(step.count for step in steps)
+    assert progress.read == sum(step.tokens for step in steps) > progress.tokens
     assert progress.cpu_seconds == pytest.approx(sum(step.cpu_seconds for step in steps))
+
+
+def test_each_step_is_charged_for_what_learns_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And for what the objective did beside it."""
+    model, progress, charged = translator(), Progress(), 0.0
+    whole = Work(model).training()
+    frozen = Work(model.requires_grad_(False)).training()
+    assert whole == 3 * frozen
+    monkeypatch.setattr(OBJECTIVE, "extra_flops", lambda: 7.0)
+
+    def unfreeze(done: float) -> None:
+        model.requires_grad_(done >= 0.5)
+
+    for step in fit(
+        model, OBJECTIVE, loader(), sgd(model), CONSTANT, BudgetConfig(steps=4), progress=progress, before_step=unfreeze
+    ):
+        charged += (whole if step.number > 2 else frozen) * step.tokens + 7.0
+        assert progress.flops == pytest.approx(charged)
 
 
 def test_the_callers_time_is_not_counted() -> None:

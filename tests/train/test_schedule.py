@@ -6,14 +6,9 @@ import itertools
 import math
 
 import pytest
-from torch import nn
 
 from clew.config import KINDS, BudgetConfig, resolve
-from clew.contracts import Model
-from clew.inputs import TokenPair
-from clew.models.transformer import Transformer, TransformerConfig
-from clew.nn.positions import Learned
-from clew.train.budget import Progress, flops_per_token
+from clew.train.budget import Progress
 from clew.train.schedule import Schedule
 
 
@@ -75,18 +70,3 @@ def test_share_of_a_budget(limit: dict[str, float], used: dict[str, float]) -> N
     assert Progress(step=9, **{k: v for k, v in used.items() if k != "step"}).share(
         BudgetConfig(**{**limit, "steps": 10})
     ) == pytest.approx(0.9)  # the tightest counts
-
-
-def test_flops_count_what_is_multiplied() -> None:
-    """Tables are looked up, the rest is multiplied, and so is a table that is also the projection.
-
-    A token goes through one half of a translator.
-    """
-    model = Model()
-    model.parts = nn.Sequential(nn.Embedding(100, 4), Learned(4, 50), nn.Linear(4, 3))
-    assert flops_per_token(model) == 6 * (4 * 3 + 3)
-    sizes = {"d_model": 8, "d_ff": 8, "n_heads": 2, "n_encoder_layers": 1, "n_decoder_layers": 1}
-    shared = Transformer(TransformerConfig(**sizes), TokenPair.of(50, 50))
-    apart = Transformer(TransformerConfig(**sizes, share_embeddings=False, positions="learned"), TokenPair.of(70, 50))
-    assert flops_per_token(shared) == flops_per_token(apart)
-    assert flops_per_token(shared) == 3 * sum(parameter.numel() for parameter in shared.parameters())

@@ -70,7 +70,7 @@ def evaluate(
     choose_on = data.split("valid") if "valid" in data.splits else None
     model = opened.model(device_of(recipe.train.device))
     figures = opened.task.evaluate(model, opened.preprocessor(), rows, recipe.decode, choose_on=choose_on)
-    _show(split, rows, figures, as_json)
+    _show(split, rows, figures, as_json, opened.task.example_name)
 
 
 def changed(run: Any, overrides: list[str], *tables: str) -> Any:
@@ -111,10 +111,10 @@ def _ask(questions: Path, run: Path, overrides: list[str], split: str | None, as
     model = opened.model(device_of(opened.recipe.train.device))
     rows = data.split(split)
     figures = task.evaluate(model, opened.preprocessor(), rows, recipe.decode, choose_on=train)
-    _show(split, rows, figures, as_json)
+    _show(split, rows, figures, as_json, task.example_name)
 
 
-def _show(split: str, rows: Any, figures: dict[str, Any], as_json: bool) -> None:
+def _show(split: str, rows: Any, figures: dict[str, Any], as_json: bool, item: str) -> None:
     from clew.runs.results import shown
 
     outputs = figures.pop("outputs")
@@ -123,7 +123,7 @@ def _show(split: str, rows: Any, figures: dict[str, Any], as_json: bool) -> None
         return
     typer.echo(f"{split}: {rows.report}")
     for name, figure in figures.items():
-        typer.echo(f"{name:>30}  {shown(figure)}")
+        typer.echo(f"{name.replace('sentence', item):>30}  {shown(figure)}")
 
 
 def _suite(

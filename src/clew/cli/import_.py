@@ -19,8 +19,8 @@ def import_(
 ) -> None:
     """Make a run of a checkpoint of transformers: BERT with any of its heads (pre-training or masked LM → pretrain;
     sequence classification → classify, or regress with one output; token classification → tag; multiple choice →
-    choose; question answering → answer); GPT-2 and Llama (→ write); T5 (→ denoise, or text_to_text where its vocabulary
-    marks no gaps). Weights are read from safetensors, never a pickle.
+    choose; question answering → answer); GPT-2 and Llama (→ language_model); T5 (→ denoise, or
+    text_to_text where its vocabulary marks no gaps). Weights are read from safetensors, never a pickle.
     """
     from clew.runs.imported import import_checkpoint
 

@@ -1,4 +1,4 @@
-"""`clew predict`: run a trained model on a text, a file or standard input."""
+"""`clew predict`: run a trained model on texts, on a file of them, on images, or on standard input."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import tee
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +20,17 @@ def predict(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     text: Annotated[
         str,
-        typer.Argument(metavar="TEXT|FILE|-", help="A text, a file of one text a line (or .gz, .xz), or - for stdin."),
+        typer.Argument(
+            metavar="TEXT|FILE|IMAGE|-",
+            help="A text, a file of one text a line (or .gz, .xz), or - for stdin; of a run of images, an image.",
+        ),
     ] = "-",
-    overrides: Annotated[
+    more: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE…", help="Settings of decode: decode.sample.temperature=0.7, …max_length=40."),
+        typer.Argument(
+            metavar="MORE… KEY=VALUE…",
+            help="More of the same; settings of decode: decode.sample.temperature=0.7, …max_length=40.",
+        ),
     ] = None,
     beam: Annotated[int | None, typer.Option(min=1, help="1 is greedy; the recipe's by default.")] = None,
     n_best: Annotated[
@@ -39,7 +46,10 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per text.")] = False,
     trust: Trust = False,
 ) -> None:
-    """Run a trained model on a text, a file or standard input; one line out for each line in, in the same order."""
+    """Run a trained model on a text, a file or standard input; one line out for each line in, in the same order.
+
+    Of images: path, answer and its probability, with tabs between; standard input holds their paths.
+    """
     from clew.cli.evaluate import changed
     from clew.recipe_file import recipe_of_run
 
@@ -49,15 +59,17 @@ def predict(
     from clew.runs import Run
     from clew.runs.folder import device_of
 
-    opened, given = Run.open(run), overrides or []
+    opened, more = Run.open(run), more or []
     if text.startswith("decode.") and "=" in text:  # no text, but its settings
-        text, given = "-", [text, *given]
+        text, more = "-", [text, *more]
+    given = [each for each in more if "=" in each and not os.path.isfile(each)]
+    asked = [text, *(each for each in more if each not in given)]
     options = {"beam": beam, "precision": precision, "batch_size": batch_size}
     given += [f"decode.{name}={value}" for name, value in options.items() if value is not None]
     recipe, task, preprocessor = changed(opened, given, "decode"), opened.task, opened.preprocessor()
     decode = recipe.decode.model_copy(update={"beam": max(recipe.decode.beam, n_best)})
     model = opened.model(device_of(recipe.train.device))
-    if streams(task, decode, text, as_json):
+    if len(asked) == 1 and streams(task, decode, text, as_json):
         typer.echo(text, nl=False)
         guessing = draft and drafted(draft, preprocessor)
         for piece in task.stream(model, preprocessor, text, decode, guessing):
@@ -69,16 +81,21 @@ def predict(
         raise RecipeError(
             "only one text that is drawn can be guessed ahead", where="--draft", fix="give a text, beam 1"
         )
-    texts = lines(text)
+    files = preprocessor.files
+    texts, names = tee(line for each in asked for line in lines(each, files))
+    parsed = (preprocessor.parse(line, Path()) for line in texts)
     # At a terminal each line is answered as it is typed.
-    groups = ([line] for line in texts) if text == "-" and sys.stdin.isatty() else [texts]
+    groups = ([one] for one in parsed) if text == "-" and sys.stdin.isatty() else [parsed]
     found = (p for group in groups for p in task.predict(model, preprocessor, group, decode, attention=attention))
-    for number, prediction in enumerate(watched(found, text), start=1):
+    answers = zip(watched(found, "" if files else text), names, strict=False)  # answers first: they read the names
+    for number, (prediction, name) in enumerate(answers, start=1):
         best = [(prediction.text, prediction.score), *prediction.alternatives][:n_best]
         if as_json:
-            typer.echo(json.dumps(document(prediction, best, attention), ensure_ascii=False))
+            said = {"file": name} if files else {}
+            typer.echo(json.dumps(said | document(prediction, best, attention), ensure_ascii=False))
         elif n_best == 1:
-            typer.echo(prediction.shown or prediction.text)
+            answer = prediction.shown or prediction.text
+            typer.echo(f"{name}\t{answer}\t{prediction.score:.4f}" if files else answer)
         else:
             for hypothesis, score in best:
                 typer.echo(f"{number}\t{score:.4f}\t{hypothesis}")
@@ -98,8 +115,8 @@ def drafted(run: Path, preprocessor: Any) -> Any:
 
 def streams(task: Any, decode: Any, text: str, as_json: bool) -> bool:
     """Whether what is written can be shown as it is written: one given text, of which one continuation is drawn."""
-    given = text != "-" and not os.path.isfile(text) and sentence(text)
-    return bool(given) and task.writes_on and decode.beam == 1 and not as_json
+    drawn = task.writes_on and decode.beam == 1 and not as_json
+    return bool(drawn and text != "-" and not os.path.isfile(text) and sentence(text))
 
 
 def document(prediction: Any, best: list[tuple[str, float]], attention: bool) -> dict[str, Any]:
@@ -127,10 +144,16 @@ def watched(predictions: Iterable[Any], text: str) -> Iterator[Any]:
         yield from progress.track(predictions, total=total, description=Path(text).name)
 
 
-def lines(text: str) -> Iterator[str]:
-    """The texts to predict, read as they are asked for. Raises DataError naming a line that is not UTF-8."""
+def lines(text: str, files: bool = False) -> Iterator[str]:
+    """The inputs to predict, read as they are asked for; files: each is a file, so that a path is an input.
+
+    Raises DataError naming a line that is not UTF-8.
+    """
     from clew.data.lines import OPENERS
 
+    if files and text != "-":
+        yield text
+        return
     if text != "-" and not os.path.isfile(text):
         yield sentence(text)
         return

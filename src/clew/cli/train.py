@@ -35,7 +35,7 @@ def train(
     trust: Trust = False,
 ) -> None:
     """Train what a recipe describes, or on your own files: a translator on two of parallel lines or one table, word
-    vectors on one of running text.
+    vectors on one of running text, or what `clew.presets` has for a folder.
 
     `clew train RUN --resume` goes on with a run by its own recipe; under a larger budget, also where it had finished.
     """
@@ -82,7 +82,11 @@ def own_files(paths: list[str]) -> tuple[str, list[str]]:
     """The preset for these files, and what turns it into their recipe. Raises RecipeError for the wrong ones."""
     from clew.data.lines import OPENERS, existing
     from clew.data.readers import kind_of
+    from clew.presets import PRESETS
 
+    if len(paths) == 1 and os.path.isdir(paths[0]) and "folder" in PRESETS:
+        name = json.dumps(Path(paths[0]).resolve().name)
+        return PRESETS["folder"], [f"name={name}", f"data.folder={json.dumps(paths[0])}"]
     if len(paths) not in (1, 2):
         raise RecipeError(
             f"{len(paths)} files were given", where="command line",
@@ -91,7 +95,7 @@ def own_files(paths: list[str]) -> tuple[str, list[str]]:
     tables = [path for path in paths if kind_of(existing(path)) != "text"]
     name = f"name={json.dumps(Path(paths[0]).name.split('.')[0])}"
     if len(paths) == 1 and not tables:
-        return "words.toml", [name, f"data.train={json.dumps(paths)}"]
+        return PRESETS["text"], [name, f"data.train={json.dumps(paths)}"]
     if len(paths) == 2 and tables:
         raise RecipeError(
             f"{tables[0]} is a table, which is given alone", where="command line",
@@ -103,7 +107,7 @@ def own_files(paths: list[str]) -> tuple[str, list[str]]:
         endings = [each[-1][1:] if each else "" for each in suffixes]
         if len(set(endings)) == 2 and all(ending.isalpha() and ending != "txt" for ending in endings):
             names = endings  # pairs.de and pairs.en name their own columns
-    return "translate.toml", [
+    return PRESETS["pairs"], [
         name, f"data.train={json.dumps(paths)}", f"data.columns={json.dumps(names)}",
         f"task.source={json.dumps(names[0])}", f"task.target={json.dumps(names[1])}",
     ]  # fmt: skip
@@ -127,9 +131,9 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
         columns += [TimeElapsedColumn(), TimeRemainingColumn()]
         # rich would send what is meant for a file to the terminal, where standard output and error part ways.
         with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as progress:
-            bar = progress.add_task(recipe.name, total=1.0)
+            bar, unit = progress.add_task(recipe.name, total=1.0), training.task.unit
             for moment in training.go():
-                progress.update(bar, completed=min(1.0, moment.step.done), description=describe(moment))
+                progress.update(bar, completed=min(1.0, moment.step.done), description=describe(moment, unit))
                 if moment.validation is None:
                     continue
                 figures = {key: value for key, value in moment.validation.items() if key != "samples"}
@@ -154,12 +158,12 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
         typer.echo(
             f"{split}: " + "  ".join(f"{name} {with_interval(value)}" for name, value in metrics(figures).items())
         )
-    typer.echo(f'run: {folder}\nnext: clew predict {folder} "a {Run.open(folder).task.example_name}"')
+    typer.echo(f"run: {folder}\nnext: clew predict {folder} {Run.open(folder).task.asking}")
 
 
-def describe(moment: Event) -> str:
-    """What the bar says: step, loss, speed, gradient norm."""
+def describe(moment: Event, unit: str) -> str:
+    """What the bar says: step, loss, speed in what a budget in tokens counts, gradient norm."""
     step, progress = moment.step, moment.progress
-    speed = progress.tokens / max(progress.wall_seconds, 1e-9)
+    speed = progress.read / max(progress.wall_seconds, 1e-9)
     where = f"step {step.number:,}  epoch {progress.epoch:.1f}"
-    return f"{where}  loss {step.loss:.3f}  {speed:,.0f} tokens/s  |g| {step.grad_norm:.2f}"
+    return f"{where}  loss {step.loss:.3f}  {speed:,.0f} {unit}/s  |g| {step.grad_norm:.2f}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,8 +52,42 @@ class Pairs:
         )
 
 
+class Examples(ABC):
+    """Encoded examples of any kind, and what is to be learned of each.
+
+    label: of each example; cut: how many were longer than what is read at once; part_of: where inputs are read in
+    parts, which one each part is of. ids: special ids, `Preprocessor.ids`.
+    """
+
+    label: list[Any]
+    cut: int
+    part_of: list[int]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    @abstractmethod
+    def lengths(self) -> np.ndarray:
+        """(examples,) what is read of each: examples of like length are read together."""
+
+    @abstractmethod
+    def batch(self, rows: Sequence[int], *args: Any, **ids: Any) -> Batch:
+        """Return the given examples as one batch."""
+
+    @abstractmethod
+    def loader(self, batch: BatchConfig, seed: int, *args: Any, **ids: Any) -> Loader:
+        """Return all of them as training batches."""
+
+    def batches(self, batch_size: int, **ids: Any) -> Iterator[Any]:
+        """Yield all examples once, those of like length together; `row_numbers` says which they are."""
+        order = self.lengths.argsort(kind="stable").tolist()
+        for start in range(0, len(order), batch_size):
+            yield self.batch(order[start : start + batch_size], **ids)
+
+
 @dataclass
-class Texts:
+class Texts(Examples):
     """Encoded texts, of at least one token each, and what is to be learned of them.
 
     text: ids of each; label: a class, a score, a pair of places, or the classes of the tokens `at`, for each example;
@@ -69,9 +103,6 @@ class Texts:
     choices: int = 1
     cut: int = 0
     part_of: list[int] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.label)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -95,6 +126,10 @@ class Texts:
             labels = [each for label in labels for each in label]
         return TextBatch(text, mask, segment, torch.tensor(labels), torch.tensor(rows), at)
 
+    def loader(self, batch: BatchConfig, seed: int, *, pad_id: int) -> TextLoader:
+        """Return batches of like length."""
+        return TextLoader(self, batch=batch, max_length=int(self.lengths.max()), seed=seed, pad_id=pad_id)
+
 
 class LengthLoader(Loader):
     """Batches of like length, at most `batch_tokens` padded tokens on the longest side, or `examples` rows.
@@ -104,6 +139,8 @@ class LengthLoader(Loader):
     Each epoch's rows are shuffled, sorted by length (those of equal lengths stay shuffled), cut into batches, and the
     batches are shuffled. A row longer than `batch_tokens` is a batch by itself.
     """
+
+    by_rows = True
 
     def __init__(self, lengths: np.ndarray, *, batch: BatchConfig, max_length: int, seed: int) -> None:
         super().__init__(seed)
@@ -160,3 +197,6 @@ class TextLoader(LengthLoader):
 
     def batch(self, rows: list[int]) -> TextBatch:
         return self.texts.batch(rows, pad_id=self.pad_id)
+
+    def labels(self) -> Sequence[Any]:
+        return super().labels() if self.texts.choices > 1 else self.texts.label

@@ -16,6 +16,7 @@ class ReadReport:
     kept: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)  # reason → "file:line" of its first case
+    notes: list[str] = field(default_factory=list)  # what was changed in rows that were kept
 
     def skip(self, reason: str, place: str) -> None:
         self.skipped[reason] += 1
@@ -26,7 +27,7 @@ class ReadReport:
         if self.skipped:
             parts = (f"{count:,} {reason} (first: {self.examples[reason]})" for reason, count in self.skipped.items())
             text += "; skipped " + ", ".join(parts)
-        return text
+        return "; ".join([text, *self.notes])
 
 
 @dataclass

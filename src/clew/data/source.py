@@ -103,6 +103,7 @@ def _part(rows: Rows, chosen: np.ndarray, how: str) -> Rows:
     index = np.flatnonzero(chosen).tolist()
     report = rows.report
     part = ReadReport(
-        f"{report.source} ({len(index):,} rows {how})", report.read, report.kept, report.skipped, report.examples
-    )
+        f"{report.source} ({len(index):,} rows {how})", report.read, report.kept, report.skipped, report.examples,
+        report.notes,
+    )  # fmt: skip
     return Rows({name: [values[i] for i in index] for name, values in rows.columns.items()}, part)

@@ -270,7 +270,7 @@ def chain(name: str, t: int, k: int) -> str:
 
 
 def product(name: str, t: int, k: int) -> str:
-    """The same with every derivative written out, as a product of matrices."""
+    """Return in LaTeX the product of matrices by which state k adds to the gradient of `name` at step t."""
     error = rf"(\hat y_{{{t}}} - y_{{{t}}})"
     if name in "Vc":
         return error + (rf"\,h_{{{t}}}^\top" if name == "V" else "")

@@ -45,7 +45,7 @@ def states(model: Model, batch: Batch, per: Per) -> dict[str, Tensor]:
 
 
 def states_at(model: Model, batch: Batch, per: Per, depth: str) -> Tensor:
-    """The same at one of `depths`, (examples, d)."""
+    """Return what one of `depths` makes of a batch: (examples, d)."""
     if depth == EMBEDDINGS:
         call = watched(model, batch, layers(model)[:1])[layers(model)[0]][0]
         return of_examples(padded(call, call.args[0]), batch, per)

@@ -101,7 +101,7 @@ def add_rows(
     out_values: np.ndarray,
     lengths: np.ndarray,
 ) -> None:
-    """The same rows of several counts, added up.
+    """Add up the rows of several counts, row by row.
 
     Row k of count c is cols[starts[c, k] : starts[c, k + 1]]; sums as for `count_rows`; lengths[k]: the numbers of row
     k that come out, one row after another, into out_cols and out_values.

@@ -28,6 +28,7 @@ class GloVe(Model):
 
     Config = GloVeConfig
     heads = frozenset({"words"})
+    share_read = 0.0  # rows are looked up
     exports = EXPORTS
 
     def __init__(self, config: GloVeConfig, spec: Words) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -61,6 +61,9 @@ class Headed(Model):
     @property
     def max_length(self) -> int | None:
         return self.encoder.max_length
+
+    def times_used(self) -> Mapping[int, float]:
+        return self.encoder.times_used()
 
     def blocks(self) -> Sequence[nn.Module]:
         return self.encoder.blocks()

@@ -26,7 +26,7 @@ class RobertaConfig(BertConfig):
 
 
 class RobertaEmbeddings(BertEmbeddings):
-    """As BERT's, but all text is of one segment, and positions are counted from behind the padding token's number."""
+    """BERT's embeddings with one segment; positions are counted from behind the number of the padding token."""
 
     def __init__(self, config: RobertaConfig, spec: Tokens) -> None:
         super().__init__(config, spec)

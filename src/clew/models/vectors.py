@@ -133,7 +133,7 @@ class WordVectors:
         return found
 
     def find(self, word: str) -> np.ndarray | None:
-        """As `vector`, but None where there is none."""
+        """Return the vector of a word, (d,); None where it has none."""
         row = self.index.get(word)
         if row is not None:
             return self.matrix[row]

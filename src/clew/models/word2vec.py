@@ -49,6 +49,7 @@ class Word2Vec(Model):
 
     Config = Word2VecConfig
     heads = frozenset({"words"})
+    share_read = 0.0  # rows are looked up
     exports = EXPORTS
 
     def __init__(self, config: Word2VecConfig, spec: Words) -> None:

@@ -1,4 +1,4 @@
-"""Maximum likelihood of each text's class, with label smoothing, and with weights for rare classes."""
+"""Maximum likelihood of each example's class, with label smoothing, and with weights for rare classes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from clew.batches import TextBatch
+from clew.batches import ImageBatch, TextBatch
 from clew.config import Choice
 from clew.contracts import Loss, Model, Objective
-from clew.errors import RecipeError
 
 
 class ClassificationConfig(Choice):
@@ -23,7 +22,7 @@ class ClassificationConfig(Choice):
 
 
 class Classification(Objective):
-    """Σ over texts of the cross-entropy -Σ_c q_c w_c log p_c, q = (1 - ε) onehot(y) + ε/C; counted per text, or token.
+    """Σ of the cross-entropy -Σ_c q_c w_c log p_c, q = (1 - ε) onehot(y) + ε/C; counted per text, image or token.
 
     Needs a model with `forward(batch).logits`, (batch, classes), or (n, classes) of tokens. parts: `nll`, the same with
     ε = 0 and w = 1, and `accuracy`. Balanced weights are w_c = n / (C n_c) for a class with n_c of the n training
@@ -42,16 +41,10 @@ class Classification(Objective):
         Raises RecipeError where labels say which of several texts is right: those places are no classes.
         """
         if self.config.class_weights == "balanced":
-            if loader.texts.choices > 1:
-                raise RecipeError(
-                    "a choice among texts has no classes to balance",
-                    where="objective.class_weights",
-                    fix="leave it out",
-                )
-            self.weight = balanced(loader.texts.label)
+            self.weight = balanced(loader.labels())
         return loader
 
-    def __call__(self, model: Model, batch: TextBatch) -> Loss:
+    def __call__(self, model: Model, batch: TextBatch | ImageBatch) -> Loss:
         logits = model(batch).logits.float()
         weight = None if self.weight is None else self.weight.to(logits.device)
         total = F.cross_entropy(

@@ -14,7 +14,7 @@ from clew.batches import PreferenceBatch
 from clew.config import Choice
 from clew.contracts import Context, Loss, Objective
 from clew.data.preferences import Answers
-from clew.nn.work import forward_flops
+from clew.nn.work import Work
 from clew.objectives.language_model import log_p_of
 
 
@@ -56,8 +56,8 @@ class DPO(Objective):
     def loader(self, loader: Any, train: Any) -> Any:
         """Return the batches with the log-probability of each answer under the reference, which no training changes."""
         reference = self.context.reference.model
-        texts = sum(map(len, loader.answers.text))
-        self.flops = texts * forward_flops(reference, reference.output_table())
+        if not self.context.resumed:  # what goes on has paid for it
+            self.flops = sum(map(len, loader.answers.text)) * Work(reference).forward()
         return loader.with_reference(likelihood(reference, loader.answers)[0])
 
     def extra_flops(self) -> float:

@@ -30,7 +30,7 @@ def scores_of(hidden: Tensor, rows: Tensor) -> Tensor:
 
 
 def loss_of_scores(agree: Tensor, scores: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The same loss of scores: of the words that stood there (N,), and of their negatives (N, k)."""
+    """-log σ(s₊) - Σ_k log σ(-s_k), of the scores of the words that stood there (N,) and of their negatives (N, k)."""
     disagree = F.logsigmoid(-scores)
     return -F.logsigmoid(agree) - (disagree if mask is None else disagree * mask).sum(dim=1)
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from clew.batches import RollOut
 from clew.config import Choice
 from clew.contracts import Context, Loader, Loss, Objective
-from clew.nn.work import forward_flops
+from clew.nn.work import Work
 from clew.objectives.language_model import log_p_of
 from clew.objectives.rewards import RewardOfTexts, decoded, log_p
 
@@ -122,7 +122,7 @@ class PPO(Objective):
         self.value = nn.Linear(context.model.config.d_model, 1).to(context.device)
         nn.init.zeros_(self.value.weight)
         nn.init.zeros_(self.value.bias)
-        self.reward = RewardOfTexts(context.opened(settings.reward.run), settings.reward)
+        self.reward = RewardOfTexts(context.opened(settings.reward.run, "task.reward.run"), settings.reward)
 
     def parameters(self) -> dict[str, nn.Parameter]:
         return {f"value.{name}": parameter for name, parameter in self.value.named_parameters()}
@@ -147,7 +147,7 @@ class PPO(Objective):
         self.course.append((self.held.reward, self.held.kl))
         judge = self.reward.opened.model
         passes = [(3, policy), (1, reference), (1, judge)]  # the policy writes, and is read twice
-        self.flops += text.numel() * sum(k * forward_flops(m, m.output_table()) for k, m in passes)
+        self.flops += text.numel() * sum(k * Work(each).forward() for k, each in passes)
         self.warn()
 
     def warn(self) -> None:

@@ -1,0 +1,8 @@
+"""The recipes that come with clew. `clew train` takes one by what the user's own files are."""
+
+PRESETS: dict[str, str] = {
+    "text": "words.toml",
+    "pairs": "translate.toml",
+    "folder": "images.toml",
+}
+"""What files of the user's own are → their recipe."""

@@ -32,7 +32,8 @@ def write_card(run: Run, results: dict[str, Any]) -> None:
     ]
     for split, figures in results["splits"].items():
         lines += [row(split, name, figure) for name, figure in metrics(figures).items()]
-    lines += ["", 'Use it: `clew predict THIS_FOLDER "…"`. Train it again: `clew train recipe.toml`.', ""]
+    use = f"Use it: `clew predict THIS_FOLDER {run.task.asking}`. Train it again: `clew train recipe.toml`."
+    lines += ["", use, ""]
     write(run.path / "README.md", "\n".join(lines))
 
 

@@ -21,6 +21,7 @@ from clew.hub.adapter import adapter_of
 from clew.inputs import Preprocessor
 from clew.nn.low_rank import merge
 from clew.recipe_file import dump_recipe, load_received, recipe_of_run
+from clew.runs.results import metrics, with_interval
 from clew.tensor_file import save_file
 from clew.train import checkpoint
 
@@ -203,6 +204,15 @@ class Run:
             pass
         raise RunError("results.json cannot be read", where=str(file), fix=f"clew evaluate {self.path}")
 
+    def summary(self) -> str:
+        """Return in a line its folder and, where it has finished, every metric of each split that was measured."""
+        measured = self.results()["splits"] if self.finished else {}
+        figures = (
+            f"{split} {name} {with_interval(figure)}"
+            for split, found in measured.items() for name, figure in metrics(found).items()
+        )  # fmt: skip
+        return ", ".join([str(self.path), *figures])
+
 
 def task_of(recipe: Recipe) -> Task:
     """Return the task of a recipe, which may ask for other runs: a reference, a reward."""
@@ -217,7 +227,7 @@ def open_run(path: str) -> Opened:
     with torch.random.fork_rng(devices=[]):
         model = run.model()
     torch.set_num_threads(threads)
-    return Opened(run.task, model.requires_grad_(False), run.preprocessor())
+    return Opened(run.task, model.requires_grad_(False), run.preprocessor(), run.summary())
 
 
 @contextmanager

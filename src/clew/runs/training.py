@@ -20,6 +20,7 @@ from clew.config import Recipe, build
 from clew.contracts import Context, Loader, Model, Objective, Task
 from clew.errors import CheckpointError, RecipeError, RunError
 from clew.metrics.shown import about
+from clew.nn.work import Work
 from clew.runs.card import write_card
 from clew.runs.events import Events
 from clew.runs.folder import Run, device_of, open_run, writing
@@ -27,7 +28,7 @@ from clew.runs.results import differences
 from clew.runs.start import Start, complete
 from clew.train import checkpoint
 from clew.train.average import Average
-from clew.train.budget import Progress, flops_per_token
+from clew.train.budget import Progress
 from clew.train.fit import Fitted, Length, applied, as_begun, doubts, fit_batch, fit_sizes, fit_steps, length
 from clew.train.loop import Step, fit
 from clew.train.stopping import EarlyStopping, ending
@@ -64,9 +65,9 @@ def open_training(
     """Make a run of `recipe` in `folder` ready to go; None where it has finished already.
 
     With `resume`, it will go on from the newest checkpoint there (or start, where there is none yet); a finished run
-    goes on where the recipe's budget or patience is another. On SIGTERM or SIGINT the state is saved before KeyboardInterrupt is
-    raised. `watch` is told of long reading before the first step. Raises RunError where the folder holds a run and
-    `resume` is off, or cannot be written, CheckpointError where its recipe is another.
+    goes on where the recipe's budget or patience is another. On SIGTERM or SIGINT the state is saved before
+    KeyboardInterrupt is raised. `watch` is told of long reading before the first step. Raises RunError where the folder
+    holds a run and `resume` is off, or cannot be written, CheckpointError where its recipe is another.
     """
     run = Run(folder)
     recipe = complete(recipe, run)
@@ -111,7 +112,7 @@ class Training:
         context = Context(recipe, open_run, watch, self.task, device=device)
         self.task.bind(context)
         self.task.check_recipe(recipe)
-        self.data = build("data", recipe.data)
+        self.data = context.data = build("data", recipe.data)
         rows = self.data.split("train")
         self.valid = self.data.split("valid")
         for rows_of in (rows, self.valid):
@@ -122,10 +123,10 @@ class Training:
         self.preprocessor: Any = run.preprocessor() if run.started else start.preprocessor(self.task, rows)
         self.report = [str(rows.report), str(self.valid.report)]
         self.model: Model = self.task.model(recipe.model, self.preprocessor)
-        fresh = checkpoint.latest(run.checkpoints) is None
-        if fresh:  # what goes on has its weights from there
+        context.resumed = checkpoint.latest(run.checkpoints) is not None
+        if not context.resumed:  # what goes on has its weights from there
             self.report += start.fill(self.model, self.task, self.preprocessor)
-        if recipe.train.budget.flops and "words" in self.model.heads:
+        if recipe.train.budget.flops and not Work(self.model).forward():
             raise RecipeError(
                 f"the work of a {recipe.model.kind} is not counted in flops", where="train.budget.flops",
                 fix="set a budget of time, epochs or steps",
@@ -144,7 +145,7 @@ class Training:
         recipe = self.fit(recipe, fit_steps(recipe, self.length(recipe, batches)))
         self.recipe = recipe = recipe.model_copy(update={"fit": ()})
         settings = recipe.train
-        if fresh:
+        if not context.resumed:
             build("initialiser", recipe.initialiser)(self.model, batches)
         self.batches: Loader = self.objective.loader(batches, settings)
         self.schedule = build("schedule", settings.schedule)
@@ -175,7 +176,7 @@ class Training:
         n = len(batches.planned)
         if settings.batch.tokens:
             tokens = float(settings.batch.tokens * settings.accumulate)
-            flops = None if self.objective.moves_weights else tokens * flops_per_token(self.model)
+            flops = None if self.objective.moves_weights else tokens * Work(self.model).training()
         return length(settings.budget, n, settings.accumulate, tokens, flops)
 
     @property
@@ -188,7 +189,9 @@ class Training:
         settings = self.recipe.train
         newest = checkpoint.latest(self.run.checkpoints)
         if newest is not None:
-            self.standing = EarlyStopping(**checkpoint.load(newest, **self.state()))
+            saved = checkpoint.load(newest, **self.state())
+            self.standing = EarlyStopping(**saved.get("standing", saved))  # older checkpoints have nothing else
+            self.report = saved.get("report", self.report)  # what a new model began with is told there alone
             if self.goes_on and self.stopped_early:
                 self.standing.since_best = 0
         with writing(self.run.path):
@@ -270,34 +273,34 @@ class Training:
         return {"judge": self.task.judge, "ended_by": by, "ended": why, "kept": kept}
 
     def log(self, step: Step, validation: dict[str, Any] | None, events: Events) -> None:
-        names = ("step", "tokens", "epoch", "cpu_seconds", "wall_seconds")
-        where = {name: vars(self.progress)[name] for name in names}
+        where = asdict(self.progress)
         if validation:
             figures = {name: value for name, value in validation.items() if name != "samples"}
             self.run.log({**where, "valid": figures})
             self.run.save_samples(step.number, validation["samples"])
             events.add("valid", figures, step.number)
         if validation or step.number % LOG_EVERY == 0 or step.number == 1:
-            speed = step.count / step.cpu_seconds
             figures = {
                 "loss": step.loss,
                 **step.parts,
                 "lr": step.lr,
                 "grad_norm": step.grad_norm,
-                "tokens_per_cpu_second": speed,
+                "tokens_per_cpu_second": step.count / step.cpu_seconds,
+                "tokens_read_per_cpu_second": step.tokens / step.cpu_seconds,
             }
             self.run.log({**where, **figures})
             events.add("train", figures, step.number)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds beside `EarlyStopping`."""
+        """What a checkpoint holds beside `EarlyStopping` and the report."""
         return {
             "model": self.model, "objective": self.objective, "optimizer": self.optimizer, "batches": self.batches,
             "progress": self.progress, "average": self.average,
         }  # fmt: skip
 
     def save(self) -> None:
-        checkpoint.save(self.run.checkpoints, **self.state(), extra=asdict(self.standing), keep=self.recipe.train.keep)
+        extra = {"standing": asdict(self.standing), "report": self.report}
+        checkpoint.save(self.run.checkpoints, **self.state(), extra=extra, keep=self.recipe.train.keep)
 
     def finish(self) -> None:
         """Measure the best weights on every split that is neither trained on nor chosen by, and write the results."""
@@ -324,6 +327,7 @@ class Training:
             **self.parameters,
             **asdict(progress),
             "train_tokens_per_cpu_second": progress.tokens / progress.cpu_seconds,
+            "train_tokens_read_per_cpu_second": progress.read / progress.cpu_seconds,
             "data": self.report,
             "hardware": hardware(),
             "torch": torch.__version__,

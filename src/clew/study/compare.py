@@ -160,7 +160,7 @@ def _standing(run: Planned) -> dict[str, Any]:
     for line in reversed(lines):
         try:
             row = json.loads(line)
-            used = Progress(**{name: row[name] for name in ("step", "epoch", "tokens", "cpu_seconds", "wall_seconds")})
+            used = Progress(**{name: row[name] for name in vars(Progress()) if name in row})
             return {"step": row["step"], "loss": row["loss"], "done": used.share(run.recipe.train.budget)}
         except (ValueError, KeyError, TypeError):  # a line cut short, or a validation
             continue

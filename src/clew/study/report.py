@@ -85,7 +85,9 @@ def sentences(examples: Sequence[Any], runs: Mapping[str, Any]) -> list[dict[str
     texts = [example.source for example in examples]
     predicted = {}
     for id, run in runs.items():
-        found = run.task.predict(run.model(), run.preprocessor(), texts, run.recipe.decode, attention=True)
+        model, preprocessor = run.model(), run.preprocessor()
+        inputs = (preprocessor.parse(text, Path()) for text in texts)
+        found = run.task.predict(model, preprocessor, inputs, run.recipe.decode, attention=True)
         best = best_aligned(run)
         predicted[id] = [_output(each, best, example.reference) for each, example in zip(found, examples, strict=True)]
     return [

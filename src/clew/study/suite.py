@@ -74,7 +74,7 @@ def load_suite(name: str, encoder: str, tasks: Sequence[str], overrides: Sequenc
 
 
 def check_encoder(encoder: str) -> None:
-    """Raises RecipeError for a run of another kind, RunError or DataError where there are no weights to start from."""
+    """Raise RecipeError for a run of another kind, RunError or DataError where there are no weights to start from."""
     run = Run(encoder)
     kind = run.recipe.model.kind if run.started else ""
     if kind and not resolve("model", kind).bears_heads:

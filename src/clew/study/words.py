@@ -21,7 +21,7 @@ def summarise(view: View, p_values: Mapping[tuple[str, str], float] | None = Non
     ranking = ranked(view, view["quality"])
     return [
         *_winner(view, ranking, p_values or {}),
-        *_cost(ranking, view["counted"]),
+        *_cost(ranking, view["counted"], view["items"]),
         *_target(view),
         *_others(view),
         *(f"{named(m)} failed: {m['failed']}" for m in view["models"] if m.get("failed")),
@@ -86,7 +86,7 @@ def _evidence(best: Model, second: Model, quality: str, p_values: Mapping[tuple[
     if min(seeds) > 1:
         p_value, test = welch(a["per_seed"], b["per_seed"]), f"Welch's t-test over {seeds[0]} and {seeds[1]} seeds"
     elif p_value is not None:
-        test = "paired bootstrap over the test sentences; one seed each, so this says nothing about other seeds"
+        test = "paired bootstrap over the test examples; one seed each, so this says nothing about other seeds"
     else:
         if a["low"] <= b["high"] and b["low"] <= a["high"]:
             return "The intervals of these two overlap: one training each does not tell them apart."
@@ -101,7 +101,7 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
-def _cost(ranking: list[Model], counted: str) -> Iterator[str]:
+def _cost(ranking: list[Model], counted: str, item: str) -> Iterator[str]:
     if not ranking:
         return
     best = ranking[0]
@@ -116,7 +116,7 @@ def _cost(ranking: list[Model], counted: str) -> Iterator[str]:
         if all(m[decoding] for m in ranking):
             decode = max(ranking, key=lambda m: m[decoding]["mean"])
             said += (
-                f", fastest to decode is {named(decode)} ({figure(decode[decoding]['mean'])} sentences per CPU-second)"
+                f", fastest to decode is {named(decode)} ({figure(decode[decoding]['mean'])} {item}s per CPU-second)"
             )
         yield f"{said}."
 
@@ -168,7 +168,7 @@ def _intervals(view: View) -> str:
             f"Intervals are 95% t-intervals over up to {seeds} seeds: what another training would be expected to give."
         )
     return (
-        "Intervals are 95% bootstrap intervals over the test sentences of one training each: they speak of another "
+        "Intervals are 95% bootstrap intervals over the test examples of one training each: they speak of another "
         "test set, not of another seed."
     )
 
@@ -199,7 +199,7 @@ def _table(view: View) -> Iterator[str]:
     columns = [f"{m['label']} {'↑' if m['higher_is_better'] else '↓'}" for m in view["metrics"].values()]
     costs = {
         "train_tokens_per_cpu_second": f"{view['counted']} trained on / CPU-s",
-        "decode_sentences_per_cpu_second": "decoded sentences / CPU-s",
+        "decode_sentences_per_cpu_second": f"decoded {view['items']}s / CPU-s",
         "cpu_seconds": "training CPU-s",
     }
     costs = {key: label for key, label in costs.items() if any(model[key] for model in view["models"])}

@@ -1,34 +1,44 @@
-"""Classification: one label for a text, or for a pair of texts."""
+"""Classification: one label for a text, for a pair of texts, or for an image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from clew.config import TaskConfig
+from clew.config import TaskConfig, TokenizerConfig
 from clew.contracts import Prediction
-from clew.data.batches import Texts
+from clew.data.batches import Examples, Texts
+from clew.data.images import ImagePreprocessor, pictures
 from clew.data.rows import Rows
+from clew.inputs import Preprocessor
 from clew.metrics.bootstrap import Score
 from clew.metrics.classification import accuracy, binary_f1, macro_f1
 from clew.metrics.correlation import matthews
 from clew.tasks.supervised import SupervisedTask, tabbed
 from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.template import encode_pairs
+from clew.text.tokenizer import Tokenizer
 
 METRICS: dict[str, Callable[..., Score]] = {"accuracy": accuracy, "macro_f1": macro_f1, "matthews": matthews}
 
 
 class PairConfig(TaskConfig):
-    """Which columns are the text and, where texts come in pairs, the other one."""
+    """Which columns are the text and, where texts come in pairs, the other one; or which is the image."""
 
-    text: str
+    text: str = ""
     pair: str = ""
+    image: str = ""  # instead of the text
     max_length: int = Field(256, ge=4)  # tokens; the longer text of what has more loses its end
+
+    @model_validator(mode="after")
+    def one(self) -> Self:
+        if bool(self.text) == bool(self.image) or (self.image and self.pair):
+            raise ValueError("name the column of texts (text, and pair for the other one) or that of images (image)")
+        return self
 
 
 class ClassifyConfig(PairConfig):
@@ -43,11 +53,16 @@ class ClassifyConfig(PairConfig):
 
 
 class PairTask(SupervisedTask):
-    """A task whose examples are texts, or pairs of them with a tab in between."""
+    """A task whose examples are texts, pairs of them with a tab in between, or images."""
 
     head = "classify"
     example_name = "text"
     unit = "texts"
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        if config.image:
+            self.example_name, self.unit, self.preprocessor_class = "image", "images", ImagePreprocessor
 
     @property
     def quality(self) -> str:
@@ -55,29 +70,51 @@ class PairTask(SupervisedTask):
 
     @property
     def hint(self) -> str:
-        return "Two texts." if self.config.pair else "A text."
+        return "The path of an image." if self.config.image else "Two texts." if self.config.pair else "A text."
+
+    @property
+    def asking(self) -> str:
+        return "photo.png" if self.config.image else super().asking
 
     @property
     def fields(self) -> tuple[str, ...]:
-        return (self.config.text, self.config.pair) if self.config.pair else (self.config.text,)
+        return tuple(filter(None, (self.config.text, self.config.pair, self.config.image)))
 
-    def inputs(self, rows: Rows) -> list[str]:
+    @property
+    def longest(self) -> int | None:
+        return None if self.config.image else super().longest
+
+    def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> Preprocessor:
+        if self.config.image:
+            return ImagePreprocessor.of(self.inputs(rows), self.labels(rows))
+        return super().preprocessor(rows, config, given)
+
+    def inputs(self, rows: Rows) -> list[Any]:
+        if self.config.image:
+            return pictures(self.column(rows, "image"), f"{rows.report.source}, column {self.config.image}")
         texts = self.text_column(rows, "text")
         if not self.config.pair:
             return texts
         return tabbed(texts, self.text_column(rows, "pair"))
 
-    def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
+    def encode(self, lines: Sequence[Any], preprocessor: Any) -> Examples:
         """Frame each text or pair. Raises DataError for a line without its second text."""
+        if self.config.image:
+            images: Examples = preprocessor.encode(lines)
+            return images
         first, second = list(lines), None
         if self.config.pair:
             first, second = self.halves(lines, "two texts")
         found = encode_pairs(preprocessor.tokenizer, first, second, self.config.max_length)
         return Texts(found.ids, [0] * len(found.ids), found.first, cut=len(found.cut))
 
+    def unanswered(self, inputs: Sequence[Any], preprocessor: Preprocessor, batch_size: int) -> Iterator[Any]:
+        return self.encode(inputs, preprocessor).batches(batch_size, **preprocessor.ids)
+
 
 class Classify(PairTask):
-    """Read column `text` (and `pair`), choose among the labels that column `label` has in the training rows."""
+    """Read column `text` (and `pair`) or `image`, choose among the labels that column `label` has in the training
+    rows."""
 
     Config = ClassifyConfig
 
@@ -90,13 +127,16 @@ class Classify(PairTask):
     def floor(self, rows: Rows) -> float:
         return self.guessed(rows)
 
+    def classes(self, preprocessor: LabelledTokenizer) -> list[str]:
+        return preprocessor.labels
+
     def groups(self, data: Any, split: str, most: int) -> list[str]:
         rows = data.split(split)
-        pairs = zip(self.inputs(rows)[:most], self.references(rows), strict=False)
+        pairs = zip(map(self.line, self.inputs(rows)[:most]), self.references(rows), strict=False)
         return [label for text, label in pairs if text.strip()]
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
+        self, lines: Sequence[Any], encoded: Any, outputs: Sequence[Any], preprocessor: Any
     ) -> list[Prediction]:
         return [choice(preprocessor.labels, logits.softmax(dim=0)) for logits in outputs]
 

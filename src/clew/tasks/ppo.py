@@ -55,7 +55,7 @@ class PPOTask(LanguageModeling):
         assert self.context is not None
         asked = prompts(self.documents(rows, preprocessor), self.config.prompt)
         asked = asked[:: max(1, len(asked) // n)][:n] if n else asked
-        reward = RewardOfTexts(self.context.opened(self.config.reward.run), self.config.reward)
+        reward = RewardOfTexts(self.context.opened(self.config.reward.run, "task.reward.run"), self.config.reward)
         reference = self.context.reference.model.to(next(model.parameters()).device)
         return measure_policy(model, reference, reward, preprocessor, asked, self.config.written)
 

@@ -113,7 +113,7 @@ class Preference(LanguageModeling):
         begun = prompts(documents, asked.prompt)
         begun = begun[:: max(1, len(begun) // n)][:n] if n else begun
         assert self.context is not None
-        reward = RewardOfTexts(self.context.opened(asked.reward.run), asked.reward)
+        reward = RewardOfTexts(self.context.opened(asked.reward.run, "task.asked.reward.run"), asked.reward)
         return measure_policy(model, self.context.reference.model, reward, preprocessor, begun, asked.written)
 
     def validate(

@@ -1,4 +1,4 @@
-"""Regression: a number for a text, or for a pair of texts, such as how alike they are."""
+"""Regression: a number for a text or an image, or for a pair of texts, such as how alike they are."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from clew.contracts import Prediction
-from clew.data.batches import Texts
+from clew.data.batches import Examples
 from clew.data.rows import Rows
 from clew.errors import DataError
 from clew.metrics.bootstrap import Score
 from clew.metrics.correlation import pearson, spearman
 from clew.tasks.classify import PairConfig, PairTask
-from clew.text.labelled_tokenizer import LabelledTokenizer
 
 METRICS: dict[str, Callable[..., Score]] = {"pearson": pearson, "spearman": spearman}
 
@@ -29,7 +28,7 @@ class RegressConfig(PairConfig):
 
 
 class Regress(PairTask):
-    """Read column `text` (and `pair`), say the number of column `score`."""
+    """Read column `text` (and `pair`) or `image`, say the number of column `score`."""
 
     Config = RegressConfig
 
@@ -56,13 +55,13 @@ class Regress(PairTask):
         self.inputs(rows)
         self.numbers(rows)
 
-    def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Texts:
-        texts = self.encode(self.inputs(rows), preprocessor)
-        texts.label = self.numbers(rows)
-        return texts
+    def labelled(self, rows: Rows, preprocessor: Any) -> Examples:
+        encoded = self.encode(self.inputs(rows), preprocessor)
+        encoded.label = self.numbers(rows)
+        return encoded
 
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
+        self, lines: Sequence[Any], encoded: Any, outputs: Sequence[Any], preprocessor: Any
     ) -> list[Prediction]:
         return [Prediction(f"{float(score):.4g}", float(score)) for score in outputs]
 

@@ -1,4 +1,4 @@
-"""What all tasks have in common in which a model reads a text and is to say something of it."""
+"""What all tasks have in common in which a model reads a text or an image and is to say something of it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from clew.config import DecodeConfig, TokenizerConfig, TrainConfig
-from clew.contracts import Example, Prediction, Task
-from clew.data.batches import TextLoader, Texts
+from clew.contracts import Example, Loader, Prediction, Task
+from clew.data.batches import Examples
 from clew.data.rows import Rows
 from clew.decode.encoder import reader
 from clew.errors import DataError
+from clew.inputs import Preprocessor
 from clew.metrics.classification import accuracy
 from clew.tasks.examples import SHOWN, by_length
 from clew.text.labelled_tokenizer import LabelledTokenizer
@@ -32,14 +33,14 @@ SPACES = str.maketrans("\t\r\n", "   ")  # as many characters: places in a text 
 class SupervisedTask(Task):
     """Which examples, how to predict, which metrics: a task says what its rows, outputs and figures are."""
 
-    preprocessor_class = LabelledTokenizer
+    preprocessor_class: type[Preprocessor] = LabelledTokenizer
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.n_read = 0  # lines of the chunks before the one that is being predicted
 
     @property
-    def longest(self) -> int:
+    def longest(self) -> int | None:
         return int(self.config.max_length)
 
     # What a task says.
@@ -62,31 +63,31 @@ class SupervisedTask(Task):
         """What there is to choose from, in the order of classes."""
 
     @abstractmethod
-    def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
+    def encode(self, lines: Sequence[Any], preprocessor: Any) -> Examples:
         """Lines as a model reads them, without labels."""
 
-    def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Texts:
+    def labelled(self, rows: Rows, preprocessor: Any) -> Examples:
         """Return rows as a model reads them, with their labels: the class of each row's answer."""
-        texts = self.encode(self.inputs(rows), preprocessor)
-        texts.label = [preprocessor.index[label] for label in self.references(rows)]
-        return texts
+        encoded = self.encode(self.inputs(rows), preprocessor)
+        encoded.label = [preprocessor.index[label] for label in self.references(rows)]
+        return encoded
 
     @abstractmethod
     def predictions(
-        self, lines: Sequence[str], texts: Texts, outputs: Sequence[Any], preprocessor: LabelledTokenizer
+        self, lines: Sequence[Any], encoded: Any, outputs: Sequence[Any], preprocessor: Any
     ) -> list[Prediction]:
-        """Answers to the lines from what the model made of each text."""
+        """Answers to the lines from what the model made of each example."""
 
     @abstractmethod
     def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Any]:
         """Metric → Score of these answers to the rows."""
 
-    def outputs(self, out: Any, texts: Texts, rows: Sequence[int]) -> Sequence[Any]:
+    def outputs(self, out: Any, encoded: Any, rows: Sequence[int]) -> Sequence[Any]:
         """What the model says of each example of a batch."""
         return list(out.logits.float().cpu())
 
     def check(self, rows: Rows) -> None:
-        """Raises DataError where rows lack a column, or hold answers that are none."""
+        """Raise DataError where rows lack a column, or hold answers that are none."""
         self.inputs(rows)
         self.references(rows)
 
@@ -105,28 +106,21 @@ class SupervisedTask(Task):
         name = self.config.model_dump()[key]
         return [text_of(value, rows, name, i) for i, value in enumerate(self.column(rows, key))]
 
-    def line(self, given: Any) -> str:
-        """Return an example as people read it."""
-        return str(given)
-
-    def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> LabelledTokenizer:
+    def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> Preprocessor:
         """A tokenizer trained on the texts, or the one given, and the labels."""
         texts = (text for given in self.inputs(rows)[: config.max_examples] for text in self.line(given).split("\t"))
         return LabelledTokenizer(given or Tokenizer.train(texts, config), self.labels(rows))
 
-    def words(self, preprocessor: LabelledTokenizer) -> dict[str, list[str]]:
+    def words(self, preprocessor: Any) -> dict[str, list[str]]:
         """What the rows of a model's embedding stand for."""
         return {"embedding": preprocessor.tokenizer.words}
 
     # Which examples.
 
-    def batches(self, rows: Rows, preprocessor: LabelledTokenizer, train: TrainConfig, seed: int) -> TextLoader:
+    def batches(self, rows: Rows, preprocessor: Preprocessor, train: TrainConfig, seed: int) -> Loader:
         """Training batches; what is longer than `task.max_length` tokens was cut, and how many is told."""
         encoded = self.labelled(rows, preprocessor)
-        loader = TextLoader(
-            encoded, batch=train.batch, max_length=int(encoded.lengths.max()), seed=seed,
-            pad_id=preprocessor.tokenizer.pad_id,
-        )  # fmt: skip
+        loader = encoded.loader(train.batch, seed, **preprocessor.ids)
         if encoded.cut:
             n = len({*encoded.part_of}) or len(encoded)
             loader.notes = [f"{encoded.cut:,} of {n:,} training {self.example_name}s were {self.shortened}"]
@@ -142,8 +136,8 @@ class SupervisedTask(Task):
     def predict(
         self,
         model: Model,
-        preprocessor: LabelledTokenizer,
-        texts: Iterable[str],
+        preprocessor: Preprocessor,
+        texts: Iterable[Any],
         decode: DecodeConfig,
         *,
         attention: bool = False,
@@ -159,7 +153,7 @@ class SupervisedTask(Task):
         while chunk := list(islice(stream, CHUNK * decode.batch_size)):
             encoded = self.encode(chunk, preprocessor)
             self.n_shortened += encoded.cut
-            outputs = self.read(model, encoded, preprocessor.tokenizer.pad_id, decode.batch_size)
+            outputs = self.read(model, encoded, preprocessor, decode.batch_size)
             yield from self.predictions(chunk, encoded, outputs, preprocessor)
             self.n_read += len(chunk)
 
@@ -176,16 +170,14 @@ class SupervisedTask(Task):
         return f"line {self.n_read + n + 1}: {lines[n][:80]}"
 
     @torch.no_grad()
-    def read(self, model: Model, texts: Texts, pad_id: int, batch_size: int) -> list[Any]:
+    def read(self, model: Model, encoded: Examples, preprocessor: Preprocessor, batch_size: int) -> list[Any]:
         """What the model says of each example, in their order; those of like length are read together."""
         model.eval()
         device = next(model.parameters()).device
-        order = texts.lengths.argsort(kind="stable").tolist()
-        found: list[Any] = [None] * len(texts)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            out = model(texts.batch(rows, pad_id=pad_id).to(device))
-            for row, said in zip(rows, self.outputs(out, texts, rows), strict=True):
+        found: list[Any] = [None] * len(encoded)
+        for batch in encoded.batches(batch_size, **preprocessor.ids):
+            rows = batch.row_numbers()
+            for row, said in zip(rows, self.outputs(model(batch.to(device)), encoded, rows), strict=True):
                 found[row] = said
         return found
 
@@ -221,7 +213,7 @@ class SupervisedTask(Task):
         return {}
 
     def validate(
-        self, model: Model, preprocessor: LabelledTokenizer, rows: Rows, decode: DecodeConfig, n_examples: int
+        self, model: Model, preprocessor: Preprocessor, rows: Rows, decode: DecodeConfig, n_examples: int
     ) -> dict[str, Any]:
         """Every figure on all rows; samples."""
         inputs, references = self.inputs(rows), self.references(rows)
@@ -239,7 +231,7 @@ class SupervisedTask(Task):
     def evaluate(
         self,
         model: Model,
-        preprocessor: LabelledTokenizer,
+        preprocessor: Preprocessor,
         rows: Rows,
         decode: DecodeConfig,
         *,

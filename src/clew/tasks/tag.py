@@ -90,7 +90,7 @@ class Tag(SupervisedTask):
         return texts
 
     def check(self, rows: Rows) -> None:
-        """Raises DataError where words and tags differ in number, or tags of spans are no BIO tags."""
+        """Raise DataError where words and tags differ in number, or tags of spans are no BIO tags."""
         for number, (given, tags) in enumerate(zip(self.inputs(rows), self.tags(rows), strict=True), start=1):
             words, where = words_of(given), f"{rows.report.source}, row {number}"
             if len(words) != len(tags):

@@ -59,7 +59,7 @@ class TextToText(Translate):
         return Task.compared_by(self, measured, by)
 
     def check(self, rows: Rows) -> None:
-        """Raises RecipeError where the parts of the data and those of the task are not the same."""
+        """Raise RecipeError where the parts of the data and those of the task are not the same."""
         self.columns(rows)
         parts, known = {*rows["part"]}, {*self.config.metrics}
         if parts != known:

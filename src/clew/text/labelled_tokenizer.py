@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,8 @@ class LabelledTokenizer(Preprocessor):
         labels = sorted(set(values))
         if len(labels) < 2:
             raise DataError(
-                f"every text has the label {labels}: there is nothing to learn", where=where,
-                fix="give texts of two labels or more",
+                f"every example has the label {labels}: there is nothing to learn", where=where,
+                fix="give examples of two labels or more",
             )  # fmt: skip
         return labels
 
@@ -54,10 +53,10 @@ class LabelledTokenizer(Preprocessor):
             "id2label": dict(enumerate(self.labels)),
         }
 
-    @cached_property
-    def index(self) -> dict[str, int]:
-        """The class of each label."""
-        return {label: i for i, label in enumerate(self.labels)}
+    @property
+    def ids(self) -> dict[str, int]:
+        """The id of padding, as a keyword argument of batches."""
+        return {"pad_id": self.tokenizer.pad_id}
 
     def with_words(self, words: Sequence[str], counts: Any, recipe: Any) -> LabelledTokenizer:
         """Return it with as many words as `tokenizer.vocab_size` leaves room for: see `clew.text.widen`."""
@@ -69,16 +68,27 @@ class LabelledTokenizer(Preprocessor):
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `labels.json`."""
         self.tokenizer.save(folder / "tokenizer.json")
-        temporary = folder / f".labels.json.{os.getpid()}"
-        temporary.write_text(json.dumps(self.labels, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, folder / "labels.json")
+        save_labels(self.labels, folder)
 
     @classmethod
     def load(cls, folder: Path) -> LabelledTokenizer:
         """What `save` wrote. Raises RunError where it is missing or damaged."""
-        file = folder / "labels.json"
-        try:
-            labels = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(f"the labels cannot be read: {error}", where=str(file), fix="train it again") from error
+        labels = load_labels(folder)
         return cls(Tokenizer.load(folder / "tokenizer.json"), labels)
+
+
+def save_labels(labels: Sequence[str], folder: Path) -> None:
+    """Write `labels.json`, whole or not at all."""
+    temporary = folder / f".labels.json.{os.getpid()}"
+    temporary.write_text(json.dumps([*labels], ensure_ascii=False), encoding="utf-8")
+    os.replace(temporary, folder / "labels.json")
+
+
+def load_labels(folder: Path) -> list[str]:
+    """Return what `save_labels` wrote. Raise RunError where it is missing or damaged."""
+    file = folder / "labels.json"
+    try:
+        labels: list[str] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"the labels cannot be read: {error}", where=str(file), fix="train it again") from error
+    return labels

@@ -260,7 +260,7 @@ def separators(inner: hf.Tokenizer, eos_id: int) -> int:
 
 
 def _agree(config: TokenizerConfig, n_specials: int) -> None:
-    """Raises RecipeError where the kind and another setting disagree."""
+    """Raise RecipeError where the kind and another setting disagree."""
     if config.letters:
         raise RecipeError(
             "letters is for word vectors; other models read the marks too", where="tokenizer.letters",

@@ -12,12 +12,16 @@ from torch import Tensor, nn
 class Average:
     """θ̄ ← θ̄ + (1 - decay)(θ - θ̄) after every step; the decay is smaller at first, so that the start is forgotten.
 
-    The decay at step t is min(decay, (1 + t) / (10 + t)).
+    The decay at step t is min(decay, (1 + t) / (10 + t)). What a model saves beside its weights and is no count (the
+    statistics of batch normalisation) is averaged with them.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.live = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        saved = model.state_dict()
+        statistics = [b for name, b in model.named_buffers() if name in saved and b.is_floating_point()]
+        self.live: list[Tensor] = [*learning, *statistics]
         self.weights: list[Tensor] = [parameter.detach().clone() for parameter in self.live]
 
     @torch.no_grad()

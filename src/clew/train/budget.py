@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+from torch import distributed
+
 from clew.config import BudgetConfig
-from clew.contracts import Model
-from clew.nn.work import multiplied
 
 
 @dataclass
@@ -34,20 +35,10 @@ class Progress:
         return max((used / limit for used, limit in limits if limit), default=0.0)
 
 
-def flops_per_token(model: Model) -> float:
-    """Return the operations of one token that is read, forward and backward (Kaplan et al. 2020, §2.1).
-
-    6 for each weight that it is multiplied by and that learns: 2 forward, 2 for the gradient of what came in, 2 for its
-    own. A weight that does not learn has no gradient of its own (4), and none goes through it (2) where nothing below
-    it learns, as in a frozen encoder.
-    """
-    weights = multiplied(model, model.output_table())
-    blocks = [*model.blocks()]
-    place = {id(p): n for n, block in enumerate(blocks) for p in block.parameters()}
-    learning = [place.get(id(p), len(blocks)) for p in model.parameters() if p.requires_grad]
-    lowest = min(learning, default=len(blocks) + 1)
-    total = 0.0
-    for parameter in weights:
-        through = place.get(id(parameter), len(blocks)) >= lowest
-        total += parameter.numel() * (6.0 if parameter.requires_grad else 4.0 if through else 2.0)
-    return total * model.share_read
+def agreed(share: float, device: torch.device) -> float:
+    """Return the share of the first of several processes, whose clocks differ, so that all end with the same step."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return share
+    told = torch.tensor(share, dtype=torch.float64, device=device)
+    distributed.broadcast(told, src=0)
+    return told.item()

@@ -83,7 +83,10 @@ def load(
     progress: Progress,
     average: Average | None,
 ) -> dict[str, Any]:
-    """Put everything back where it was, and return `extra`. Raises CheckpointError where the checkpoint is damaged."""
+    """Put everything back where it was, and return `extra`.
+
+    Raises CheckpointError where the checkpoint is damaged, or is of another model, as former ones of PPO are.
+    """
     advice = f"delete {path} to go on from the checkpoint before it, or from the start"
     try:
         genuine = sha256(path / "state.json") == (path / "sha256").read_text()
@@ -93,7 +96,10 @@ def load(
         tensors = load_file(path / "state.safetensors")
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"the checkpoint cannot be read: {error}", where=str(path), fix=advice) from error
-    model.load_state_dict(part(tensors, "model."))
+    try:
+        model.load_state_dict(part(tensors, "model."))
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint is of another model: {error}", where=str(path), fix=advice) from error
     states: dict[int, dict[str, Tensor]] = {}
     for name, value in part(tensors, "optimizer.").items():
         number, _, entry = name.partition(".")

@@ -17,8 +17,9 @@ from torch.optim import Optimizer
 from clew.config import BudgetConfig
 from clew.contracts import Loader, Objective
 from clew.errors import NonFiniteLoss
+from clew.nn.work import Work
 from clew.train.average import Average
-from clew.train.budget import Progress, flops_per_token
+from clew.train.budget import Progress, agreed
 from clew.train.memory import keep_freed_memory
 
 
@@ -57,6 +58,7 @@ def fit(
     Losses are sums: gradients of `accumulate` batches add up and are divided once by their common count, so that
     accumulation is exact. `progress` is updated in place; give one that was saved to go on from there.
     `before_step` is told the used share of the budget once the model is in training mode: it may freeze parts of it.
+    Of several processes (torch.distributed) all go by the first one's share of the budget.
     Raises NonFiniteLoss (before the weights are touched) naming the batch.
     """
     progress = progress if progress is not None else Progress()
@@ -65,9 +67,9 @@ def fit(
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     peaks = [group["lr"] for group in optimizer.param_groups]
     peaks = [group.setdefault("peak_lr", peak) for group, peak in zip(optimizer.param_groups, peaks, strict=True)]
-    per_token = flops_per_token(model)
-    stream = iter(batches)
-    while (done := progress.share(budget)) < 1:
+    work, stream = Work(model), iter(batches)
+    done = agreed(progress.share(budget), device)
+    while done < 1:
         cpu, wall = time.process_time(), time.perf_counter()
         factor = schedule(progress.step + 1, done)
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
@@ -75,7 +77,7 @@ def fit(
         model.train()
         if before_step is not None:
             before_step(done)
-        total, count, tokens = 0.0, 0, 0
+        total, count, tokens, per_token = 0.0, 0, 0, work.training()
         parts: dict[str, float] = {}
         used = []
         for batch in islice(stream, accumulate):
@@ -103,9 +105,10 @@ def fit(
         seconds = time.process_time() - cpu
         progress.cpu_seconds += seconds
         progress.wall_seconds += time.perf_counter() - wall
+        done = agreed(progress.share(budget), device)
         yield Step(
             progress.step, total / count, {name: value / count for name, value in parts.items()},
-            optimizer.param_groups[0]["lr"], norm, count, tokens, seconds, progress.share(budget),
+            optimizer.param_groups[0]["lr"], norm, count, tokens, seconds, done,
         )  # fmt: skip
 
 

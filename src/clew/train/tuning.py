@@ -102,6 +102,7 @@ class Gradual(_ByDepth):
     """Unfreezing from the top down (Howard and Ruder 2018, §3.3), in N + 1 equal shares of the budget up to `until`.
 
     There a layer comes every epoch. What is frozen yet is dropped out as it will be when it learns, as in their code.
+    Of a model that has no head the top block learns from the start, the N - 1 below it in as many shares.
     What learns depends on the share of the budget alone, so that a resumed run goes on as it would have.
     """
 
@@ -110,9 +111,10 @@ class Gradual(_ByDepth):
     def __init__(self, config: GradualConfig, model: Model) -> None:
         super().__init__(config, model)
         self.learning = [(self.depth(name), p) for name, p in model.named_parameters() if p.requires_grad]
+        self.top = min(depth for depth, _ in self.learning)  # 0, or 1 where there is no head
 
     def before_step(self, done: float) -> None:
-        reached = math.floor(done / self.config.until * len(self.blocks))
+        reached = self.top + math.floor(done / self.config.until * (len(self.blocks) - self.top))
         for depth, parameter in self.learning:
             parameter.requires_grad_(depth <= reached)
 

@@ -47,7 +47,7 @@ class Maps:
         return about
 
     def get(self, name: str) -> Found:
-        """Raises DataError for a text that is not kept (any more)."""
+        """Raise DataError for a text that is not kept (any more)."""
         found = self.found.get(name)
         if found is None:
             raise DataError("this text is not kept any more", where=name[:40], fix="ask for it again")

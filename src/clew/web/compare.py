@@ -83,9 +83,9 @@ def outputs(one: Run, other: Run) -> dict[str, Any]:
 
 
 def examples(run: Run, split: str) -> tuple[list[str], list[str]]:
-    """Inputs and right answers of a split. Raises DataError for a task that has none."""
+    """Inputs, as people read them, and right answers of a split. Raises DataError for a task that has none."""
     task, rows = run.task, build("data", run.recipe.data).split(split)
-    return task.inputs(rows), task.references(rows)
+    return [*map(task.line, task.inputs(rows))], task.references(rows)
 
 
 def paired(name: str, one: Score, other: Score) -> dict[str, Any]:

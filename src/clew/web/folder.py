@@ -21,7 +21,7 @@ AGE = 0.5
 DEPTH = 4  # folders below the one that is looked at
 LOST = 120.0  # seconds without a line after which a run that has not finished is called stopped
 SPARK = 60  # points of the small curve
-NOT_FIGURES = {"step", "tokens", "epoch", "cpu_seconds", "wall_seconds"}
+NOT_FIGURES = {"step", "tokens", "read", "epoch", "cpu_seconds", "wall_seconds", "flops"}
 
 Summary = dict[str, Any]
 

@@ -62,7 +62,7 @@ class Clouds:
         return name
 
     def get(self, name: str) -> Cloud:
-        """Raises DataError for points that are not kept (any more)."""
+        """Raise DataError for points that are not kept (any more)."""
         found = self.found.get(name)
         if found is None:
             raise DataError("these points are not kept any more", where=name[:40], fix="ask for them again")
@@ -136,8 +136,8 @@ def project(
 
 def points_of(opened: LoadedRun, source: str, layer: int | None, most: int) -> Points:
     """The points of a model; texts carry the labels that the data gives them."""
-    texts, columns = texts_of(opened.run) if source in ("tokens", "texts") else ([], {})
-    known = depths(opened.model) if texts else []
+    known = depths(opened.model) if source in ("tokens", "texts") else []
+    texts, columns = texts_of(opened.run) if known else ([], {})
     if layer is not None and texts and layer >= len(known):
         raise RecipeError(f"there is no layer {layer}", fix=f"there are 0 to {len(known) - 1}")
     depth = known[-1 if layer is None else layer] if texts else ""

@@ -25,6 +25,9 @@ def predict(cache: ModelCache, name: str, text: str, n_best: int, length: int | 
     if not text.strip():
         raise DataError("there is no text", fix="type one")
     with cache.use(name) as opened:
+        if opened.preprocessor.files:  # whoever sees the page does not choose which files of this machine are read
+            what = f"this run reads {opened.task.unit}, not texts"
+            raise DataError(what, where=name, fix="ask it in a terminal: clew predict RUN …")
         decode = opened.run.recipe.decode
         decode = decode.model_copy(update={"beam": max(decode.beam, n_best), "max_length": length or decode.max_length})
         tree = None

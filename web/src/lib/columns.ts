@@ -51,8 +51,8 @@ function costColumns(data: CompareView): Column[] {
       about: "CPU time of one training" }, (model) => model.cpu_seconds),
     measured(data.models, { key: "training", label: "Training speed", unit: `${data.counted.split(" ").pop()} / CPU s`, higherIsBetter: true,
       about: `${data.counted}, trained on per CPU second` }, (model) => model.train_tokens_per_cpu_second),
-    measured(data.models, { key: "decoding", label: "Decoding", unit: "sentences / CPU s", higherIsBetter: true,
-      about: "Sentences translated per CPU second" }, (model) => model.decode_sentences_per_cpu_second),
+    measured(data.models, { key: "decoding", label: "Decoding", unit: `${data.items}s / CPU s`, higherIsBetter: true,
+      about: `${data.items}s answered per CPU second` }, (model) => model.decode_sentences_per_cpu_second),
     {
       ...single, key: "parameters", label: "Parameters", unit: "", ranked: false, higherIsBetter: false,
       about: "Trainable parameters", value: (model) => model.parameters || null,

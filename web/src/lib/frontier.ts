@@ -19,7 +19,7 @@ export function costs(data: CompareView): Cost[] {
     { value: "kl", label: "KL", axis: "KL from the reference, nats per text", of: (model) => model.results.kl ?? null, time: false, say: compact },
     { value: "training", label: "Training", axis: "CPU time of one training", of: (model) => model.cpu_seconds, time: true, say: duration },
     { value: "to_quality", label: `Time to ${target}`, axis: `CPU time until ${target}`, of: (model) => exactly(model.cpu_seconds_to_quality), time: true, say: duration },
-    { value: "decoding", label: "Decoding", axis: "CPU time per translated sentence", of: (model) => inverse(model.decode_sentences_per_cpu_second), time: true, say: duration },
+    { value: "decoding", label: "Decoding", axis: `CPU time per ${data.items}`, of: (model) => inverse(model.decode_sentences_per_cpu_second), time: true, say: duration },
     { value: "parameters", label: "Parameters", axis: "parameters", of: (model) => exactly(model.parameters), time: false, say: compact },
   ];
   return all.filter((cost) => spots(data, cost).length > 0);
