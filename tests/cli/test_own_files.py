@@ -109,7 +109,8 @@ def test_the_run_folder_holds_it_all(run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
     weights = load_file(run / "model.safetensors")
     assert config["clew_version"] == __version__
-    assert config["task"] == {"kind": "translate", "source": "en", "target": "fr", "alignment": "alignment"}
+    expected = {"kind": "translate", "source": "en", "target": "fr", "alignment": "alignment", "quality": ""}
+    assert config["task"] == expected
     assert (config["model"]["kind"], config["model"]["d_model"]) == ("transformer", 48)
     size = len(Run(run).preprocessor().target)
     assert config["source_vocab_size"] == config["target_vocab_size"] == size

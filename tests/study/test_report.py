@@ -5,7 +5,7 @@ import json
 import pytest
 from study_fakes import PREPROCESSOR, recipe, train
 
-from clew.errors import RunError
+from clew.errors import RecipeError, RunError
 from clew.runs.folder import Run
 from clew.study import report
 from clew.study.compare import compare
@@ -187,3 +187,52 @@ def test_without_gold_alignments_the_last_layer_but_one_is_shown() -> None:
     assert report._likeliest(layers[:6]) == "layers.1"
     assert report._likeliest(["attention.weights"]) == "attention.weights"
     assert report._likeliest([]) is None
+
+
+def changed(monkeypatch: pytest.MonkeyPatch, **figures: dict) -> None:
+    """Have the runs of a study report other figures, by the score of their attention."""
+    from study_fakes import results as before
+
+    def after(recipe):
+        found = before(recipe)
+        for name, value in figures.get(recipe.model.attention.score, {}).items():
+            target = found if name in ("undertrained", "tokens") else found["splits"]["test"]
+            target[name] = value
+        return found
+
+    monkeypatch.setattr("study_fakes.results", after)
+
+
+def test_where_bleu_is_chance_translators_are_compared_by_perplexity_per_word(study, monkeypatch) -> None:
+    low = {"value": 0.1, "low": 0.0, "high": 0.2}
+    changed(
+        monkeypatch,
+        additive={"bleu": low, "perplexity_per_word": {"value": 5577.0, "low": 5000.0, "high": 6000.0}},
+        dot={"perplexity_per_word": {"value": 334.0, "low": 320.0, "high": 350.0}},
+    )
+    view = study(["additive", "dot"])
+    assert view["quality"] == "perplexity_per_word"
+    assert view["summary"][0].startswith("BLEU is no judge here: the interval of the worst begins at 0.0")
+    assert "“dot” has the best Perplexity per word: 334.0" in view["summary"][1]
+
+
+def test_what_speaks_against_a_figure_stands_in_the_summary(study, monkeypatch) -> None:
+    aer = {"value": 0.83, "low": 0.8, "high": 0.86, "map": "layers.0"}
+    changed(
+        monkeypatch,
+        additive={"undertrained": True, "tokens": 600_000, "aer": aer},
+        dot={"repeating": 0.4, "decode_sentences_per_cpu_second": 900.0, "tokens": 900_000},
+    )
+    words = "\n".join(study(["additive", "dot"], train={"budget": {"cpu_minutes": 2.0}})["summary"])
+    assert "“additive” is undertrained: its validation loss was still falling when its budget ended" in words
+    assert "The attention of “additive” has not formed: AER 0.830" in words
+    assert "“dot” repeats itself in 40% of its outputs" in words
+    assert "fastest to decode is “additive”" in words
+    assert "In that time they learned from so many target tokens: “additive” 600,000, “dot” 900,000." in words
+
+
+def test_a_study_is_compared_by_the_figure_that_is_asked_for(study, tmp_path) -> None:
+    study(["none", "additive"])
+    assert write_report(tmp_path, by="aer")["quality"] == "aer"
+    with pytest.raises(RecipeError, match='"chrf" was not measured'):
+        write_report(tmp_path, by="chrf")

@@ -37,10 +37,15 @@ def compare(
     target: Annotated[
         float | None, typer.Option(help="Validation quality to time; by default 90% of the best model's.")
     ] = None,
+    by: Annotated[
+        str, typer.Option(metavar="FIGURE", help="What to compare by: perplexity, chrf, accuracy…; the task's own.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole comparison as JSON.")] = False,
     trust: Trust = False,
 ) -> None:
     """Train several recipes, or one with settings varied, under equal budgets; report which wins, and at what cost."""
+    from clew.data.lines import did_you_mean
+    from clew.metrics.shown import METRICS
     from clew.recipe_file import load_recipe
     from clew.study.plan import make_plan, parse_budget
 
@@ -48,6 +53,8 @@ def compare(
     if not paths:
         raise RecipeError("no recipe was named", where="command line", fix="clew compare RECIPE… [KEY=VALUE…]")
     overrides = [argument for argument in arguments if argument not in paths]
+    if by and by not in METRICS:
+        raise RecipeError(f'there is no figure "{by}"', where="--by", fix=did_you_mean(by, METRICS))
     limit, varied = parse_budget(budget) if budget else None, dict(parse_vary(text) for text in vary or [])
     recipes = [load_recipe(path, overrides)[0] for path in paths]
     plan = make_plan(
@@ -66,7 +73,7 @@ def compare(
         raise ClewError(
             "every training failed", where=str(plan.folder), fix="mend what is said above, and run it again"
         )
-    view = write_report(plan.folder, target=target)
+    view = write_report(plan.folder, target=target, by=by)
     if as_json:
         typer.echo(json.dumps(view, ensure_ascii=False))
     else:

@@ -150,7 +150,7 @@ class Training:
         self.batches: Loader = self.objective.loader(batches, settings)
         self.schedule = build("schedule", settings.schedule)
         examples = self.task.n_examples(self.valid)
-        self.doubts = doubts(recipe, self.length(recipe, self.batches), self.schedule, examples)
+        self.doubts = doubts(recipe, self.length(recipe, batches), self.schedule, examples)
         optimizer = build("optimizer", settings.optimizer)
         if self.objective.moves_weights:  # a compiled engine takes the steps, at the rate
             self.optimizer = optimizer.rate(self.model)

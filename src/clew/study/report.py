@@ -21,11 +21,12 @@ from clew.study.words import markdown, ranked, summarise
 DIGITS = 3  # of attention weights, which are shown as shades
 
 
-def write_report(folder: Path, *, target: float | None = None) -> View:
+def write_report(folder: Path, *, target: float | None = None, by: str = "") -> View:
     """Write report.json, report.md and report.html into the folder of a study and return the view that they show.
 
-    target: the validation quality that "time to quality" refers to; by default 90% of the best model's last.
-    Raises RunError where nothing has finished, ClewError where the browser page has not been built.
+    target: the validation quality that "time to quality" refers to; by default 90% of the best model's last. by: the
+    figure to compare by, instead of the task's own. Raise RunError where nothing has finished, RecipeError where that
+    figure was not measured, ClewError where the browser page has not been built.
     """
     plan = Plan.load(folder)
     runs: dict[str, dict[int, Run]] = {variant.id: {} for variant in plan.variants}
@@ -38,7 +39,10 @@ def write_report(folder: Path, *, target: float | None = None) -> View:
     read = {id: [Finished(seed, run.results(), run.metrics()) for seed, run in of.items()] for id, of in runs.items()}
     recipe = plan.variants[0].recipe
     task = build("task", recipe.task)
-    view = build_view(plan, read, failed, task.compared, target) | {
+    measured = [run.results["splits"][main_split(run.results)] for of in read.values() for run in of]
+    quality, reason_for_it = task.compared_by(measured, by)
+    view = build_view(plan, read, failed, quality, target) | {
+        "compared_because": reason_for_it,
         "items": task.example_name,
         "counted": task.unit,
         "open_ended": task.open_ended,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from clew import __version__
-from clew.errors import RunError
+from clew.errors import RecipeError, RunError
 from clew.metrics.shown import METRICS, about
 from clew.runs.results import metrics
 from clew.study.plan import Plan, Variant, describe
@@ -41,12 +41,15 @@ def build_view(
     """Put the finished runs of a study side by side; sentences and summary are added by `report`.
 
     finished: variant id → its runs; failed: variant id → why it has fewer than asked for; quality: the metric that the
-    comparison is about, which also judges validations. Raises RunError where nothing has finished.
+    comparison is about, which also judges validations. Raise RunError where nothing has finished, RecipeError where
+    the metric was not measured.
     """
     everything = [run for runs in finished.values() for run in runs]
     if not everything:
         raise RunError("no training of this comparison has finished", where=str(plan.folder), fix="run it again")
     described = _metrics(everything)
+    if quality not in described:
+        raise RecipeError(f'"{quality}" was not measured', where="--by", fix=f"there are {', '.join(described)}")
     higher = bool(described[quality]["higher_is_better"])
     target = _default_target(finished, quality, higher) if target is None else target
     models = [
@@ -125,8 +128,13 @@ def _model(variant: Variant, runs: Sequence[Finished], failed: str | None, quali
         "seeds": [run.seed for run in runs],
         "settings": variant.settings,
         "results": {key: asdict(of_scores([score[key] for score in scores])) for key in shared},
+        "undertrained": [run.seed for run in runs if run.results.get("undertrained")],
+        "repeating": max((_of_main_split(run, "repeating") or 0.0 for run in runs), default=0.0),
+        "tokens": _measured(run.results["tokens"] for run in runs if "tokens" in run.results),
         "train_tokens_per_cpu_second": _measured(run.results["train_tokens_per_cpu_second"] for run in runs),
-        "decode_sentences_per_cpu_second": _measured(speed for run in runs if (speed := _decode_speed(run))),
+        "decode_sentences_per_cpu_second": _measured(
+            speed for run in runs if (speed := _of_main_split(run, "decode_sentences_per_cpu_second"))
+        ),
         "cpu_seconds": _measured(run.results["cpu_seconds"] for run in runs),
         "cpu_seconds_to_quality": None,
         "curves": [{"seed": run.seed, "points": curve(run.rows, quality)} for run in runs],
@@ -140,10 +148,10 @@ def _measured(values: Iterable[float]) -> dict[str, Any] | None:
     return asdict(over_seeds(measured)) if measured else None
 
 
-def _decode_speed(run: Finished) -> float | None:
-    """Sentences per CPU-second on the split that the run is judged by, where the task decodes."""
-    speed: float | None = run.results["splits"][main_split(run.results)].get("decode_sentences_per_cpu_second")
-    return speed
+def _of_main_split(run: Finished, name: str) -> float | None:
+    """Return a plain number of the split that the run is judged by; None where the task has no such."""
+    found: float | None = run.results["splits"][main_split(run.results)].get(name)
+    return found
 
 
 def curve(rows: Sequence[Mapping[str, Any]], quality: str) -> list[dict[str, Any]]:

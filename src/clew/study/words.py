@@ -11,6 +11,8 @@ from clew.study.view import View
 
 Model = dict[str, Any]
 CHANCE = 0.05  # a p-value below this is called beyond chance
+REPEATING = 0.1  # share of outputs that repeat themselves, from which on a model's speed of writing is no merit
+UNALIGNED = 0.6  # AER of attention that has not formed: looking everywhere alike gives some 0.8
 
 
 def summarise(view: View, p_values: Mapping[tuple[str, str], float] | None = None) -> list[str]:
@@ -20,10 +22,13 @@ def summarise(view: View, p_values: Mapping[tuple[str, str], float] | None = Non
     """
     ranking = ranked(view, view["quality"])
     return [
+        *([f"{view['compared_because']}."] if view.get("compared_because") else []),
         *_winner(view, ranking, p_values or {}),
         *_cost(ranking, view["counted"], view["items"]),
         *_target(view),
         *_others(view),
+        *_read(view),
+        *_doubts(view),
         *(f"{named(m)} failed: {m['failed']}" for m in view["models"] if m.get("failed")),
         _intervals(view),
     ]
@@ -113,8 +118,9 @@ def _cost(ranking: list[Model], counted: str, item: str) -> Iterator[str]:
         training, decoding = "train_tokens_per_cpu_second", "decode_sentences_per_cpu_second"
         train = max(ranking, key=lambda m: m[training]["mean"])
         said = f"Fastest to train is {named(train)} ({figure(train[training]['mean'])} {counted} per CPU-second)"
-        if all(m[decoding] for m in ranking):
-            decode = max(ranking, key=lambda m: m[decoding]["mean"])
+        sound = [m for m in ranking if m.get("repeating", 0.0) < REPEATING]  # what never stops is fast at nothing
+        if sound and all(m[decoding] for m in ranking):
+            decode = max(sound, key=lambda m: m[decoding]["mean"])
             said += (
                 f", fastest to decode is {named(decode)} ({figure(decode[decoding]['mean'])} {item}s per CPU-second)"
             )
@@ -159,6 +165,32 @@ def _others(view: View) -> Iterator[str]:
             digits = view["metrics"][key]["digits"]
             places = ", ".join(f"{named(m)} {m['results'][key]['mean']:.{digits}f}" for m in order)
             yield f"{label}: {places}."
+
+
+def _read(view: View) -> Iterator[str]:
+    """How much each learned from, where they were given equal time: on a slow or busy machine less than elsewhere."""
+    models = [m for m in view["models"] if m.get("tokens")]
+    if len(models) > 1 and ("minutes" in view["budget"] or "seconds" in view["budget"]):
+        read = ", ".join(f"{named(m)} {m['tokens']['mean']:,.0f}" for m in models)
+        yield f"In that time they learned from so many {view['counted']}: {read}."
+
+
+def _doubts(view: View) -> Iterator[str]:
+    """What speaks against taking a model's figures for the best that it can do."""
+    several = len(view["models"]) > 1
+    for m in view["models"]:
+        seeds = m.get("undertrained", ())
+        if seeds:
+            which = f" (seed {', '.join(map(str, seeds))})" if len(m["seeds"]) > 1 else ""
+            yield (
+                f"{named(m)} is undertrained{which}: its validation loss was still falling when its budget ended"
+                f"{', so a longer one may order them otherwise' if several else ''}."
+            )
+        if m.get("repeating", 0.0) >= REPEATING:
+            yield f"{named(m)} repeats itself in {m['repeating']:.0%} of its outputs; how fast it writes says nothing."
+        if "aer" in m["results"] and m["results"]["aer"]["mean"] > UNALIGNED:
+            aer = result(view, m, "aer")
+            yield f"The attention of {named(m)} has not formed: AER {aer}; it needs a longer training."
 
 
 def _intervals(view: View) -> str:

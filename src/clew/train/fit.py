@@ -81,9 +81,9 @@ def length(
 
 def get(recipe: BaseModel, key: str) -> Any:
     """Return the value of a dotted key; None where the recipe has no such key."""
-    found: Any = recipe.model_dump()
+    found: Any = recipe
     for name in key.split("."):
-        found = (found or {}).get(name)
+        found = dict(found or {}).get(name)
     return found
 
 
