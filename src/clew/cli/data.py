@@ -39,10 +39,19 @@ def data(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="With --explain: settings of presets/words.toml."),
     ] = None,
+    empty: Annotated[
+        bool, typer.Option("--cache", help="Empty the cache of encoded text, and say what it held.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print for machines.")] = False,
     trust: Trust = False,
 ) -> None:
     """List the known data sets; with a name, show its terms, its first rows and what a tokenizer makes of it."""
+    if empty:
+        from clew.data.cache import cache, clear
+
+        n, size = clear()
+        typer.echo(f"{cache()}: {n} encoded texts, {size / 1e6:,.1f} MB, deleted")
+        return
     if name is None:
         _list(as_json)
         return

@@ -36,6 +36,9 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Of the suite: its folder; RUN/SUITE by default.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only check that every file is as it was when the run finished.")
+    ] = False,
     trust: Trust = False,
 ) -> None:
     """Score a run on a split of its data: every metric of its task, with 95% intervals and signatures.
@@ -43,6 +46,9 @@ def evaluate(
     `--ask RECIPE`: a model that writes answers the questions of another recipe, whose settings may be changed.
     `--suite glue`: fine-tune this encoder on each of its tasks, a run each, and print the table.
     """
+    if verify:
+        _verify(run)
+        return
     if ask is not None:
         _ask(ask, run, overrides or [], split, as_json)
         return
@@ -71,6 +77,24 @@ def evaluate(
     model = opened.model(device_of(recipe.train.device))
     figures = opened.task.evaluate(model, opened.preprocessor(), rows, recipe.decode, choose_on=choose_on)
     _show(split, rows, figures, as_json, opened.task.example_name)
+
+
+def _verify(run: Path) -> None:
+    """Print how many files are as they were. Raise RunError naming those that are not, or where there is no list."""
+    from clew.errors import RunError
+    from clew.recipe_file import recipe_of_run
+
+    recipe_of_run(run)
+    from clew.runs import manifest
+
+    listed = manifest.read_manifest(run)
+    if listed is None:
+        raise RunError(
+            f"this run has no {manifest.MANIFEST}: it has not finished, or comes from an older clew", where=str(run),
+            fix=f"finish it: clew train {run} --resume",
+        )  # fmt: skip
+    manifest.check(run)
+    typer.echo(f"{len(listed)} files and {len([*run.glob('checkpoints/step-*')])} checkpoints are as they were written")
 
 
 def changed(run: Any, overrides: list[str], *tables: str) -> Any:

@@ -57,9 +57,10 @@ def export(
     from clew.recipe_file import recipe_of_run
 
     recipe_of_run(run)  # before the models are imported
-    from clew.runs import Run
+    from clew.runs import Run, manifest
 
     opened = Run.open(run)
+    manifest.check(run)
     model: Any = opened.model()
     if to.value not in (able := model.backbone.own("exports")):
         known = ", ".join(target.value for target in Target if target.value in able) or "none"

@@ -31,6 +31,9 @@ def train(
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder; runs/NAME by default.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in the folder.")] = False,
+    changed_data: Annotated[
+        bool, typer.Option("--changed-data", help="With --resume: go on although the data is not what it was.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per validation, and the results.")] = False,
     trust: Trust = False,
 ) -> None:
@@ -56,7 +59,7 @@ def train(
     from clew.runs.training import open_training  # comes with the models: a wrong request is answered by now
 
     with reading() as watch:
-        training = open_training(recipe, folder, resume=resume, watch=watch)
+        training = open_training(recipe, folder, resume=resume, watch=watch, changed_data=changed_data)
     show(training, recipe, folder, as_json)
 
 

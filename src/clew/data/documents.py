@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
-import os
 import shutil
 import tempfile
 import zlib
@@ -18,6 +17,7 @@ from typing import Literal
 
 import numpy as np
 
+from clew.data.cache import cache, contents, keep_entry, whole_entry
 from clew.data.lines import OPENERS
 from clew.errors import DataError
 from clew.text.sentences import sentences
@@ -64,12 +64,11 @@ class Documents:
         follows each document. Raises DataError where the files hold no text.
         """
         paths = [path.resolve() for path in paths]
-        stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
         known = json.dumps(
-            [FORMAT, stamps, ends, running, hashlib.sha256(tokenizer.inner.to_str().encode()).hexdigest()]
+            [FORMAT, contents(paths), ends, running, hashlib.sha256(tokenizer.inner.to_str().encode()).hexdigest()]
         )
         folder = cache() / "documents" / hashlib.sha256(known.encode()).hexdigest()[:32]
-        if not folder.is_dir():
+        if not whole_entry(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix="writing-"))
             try:
@@ -79,19 +78,10 @@ class Documents:
                     raise DataError(
                         "there is no text", where=", ".join(map(str, paths)), fix="give files of plain text"
                     )
-                os.replace(temporary, folder)
-            except OSError:
-                if not folder.is_dir():  # else another run has just written the same
-                    raise
+                keep_entry(temporary, folder)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
         return cls.load(folder)
-
-
-def cache() -> Path:
-    """Where clew keeps what it can make again: $CLEW_CACHE, or `clew` in the user's cache folder."""
-    given = os.environ.get("CLEW_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clew"
 
 
 def write(folder: Path, tokenizer: Tokenizer, stream: Iterator[str], running: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,10 @@ class Picture:
 
     def __hash__(self) -> int:
         return hash(self.pixels.tobytes())
+
+    def digest(self) -> str:
+        """Return the SHA-256 of what can be seen."""
+        return hashlib.sha256(repr(self.pixels.shape).encode() + self.pixels.tobytes()).hexdigest()
 
 
 def decode(path: Path, spec: Pixels) -> Picture:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,3 +49,12 @@ class Rows:
 
     def __getitem__(self, column: str) -> list[Any]:
         return self.columns[column]
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of what the rows hold, wherever that came from; a value that JSON lacks has `digest()`."""
+        found = hashlib.sha256()
+        for name, values in self.columns.items():
+            found.update(json.dumps([name, len(values)]).encode())
+            for value in values:
+                found.update(json.dumps(value, default=lambda other: other.digest()).encode() + b"\n")
+        return found.hexdigest()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import Any
 from pydantic import Field
 
 from clew.config import Choice
+from clew.data.cache import cache, contents, keep_entry, whole_entry
 from clew.data.catalogue import find, locate
-from clew.data.documents import cache, lines
+from clew.data.documents import lines
 from clew.data.lines import existing
 from clew.errors import DataError, RecipeError
 
@@ -28,6 +27,10 @@ class Text:
     paths: tuple[Path, ...]
     report: str
     borrowed: bool = False
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of what the files hold, in their order, wherever they are and whatever they are called."""
+        return contents(self.paths)
 
 
 class RunningTextConfig(Choice):
@@ -106,9 +109,8 @@ class RunningText:
 
 def parted(text: Text, share: float, name: str) -> Text:
     """All but the last `share` of a text's characters, to the end of a line, as `train`; the rest as `valid`."""
-    stamps = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in text.paths]
-    folder = cache() / "parted" / hashlib.sha256(json.dumps([stamps, share]).encode()).hexdigest()[:32]
-    if not folder.is_dir():
+    folder = cache() / "parted" / hashlib.sha256(f"{share} {text.fingerprint()}".encode()).hexdigest()[:32]
+    if not whole_entry(folder):
         size = sum(len(line) for line in lines(text.paths) if line)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as place:
@@ -122,11 +124,7 @@ def parted(text: Text, share: float, name: str) -> Text:
                 for line in lines(text.paths):
                     (first if read < (1 - share) * size else last).write(line or "")
                     read += len(line or "")
-            try:
-                os.replace(inside, folder)
-            except OSError:
-                if not folder.is_dir():  # else another run has just written the same
-                    raise
+            keep_entry(inside, folder)
     path = folder / f"{'valid' if name == 'valid' else 'train'}.txt"
     which = "the last" if name == "valid" else "all but the last"
     return Text((path,), f"{which} {share:.0%} of {text.report}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from clew.hub.adapter import adapter_of
 from clew.inputs import Preprocessor
 from clew.nn.low_rank import merge
 from clew.recipe_file import dump_recipe, load_received, recipe_of_run
+from clew.runs import manifest
 from clew.runs.results import metrics, with_interval
 from clew.tensor_file import save_file
 from clew.train import checkpoint
@@ -30,7 +31,8 @@ class Run:
     """One run, at `path`:
 
     recipe.toml (filled in), config.json + model.safetensors + tokenizer.json, README.md (the model card),
-    metrics.jsonl, results.json (once finished), outputs/, events/ (TensorBoard), checkpoints/, samples/.
+    metrics.jsonl, results.json and manifest.json (once finished), outputs/, events/ (TensorBoard), checkpoints/,
+    samples/. What has changed since it finished is found when it is opened: see `manifest.py`.
     Of a family that transformers has, it is a folder that transformers loads.
     """
 
@@ -39,8 +41,9 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """A run that exists. Raises RunError where there is none."""
+        """Return a run that exists. Raise RunError where there is none, or it has changed since it finished."""
         recipe_of_run(path)
+        manifest.check_opened(Path(path))
         return cls(path)
 
     @property
@@ -69,23 +72,37 @@ class Run:
         return f"finish it: clew train {self.path} --resume"
 
     @property
+    def about(self) -> dict[str, Any]:
+        """What config.json says of the run beside what transformers reads; nothing where it has not started."""
+        file = self.path / "config.json"
+        found = json.loads(file.read_text(encoding="utf-8")) if self.started and file.is_file() else {}
+        about: dict[str, Any] = found.get("clew", found)
+        return about
+
+    @property
     def fitted(self) -> list[dict[str, Any]]:
         """What was fitted to the data before the first step: key, value, preset and why of each."""
-        file = self.path / "config.json"
-        about = json.loads(file.read_text(encoding="utf-8")) if self.started and file.is_file() else {}
-        found: list[dict[str, Any]] = about.get("clew", about).get("fitted", [])
+        found: list[dict[str, Any]] = self.about.get("fitted", [])
         return found
 
+    @property
+    def has_model(self) -> bool:
+        """Whether the weights that were kept are there, and as they were when the run finished."""
+        return (self.path / manifest.MODEL).is_file() and not manifest.damaged(self.path, [manifest.MODEL])
+
     def start(
-        self, recipe: Recipe, preprocessor: Preprocessor, model: Model, fitted: Sequence[Mapping[str, Any]] = ()
+        self, recipe: Recipe, preprocessor: Preprocessor, model: Model, known: Mapping[str, Any] | None = None
     ) -> None:
-        """Write what is known before the first step; recipe.toml, which makes the folder a run, comes last."""
+        """Write what is known before the first step; recipe.toml, which makes the folder a run, comes last.
+
+        known: what else is to be told of it, as JSON.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         preprocessor.save(self.path)
         about = {
             "clew_version": __version__, "task": recipe.task.model_dump(mode="json"),
             "model": recipe.model.model_dump(mode="json"), **preprocessor.describe(),
-            "fitted": [*fitted],
+            **(known or {}),
         }  # fmt: skip
         config = adapter_of(model).describe(self.path, model, preprocessor, about)
         write(self.path / "config.json", json.dumps(config, indent=1, ensure_ascii=False) + "\n")
@@ -120,6 +137,8 @@ class Run:
                 raise RunError(f"no checkpoint of step {step} is kept", where=str(self.path), fix=f"kept are: {others}")
         elif not file.is_file():
             raise RunError("this run has no model yet", where=str(self.path), fix=self.go_on)
+        else:
+            manifest.check(self.path, [manifest.MODEL])
         if self.recipe.train.threads:
             torch.set_num_threads(self.recipe.train.threads)
         model: Model = self.task.model(self.recipe.model, self.preprocessor())
@@ -185,11 +204,16 @@ class Run:
 
     def unfinish(self) -> None:
         """Take the results back: training goes on."""
-        (self.path / "results.json").unlink(missing_ok=True)
+        for name in (manifest.RESULTS, manifest.MANIFEST):
+            (self.path / name).unlink(missing_ok=True)
 
     def finish(self, results: dict[str, Any]) -> None:
-        """Write the final figures, which make the run a finished one: the last thing that a training writes."""
-        write(self.path / "results.json", json.dumps(results, indent=1, ensure_ascii=False))
+        """Write the list of its files, then the final figures, which make the run a finished one."""
+        text = json.dumps(results, indent=1, ensure_ascii=False)
+        manifest.write_manifest(self.path, text.encode())
+        write(self.path / manifest.RESULTS, text)
+        checkpoint.flush(self.path / manifest.RESULTS)
+        checkpoint.flush(self.path)
 
     def results(self) -> dict[str, Any]:
         """The final figures. Raises RunError where the run has not finished, or they are damaged."""

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import platform
-import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,9 +18,12 @@ from clew.contracts import Context, Loader, Model, Objective, Task
 from clew.errors import CheckpointError, RecipeError, RunError
 from clew.metrics.shown import about
 from clew.nn.work import Work
+from clew.runs import manifest
 from clew.runs.card import write_card
 from clew.runs.events import Events
 from clew.runs.folder import Run, device_of, open_run, writing
+from clew.runs.lock import Lock
+from clew.runs.machine import asked_to_stop, hardware
 from clew.runs.results import differences
 from clew.runs.start import Start, complete
 from clew.train import checkpoint
@@ -60,29 +60,42 @@ def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Iterat
 
 
 def open_training(
-    recipe: Recipe, folder: str | Path, *, resume: bool = False, watch: Watch | None = None
+    recipe: Recipe, folder: str | Path, *, resume: bool = False, watch: Watch | None = None, changed_data: bool = False
 ) -> Training | None:
     """Make a run of `recipe` in `folder` ready to go; None where it has finished already.
 
     With `resume`, it will go on from the newest checkpoint there (or start, where there is none yet); a finished run
     goes on where the recipe's budget or patience is another. On SIGTERM or SIGINT the state is saved before
-    KeyboardInterrupt is raised. `watch` is told of long reading before the first step. Raises RunError where the folder
-    holds a run and `resume` is off, or cannot be written, CheckpointError where its recipe is another.
+    KeyboardInterrupt is raised. `watch` is told of long reading before the first step. changed_data: go on although the
+    data is no longer what it was. Raise RunError where the folder holds a run and `resume` is off, another process
+    trains it, or it cannot be written; CheckpointError where its recipe or its data is another.
     """
     run = Run(folder)
-    recipe = complete(recipe, run)
-    if run.started:
-        recipe = as_begun(recipe, run.recipe)
-        if not resume:
+    if run.started and not resume:
+        raise RunError(
+            "this folder already holds a run", where=str(folder),
+            fix="add --resume to go on with it, or choose another --out",
+        )  # fmt: skip
+    with writing(run.path):
+        lock = Lock(run.path)
+    try:
+        recipe = complete(recipe, run)
+        if run.started:
+            manifest.check_opened(run.path)
+            recipe = as_begun(recipe, run.recipe)
+            check_same(run.recipe, recipe, folder)
+            if run.finished and run.recipe == recipe and run.has_model:
+                lock.release()
+                return None
+        elif checkpoint.latest(run.checkpoints) is not None:
             raise RunError(
-                "this folder already holds a run", where=str(folder),
-                fix="add --resume to go on with it, or choose another --out",
+                "checkpoints of another training lie there", where=str(run.checkpoints),
+                fix="delete them, or choose another --out",
             )  # fmt: skip
-        old = run.recipe
-        check_same(old, recipe, folder)
-        if run.finished and old == recipe:
-            return None
-    return Training(recipe, run, watch)
+        return Training(recipe, run, lock, watch, changed_data)
+    except BaseException:
+        lock.release()
+        raise
 
 
 def check_same(old: Recipe, new: Recipe, folder: str | Path) -> None:
@@ -100,8 +113,10 @@ def check_same(old: Recipe, new: Recipe, folder: str | Path) -> None:
 class Training:
     """The parts of one run, put together, and the `for` over `fit`."""
 
-    def __init__(self, recipe: Recipe, run: Run, watch: Watch | None = None) -> None:
-        self.run, self.fitted = run, [*run.fitted]
+    def __init__(
+        self, recipe: Recipe, run: Run, lock: Lock, watch: Watch | None = None, changed_data: bool = False
+    ) -> None:
+        self.run, self.lock, self.fitted = run, lock, [*run.fitted]
         # Where patience ended it, another budget or patience lets it wait anew.
         self.goes_on = run.started and run.recipe.train != recipe.train
         if recipe.train.threads:
@@ -117,6 +132,8 @@ class Training:
         self.valid = self.data.split("valid")
         for rows_of in (rows, self.valid):
             self.task.check(rows_of)  # what cannot be measured is told before training, not after it
+        self.fingerprints = {name: self.data.split(name).fingerprint() for name in self.data.splits}
+        self.changed = self.changes(changed_data)
         if recipe.fit:
             recipe = self.fit(recipe, fit_sizes(recipe, self.task.n_words(rows)))
         start = Start(recipe)
@@ -163,7 +180,22 @@ class Training:
             self.report.append(f"{n:,} training {name}s over {settings.max_length} tokens were left out")
         self.report += self.batches.notes
         with writing(run.path):  # last: a recipe that cannot be trained leaves no run behind
-            run.start(recipe, self.preprocessor, self.model, self.fitted)
+            run.start(recipe, self.preprocessor, self.model, {"fitted": self.fitted, "data": self.fingerprints})
+
+    def changes(self, accepted: bool) -> list[str]:
+        """Return what to say of data that has changed since the run began, where that is accepted.
+
+        Raise CheckpointError where it is not.
+        """
+        before = self.run.about.get("data", {})
+        changed = [name for name, now in self.fingerprints.items() if before.get(name, now) != now]
+        if changed and not accepted:
+            raise CheckpointError(
+                f"the data is not what this run was trained on: {', '.join(changed)} changed", where=str(self.run.path),
+                fix="restore it, start anew with another --out, or go on nevertheless: --resume --changed-data",
+            )  # fmt: skip
+        at = checkpoint.latest(self.run.checkpoints)
+        return [f"the data changed after {at.name if at else 'the start'}: {', '.join(changed)}"] if changed else []
 
     def fit(self, recipe: Recipe, found: list[Fitted]) -> Recipe:
         """Return the recipe with what was fitted, which is remembered."""
@@ -186,14 +218,24 @@ class Training:
 
     def go(self) -> Iterator[Event]:
         """Train to the end of the budget, yielding after every step. A run that had finished is unfinished again."""
+        try:
+            yield from self.steps()
+        except BaseException:  # whoever stops here lets others go on
+            self.lock.release()
+            raise
+
+    def steps(self) -> Iterator[Event]:
         settings = self.recipe.train
         newest = checkpoint.latest(self.run.checkpoints)
         if newest is not None:
             saved = checkpoint.load(newest, **self.state())
             self.standing = EarlyStopping(**saved.get("standing", saved))  # older checkpoints have nothing else
             self.report = saved.get("report", self.report)  # what a new model began with is told there alone
+            self.report += self.changed
             if self.goes_on and self.stopped_early:
                 self.standing.since_best = 0
+            if self.standing.best_step and not self.run.has_model:
+                self.restore(newest)
         with writing(self.run.path):
             self.run.unfinish()
             self.run.forget_after(self.progress.step)
@@ -221,6 +263,22 @@ class Training:
             if asked:
                 self.save()
                 raise KeyboardInterrupt
+
+    def restore(self, newest: Path) -> None:
+        """Write the best weights again, which the run has lost, from the checkpoint of their step.
+
+        Raise RunError where that is not kept.
+        """
+        best = newest.with_name(f"step-{self.standing.best_step:08d}")
+        if not best.is_dir():
+            raise RunError(
+                f"the weights of step {self.standing.best_step:,}, the best, are lost, and no checkpoint has them",
+                where=str(self.run.path), fix="train it again, into another --out",
+            )  # fmt: skip
+        checkpoint.load(best, **self.state())
+        with self.average.in_place() if self.average else nullcontext(), writing(self.run.path):
+            self.run.save_model(self.model)
+        checkpoint.load(newest, **self.state())
 
     def describe(self) -> str:
         """One line: the model, its size, how much of it learns, what it reads with."""
@@ -299,7 +357,7 @@ class Training:
         }  # fmt: skip
 
     def save(self) -> None:
-        extra = {"standing": asdict(self.standing), "report": self.report}
+        extra = {"standing": asdict(self.standing), "report": self.report, "data": self.fingerprints}
         checkpoint.save(self.run.checkpoints, **self.state(), extra=extra, keep=self.recipe.train.keep)
 
     def finish(self) -> None:
@@ -337,42 +395,9 @@ class Training:
                 self.run.save_outputs(name, figures["outputs"])
             write_card(self.run, results)
             self.run.finish(results)
+        self.lock.release()
 
 
 def count(model: nn.Module, *, learning: bool = False) -> int:
     """Numbers in all parameters, or in those that learn."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not learning)
-
-
-def hardware() -> str:
-    """One line about this machine."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    names = [line.partition(":")[2].strip() for line in cpu_info() if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def cpu_info() -> list[str]:
-    file = Path("/proc/cpuinfo")
-    return file.read_text().splitlines() if file.exists() else []
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[list[int]]:
-    """A list that is empty until SIGTERM or SIGINT arrives; a second signal ends the process at once."""
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def note(number: int, _frame: Any) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

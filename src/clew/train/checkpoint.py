@@ -73,6 +73,21 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
+def broken(folder: Path) -> list[Path]:
+    """Return the checkpoints that do not match their checksums."""
+    return [path for path in sorted(folder.glob("step-*")) if not genuine(path)]
+
+
+def genuine(path: Path) -> bool:
+    """Return whether a checkpoint is as it was written."""
+    try:
+        digest = json.loads((path / "state.json").read_text())["sha256"]
+        same = sha256(path / "state.json") == (path / "sha256").read_text()
+        return same and sha256(path / "state.safetensors") == digest
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def load(
     path: Path,
     *,
