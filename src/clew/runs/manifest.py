@@ -48,11 +48,8 @@ def read_manifest(folder: Path) -> Mapping[str, str] | None:
     if not file.is_file() or not (folder / RESULTS).is_file():
         return None
     try:
-        listed = json.loads(file.read_text(encoding="utf-8"))["sha256"]
-        if all(type(name) is str and type(digest) is str for name, digest in listed.items()):
-            found: dict[str, str] = listed
-            return found
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {name: str(digest) for name, digest in dict(json.loads(file.read_bytes())["sha256"]).items()}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     raise RunError("the list of this run's files is damaged", where=str(file), fix="delete it to do without it")
 

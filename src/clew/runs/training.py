@@ -49,10 +49,7 @@ class Event:
 
 
 def train(recipe: Recipe, folder: str | Path, *, resume: bool = False) -> Iterator[Event]:
-    """Train `recipe` into `folder`, yielding after every step; the folder is a finished run when the iterator ends.
-
-    See `open_training`; a finished run yields nothing.
-    """
+    """Train `recipe` into `folder`, which is a finished run at the end; yield after every step. See `open_training`."""
     training = open_training(recipe, folder, resume=resume)
     if training is not None:
         yield from training.go()
