@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,8 @@ from pydantic import Field
 from clew.config import Choice
 from clew.data.catalogue import find, locate
 from clew.data.documents import cache, lines
-from clew.data.lines import existing
+from clew.data.lines import existing, expand
+from clew.data.opened import Opened, look
 from clew.errors import DataError, RecipeError
 
 SPLITS = ("train", "valid")
@@ -28,16 +32,22 @@ class Text:
     paths: tuple[Path, ...]
     report: str
     borrowed: bool = False
+    seen: tuple[str, ...] = ()  # what the files were taken for, where they are not plain text in UTF-8
 
 
 class RunningTextConfig(Choice):
-    """Your own files of plain text (also .gz, .xz), or a known set by name; `folder` overrides where its files are."""
+    """Your own files of plain text, packed or not, or a known set by name; `folder` overrides where its files are.
+
+    A folder stands for all files in it and below, a pattern ("books/*.txt") for those that it matches.
+    """
 
     kind: str = "text"
     train: tuple[str, ...] = ()
     valid: tuple[str, ...] = ()
     name: str = ""
     folder: str | None = None
+    encoding: str = ""  # cp1252, shift_jis, …; "": UTF-8, or what a mark at the beginning says
+    first: int | None = Field(None, ge=1)  # only so many of the training text's lines
     held_out: float = Field(
         0.0, ge=0, lt=1
     )  # without validation text: this share of the training text's lines, its last
@@ -92,16 +102,54 @@ class RunningText:
         return self.split_files(name)
 
     def split_files(self, name: str) -> Text:
-        source = name if name in self.splits else "train"
+        source, seen = (name if name in self.splits else "train"), tuple[str, ...]()
         if self.entry:
             folder = locate(self.config.name, self.config.folder)
             paths = tuple(existing(folder / file) for file in self.entry.splits[source])
         else:
-            paths = tuple(existing(path) for path in self.config.files[source])
+            found = {path: look(path, self.config.encoding) for path in expand(self.config.files[source])}
+            seen = tuple(f"{path.name}: {opened}" for path, opened in found.items() if not opened.plain)
+            paths = tuple(plain(path, opened) for path, opened in found.items())
+        if self.config.first and source == "train":
+            paths = (beginning(paths, self.config.first),)
         size = sum(path.stat().st_size for path in paths)
         said = "" if source == name else " (a part of it: there is no validation text)"
         files = ", ".join(path.name for path in paths)
-        return Text(paths, f"{files}, {size / 1e6:,.1f} MB{said}", source != name)
+        return Text(paths, f"{files}, {size / 1e6:,.1f} MB{said}", source != name, seen)
+
+
+def plain(path: Path, opened: Opened) -> Path:
+    """The file itself, or, where it is in another encoding or has other line ends, a copy of its text in UTF-8."""
+    if opened.plain:
+        return path
+
+    def write(place: Path) -> None:
+        with opened.open() as text, place.open("wb") as copy:
+            shutil.copyfileobj(text, copy)
+
+    return made([path], [opened.encoding, opened.packed], f"{path.stem}.txt", write)
+
+
+def beginning(paths: Sequence[Path], n: int) -> Path:
+    """The first n lines of the files, as a file."""
+
+    def write(place: Path) -> None:
+        with place.open("w", encoding="utf-8", newline="") as copy:
+            copy.writelines(islice((line for line in lines(paths) if line), n))
+
+    return made(paths, ["first", n], f"first-{n}-lines.txt", write)
+
+
+def made(paths: Sequence[Path], how: list[Any], name: str, write: Callable[[Path], None]) -> Path:
+    """A file in the cache that `write` makes of others, once."""
+    stamps = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    place = cache() / "text" / hashlib.sha256(json.dumps([stamps, how]).encode()).hexdigest()[:32] / name
+    if not place.is_file():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+            write(Path(folder) / name)
+            os.replace(Path(folder) / name, place)
+    return place
 
 
 def parted(text: Text, share: float, name: str) -> Text:
@@ -129,4 +177,4 @@ def parted(text: Text, share: float, name: str) -> Text:
                     raise
     path = folder / f"{'valid' if name == 'valid' else 'train'}.txt"
     which = "the last" if name == "valid" else "all but the last"
-    return Text((path,), f"{which} {share:.0%} of {text.report}")
+    return Text((path,), f"{which} {share:.0%} of {text.report}", seen=text.seen)
