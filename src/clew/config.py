@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
@@ -125,11 +125,16 @@ class Config(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _none(cls, values: Any) -> Any:
-        """Read "none" as None where a number may be left out."""
+        """Read "none" as None where a number may be left out, and "a,b" as a list where one is wanted."""
         if not isinstance(values, dict):
             return values
         optional = {n for n, f in cls.model_fields.items() if {type(None)} < {*get_args(f.annotation)} <= _NUMBERS}
-        return {key: None if value == "none" and key in optional else value for key, value in values.items()}
+        lists = {n for n, f in cls.model_fields.items() if get_origin(f.annotation) is tuple}
+        values = {key: None if value == "none" and key in optional else value for key, value in values.items()}
+        return {
+            key: [*map(str.strip, value.split(","))] if key in lists and isinstance(value, str) else value
+            for key, value in values.items()
+        }
 
     @property
     def starts_from(self) -> str:

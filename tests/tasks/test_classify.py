@@ -96,10 +96,10 @@ def test_the_run(place: Path) -> None:
 
 
 def test_predict(place: Path) -> None:
-    texts = ["a lovely story", "", "the people is awful and the story is dull", "zebra"]
-    plain = clew("predict", place / "run", "-", text="\n".join(texts) + "\n")
-    assert plain.exit_code == 0 and plain.stdout.splitlines()[::2] == ["good", "bad"]
-    assert len(plain.stdout.splitlines()) == 4  # an empty text is one unknown word
+    texts = ["a lovely story", "quagga", "the people is awful and the story is dull", "zebra"]
+    plain = clew("predict", place / "run", "-", text="\n\n".join(texts) + "\n")
+    assert plain.exit_code == 0 and plain.stdout.splitlines()[::4] == ["good", "bad"]
+    assert plain.stdout.splitlines()[1::2] == [""] * 3  # a blank line for a blank line
     found = [json.loads(line) for line in clew("predict", place / "run", "--json", "--n-best", "2", "-",
                                                text="\n".join(texts)).stdout.splitlines()]  # fmt: skip
     assert (found[0]["text"], found[0]["score"] > 0.9) == ("good", True)

@@ -60,9 +60,18 @@ def test_answers_as_files_and_the_hub_have_them(labelled: LabelledTokenizer, ans
 
 
 def test_an_answer_that_is_not_in_its_context(labelled: LabelledTokenizer) -> None:
-    rows = table(question=["what"], context=["anna drives a car"], answers=['[{"text": "book", "answer_start": 3}]'])
-    with pytest.raises(DataError, match="does not stand in its context"):
-        Answer(AnswerConfig()).labelled(rows, labelled)
+    book, car = '[{"text": "book", "answer_start": 3}]', '[{"text": "car", "answer_start": 14}]'
+    task, context = Answer(AnswerConfig()), "anna drives a car"
+    with pytest.raises(DataError, match='no answer stands in its context: row 1, "book"'):
+        task.check(table(question=["what"], context=[context], answers=[book]))
+    rows = table(question=["what"] * 3, context=[context] * 3, answers=[car, book, "[]"])
+    for _ in range(2):  # said once
+        task.check(rows)
+    assert rows.report.notes == [
+        f'1 answers do not stand in their contexts, and are not trained on (first: row 2, "book" in "{context}")'
+    ]
+    found = task.labelled(rows, labelled)
+    assert len(found.label) == 2 and found.label[0] != (0, 0) and found.label[1] == (0, 0)
 
 
 def test_parts_of_a_sentence_hold_all_words(labelled: LabelledTokenizer) -> None:

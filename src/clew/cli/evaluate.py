@@ -145,6 +145,8 @@ def _show(split: str, rows: Any, figures: dict[str, Any], as_json: bool, item: s
     if as_json:
         typer.echo(json.dumps({"split": split, **figures, "outputs": outputs}, ensure_ascii=False))
         return
+    for line in rows.seen:
+        typer.echo(line, err=True)
     typer.echo(f"{split}: {rows.report}")
     for name, figure in figures.items():
         typer.echo(f"{name.replace('sentence', item):>30}  {shown(figure)}")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import tee
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clew.cli.trust import Trust
 from clew.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    from clew.contracts import Prediction
 
 
 def predict(
@@ -22,7 +26,7 @@ def predict(
         str,
         typer.Argument(
             metavar="TEXT|FILE|IMAGE|-",
-            help="A text, a file of one text a line (or .gz, .xz), or - for stdin; of a run of images, an image.",
+            help="A text, a file of one text a line, a table, or - for stdin; of a run of images, an image.",
         ),
     ] = "-",
     more: Annotated[
@@ -38,6 +42,10 @@ def predict(
     ] = 1,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or int8.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Texts decoded at once.")] = None,
+    column: Annotated[
+        str, typer.Option(metavar="NAME[,NAME]", help="Of a table: the columns to read; those of the task by default.")
+    ] = "",
+    encoding: Annotated[str, typer.Option(help="Of a file: cp1252, …; found out by default.")] = "",
     draft: Annotated[
         Path | None,
         typer.Option(help="Of a model that writes: a smaller run of the same vocabulary that guesses ahead."),
@@ -62,7 +70,7 @@ def predict(
     opened, more = Run.open(run), more or []
     if text.startswith("decode.") and "=" in text:  # no text, but its settings
         text, more = "-", [text, *more]
-    given = [each for each in more if "=" in each and not os.path.isfile(each)]
+    given = [each for each in more if "=" in each and not is_file(each)]
     asked = [text, *(each for each in more if each not in given)]
     options = {"beam": beam, "precision": precision, "batch_size": batch_size}
     given += [f"decode.{name}={value}" for name, value in options.items() if value is not None]
@@ -82,12 +90,19 @@ def predict(
             "only one text that is drawn can be guessed ahead", where="--draft", fix="give a text, beam 1"
         )
     files = preprocessor.files
-    texts, names = tee(line for each in asked for line in lines(each, files))
-    parsed = (preprocessor.parse(line, Path()) for line in texts)
+    source = Source(task, [name.strip() for name in column.split(",") if name.strip()], encoding, files)
+    texts, names = tee(line for each in asked for line in source.lines(each))
     # At a terminal each line is answered as it is typed.
-    groups = ([one] for one in parsed) if text == "-" and sys.stdin.isatty() else [parsed]
-    found = (p for group in groups for p in task.predict(model, preprocessor, group, decode, attention=attention))
-    answers = zip(watched(found, "" if files else text), names, strict=False)  # answers first: they read the names
+    groups = ([one] for one in texts) if text == "-" and sys.stdin.isatty() else [texts]
+
+    def ask(group: Iterator[str]) -> Iterator[Prediction]:
+        parsed = (preprocessor.parse(line, Path()) for line in group)
+        return task.predict(model, preprocessor, parsed, decode, attention=attention)
+
+    found = (prediction for group in groups for prediction in but_blank(group, ask))
+    answers = zip(
+        watched(found, source, "" if files else text), names, strict=False
+    )  # answers first: they read the names
     for number, (prediction, name) in enumerate(answers, start=1):
         best = [(prediction.text, prediction.score), *prediction.alternatives][:n_best]
         if as_json:
@@ -116,7 +131,7 @@ def drafted(run: Path, preprocessor: Any) -> Any:
 def streams(task: Any, decode: Any, text: str, as_json: bool) -> bool:
     """Whether what is written can be shown as it is written: one given text, of which one continuation is drawn."""
     drawn = task.writes_on and decode.beam == 1 and not as_json
-    return bool(drawn and text != "-" and not os.path.isfile(text) and sentence(text))
+    return bool(drawn and text != "-" and not is_file(text) and sentence(text))
 
 
 def document(prediction: Any, best: list[tuple[str, float]], attention: bool) -> dict[str, Any]:
@@ -131,40 +146,68 @@ def document(prediction: Any, best: list[tuple[str, float]], attention: bool) ->
     return out
 
 
-def watched(predictions: Iterable[Any], text: str) -> Iterator[Any]:
+def watched(predictions: Iterable[Any], source: Source, text: str) -> Iterator[Any]:
     """Yield predictions, with a bar on standard error for a file, where someone watches and output goes elsewhere."""
-    if not os.path.isfile(text) or not sys.stderr.isatty() or sys.stdout.isatty():
+    if not is_file(text) or not sys.stderr.isatty() or sys.stdout.isatty():
         yield from predictions
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    total = sum(1 for _ in lines(text))
+    total = sum(1 for _ in source.lines(text, say=False))
     with Progress(console=Console(stderr=True), redirect_stdout=False) as progress:
         yield from progress.track(predictions, total=total, description=Path(text).name)
 
 
-def lines(text: str, files: bool = False) -> Iterator[str]:
-    """The inputs to predict, read as they are asked for; files: each is a file, so that a path is an input.
+class Source:
+    """What a model is asked about: texts of the command line, files and tables, standard input; files: each is a file,
+    so that a path is an input."""
 
-    Raises DataError naming a line that is not UTF-8.
-    """
-    from clew.data.lines import OPENERS
+    def __init__(self, task: Any, columns: Sequence[str], encoding: str, files: bool) -> None:
+        self.fields = [*task.fields][: task.n_fields]
+        self.columns, self.encoding, self.files = columns, encoding, files
 
-    if files and text != "-":
-        yield text
-        return
-    if text != "-" and not os.path.isfile(text):
-        yield sentence(text)
-        return
-    opener = OPENERS.get(Path(text).suffix, open)
-    with sys.stdin.buffer if text == "-" else opener(text, "rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-            except UnicodeDecodeError as error:
-                place = f"{'standard input' if text == '-' else text}:{number}"
-                raise DataError("this line is not UTF-8", where=place, fix="convert it with iconv") from error
+    def lines(self, text: str, say: bool = True) -> Iterator[str]:
+        """The inputs to predict, read as they are asked for; say: on standard error, what a file was taken for."""
+        from clew.data.asked import of_stream, texts, understood
+
+        if self.files and text != "-":
+            yield text
+        elif text == "-" and not self.columns:
+            with sys.stdin.buffer as stream:
+                yield from of_stream(stream, "standard input")
+        elif text != "-" and not is_file(text):
+            yield sentence(text)
+        else:
+            found = understood(Path("/dev/stdin" if text == "-" else text), self.fields, self.columns, self.encoding)
+            if say and (found.format != "lines" or not found.opened.plain):
+                typer.echo(f"{found}; read: {', '.join(self.columns or self.fields)}", err=True)
+            yield from texts(found, self.fields, self.columns)
+
+
+def is_file(text: str) -> bool:
+    """Whether there is a file of that name, or a pipe such as <(zcat …)."""
+    return os.path.exists(text) and not os.path.isdir(text)
+
+
+def but_blank(texts: Iterable[str], predict: Callable[[Iterator[str]], Iterable[Prediction]]) -> Iterator[Prediction]:
+    """What `predict` says of each text, and an empty prediction in its place for one that is blank."""
+    from clew.contracts import Prediction
+
+    gaps = deque([0])  # blank texts before each of those that are asked, as they are read
+
+    def asked() -> Iterator[str]:
+        for text in texts:
+            if text.strip():
+                gaps.append(0)
+                yield text
+            else:
+                gaps[-1] += 1
+
+    for prediction in predict(asked()):
+        yield from (Prediction("", 0.0) for _ in range(gaps.popleft()))
+        yield prediction
+    yield from (Prediction("", 0.0) for _ in range(gaps.popleft()))
 
 
 def sentence(text: str) -> str:

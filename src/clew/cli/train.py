@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clew.cli.own_files import own_files
 from clew.cli.trust import Trust
-from clew.errors import RecipeError
 
 if TYPE_CHECKING:
     from clew.config import Recipe
@@ -37,8 +37,8 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per validation, and the results.")] = False,
     trust: Trust = False,
 ) -> None:
-    """Train what a recipe describes, or on your own files: a translator on two of parallel lines or one table, word
-    vectors on one of running text, or what `clew.presets` has for a folder.
+    """Train what a recipe describes, or on your own files: a translator on two of parallel lines or on tables, word
+    vectors on texts or a folder of them, or what `clew.presets` has for a folder of images.
 
     `clew train RUN --resume` goes on with a run by its own recipe; under a larger budget, also where it had finished.
     """
@@ -52,7 +52,7 @@ def train(
     elif len(paths) == 1 and paths[0].endswith(".toml"):
         recipe, _ = load_recipe(paths[0], overrides)
     else:
-        preset, own_settings = own_files(paths)
+        preset, own_settings = own_files(paths, overrides)
         with as_file(files("clew.presets") / preset) as file:
             recipe, _ = load_recipe(file, [*own_settings, *overrides])
     folder = out or Path("runs") / recipe.name
@@ -81,41 +81,6 @@ def reading() -> Iterator[Callable[[str, int, int], None]]:
         yield watch
 
 
-def own_files(paths: list[str]) -> tuple[str, list[str]]:
-    """The preset for these files, and what turns it into their recipe. Raises RecipeError for the wrong ones."""
-    from clew.data.lines import OPENERS, existing
-    from clew.data.readers import kind_of
-    from clew.presets import PRESETS
-
-    if len(paths) == 1 and os.path.isdir(paths[0]) and "folder" in PRESETS:
-        name = json.dumps(Path(paths[0]).resolve().name)
-        return PRESETS["folder"], [f"name={name}", f"data.folder={json.dumps(paths[0])}"]
-    if len(paths) not in (1, 2):
-        raise RecipeError(
-            f"{len(paths)} files were given", where="command line",
-            fix="give one recipe (.toml), one text, two texts of parallel lines, or one table (.tsv, .csv, .jsonl, …)",
-        )  # fmt: skip
-    tables = [path for path in paths if kind_of(existing(path)) != "text"]
-    name = f"name={json.dumps(Path(paths[0]).name.split('.')[0])}"
-    if len(paths) == 1 and not tables:
-        return PRESETS["text"], [name, f"data.train={json.dumps(paths)}"]
-    if len(paths) == 2 and tables:
-        raise RecipeError(
-            f"{tables[0]} is a table, which is given alone", where="command line",
-            fix="give one table, or two text files; more tables of the same columns: data.valid=[…], data.test=[…]",
-        )  # fmt: skip
-    names = ["source", "target"]
-    if len(paths) == 2:
-        suffixes = [[each for each in Path(path).suffixes if each not in OPENERS] for path in paths]
-        endings = [each[-1][1:] if each else "" for each in suffixes]
-        if len(set(endings)) == 2 and all(ending.isalpha() and ending != "txt" for ending in endings):
-            names = endings  # pairs.de and pairs.en name their own columns
-    return PRESETS["pairs"], [
-        name, f"data.train={json.dumps(paths)}", f"data.columns={json.dumps(names)}",
-        f"task.source={json.dumps(names[0])}", f"task.target={json.dumps(names[1])}",
-    ]  # fmt: skip
-
-
 def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool) -> None:
     """Run it, with a progress bar on standard error and a line per validation."""
     from rich.console import Console
@@ -128,7 +93,7 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
     if training is None:
         console.print("this run has finished; with a larger train.budget it would go on", highlight=False)
     else:
-        for line in [*training.report, *training.notes, training.describe()]:
+        for line in [*training.seen, *training.report, *training.notes, training.describe()]:
             console.print(line, markup=False, highlight=False)
         columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")]
         columns += [TimeElapsedColumn(), TimeRemainingColumn()]

@@ -147,6 +147,16 @@ class Task(ABC):
     def check(self, rows: Any) -> None:
         """Raise DataError where rows lack a column, or hold answers that are none."""
 
+    def compare(self, rows: Any, others: Mapping[str, Any]) -> list[str]:
+        """Return what to know of the training rows and of those that are measured, by split, a line each.
+
+        Raise DataError or RecipeError where nothing that is learned from the former can be right on the latter.
+        """
+        return []
+
+    def check_length(self, rows: Any, preprocessor: Any) -> None:
+        """Raise DataError where rows are too few to be measured, as the preprocessor reads them."""
+
     def n_words(self, rows: Any) -> int:
         """Return the running words of the training texts, by which a preset is fitted; 0: not counted."""
         return 0

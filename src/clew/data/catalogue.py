@@ -80,8 +80,8 @@ class Catalogue(Source):
             files,
             theirs,
             names=entry.names or None,
-            on_bad=config.on_bad,
-            max_characters=max(config.max_characters, entry.max_characters),
+            keeping=config.keeping(name, entry.max_characters),
+            known=True,
         )
         renamed = dict(zip(columns, rows.columns.values(), strict=True))
         for column in entry.convert.keys() & renamed.keys():

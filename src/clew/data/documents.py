@@ -18,10 +18,11 @@ from typing import Literal
 import numpy as np
 
 from clew.data.cache import cache, contents, keep_entry, whole_entry
-from clew.data.lines import OPENERS
+from clew.data.opened import advice
 from clew.errors import DataError
 from clew.text.sentences import sentences
 from clew.text.tokenizer import Tokenizer
+from clew.text.words import OPENERS
 
 LINES_AT_ONCE = 4096
 TEXTS_AT_ONCE = 256  # of up to STRETCH lines each
@@ -131,9 +132,7 @@ def lines(paths: Iterable[Path], progress: Progress | None = None) -> Iterator[s
                 try:
                     yield line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
-                    raise DataError(
-                        "this line is not UTF-8", where=f"{path}:{number}", fix="convert the file with iconv"
-                    ) from error
+                    raise DataError("this line is not UTF-8", where=f"{path}:{number}", fix=advice(line)) from error
                 if progress and number % LINES_AT_ONCE == 0:
                     progress(before + raw.tell(), total)
         before += path.stat().st_size

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from clew.data.lines import existing
+from clew.data.lines import expand
 from clew.data.readers import read
 from clew.data.rows import Rows
 from clew.data.source import Source, SourceConfig
@@ -14,10 +14,11 @@ from clew.errors import DataError
 
 
 class FilesConfig(SourceConfig):
-    """Files per split: one per column (parallel text), or tables with the columns (.tsv, .csv, .jsonl, .parquet).
+    """Files per split: one per column (parallel text), or tables with the columns (TSV, CSV, JSON, Parquet).
 
-    Tagged words: .conllu (words, upos, lemma, …) and .conll (words, 2, 3, …, tags); questions: SQuAD's .json (id,
-    title, context, question, answers).
+    Tagged words: CoNLL-U (words, upos, lemma, …) and CoNLL (words, 2, 3, …, tags); questions: SQuAD's JSON (id, title,
+    context, question, answers). A folder stands for the files in it, a pattern ("part-*.csv") for what it
+    matches. What a file is, its encoding and its delimiter are found out from its contents, and said.
     """
 
     kind: str = "files"
@@ -25,6 +26,9 @@ class FilesConfig(SourceConfig):
     valid: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
     columns: tuple[str, ...] = Field(min_length=1)
+    names: tuple[str, ...] = ()  # what the columns of a table without a header (or of CoNLL) are called, in their order
+    encoding: str = ""  # cp1252, shift_jis, …; "": UTF-8, or what a mark at the beginning says
+    delimiter: str = ""  # what parts the fields of a table; "": found out
 
     @property
     def files(self) -> dict[str, tuple[str, ...]]:
@@ -49,7 +53,7 @@ class Files(Source):
         return {
             "what": "your own files",
             "licence": "yours to know",
-            "size": sum(existing(path).stat().st_size for path in paths),
+            "size": sum(path.stat().st_size for path in expand(paths)),
             "columns": list(self.config.columns),
             "url": ", ".join(paths),
         }
@@ -59,4 +63,7 @@ class Files(Source):
 
     def _read(self, name: str) -> Rows:
         config = self.config
-        return read(config.files[name], config.columns, on_bad=config.on_bad, max_characters=config.max_characters)
+        return read(
+            config.files[name], config.columns, names=config.names, keeping=config.keeping(name),
+            encoding=config.encoding, delimiter=config.delimiter,
+        )  # fmt: skip

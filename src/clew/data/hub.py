@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -9,19 +10,22 @@ from typing import Any
 
 from pydantic import Field
 
+from clew.data.json_rows import class_names, lookup, named, require
 from clew.data.lines import Record
-from clew.data.readers import collect, lookup, require
+from clew.data.readers import collect
 from clew.data.rows import ReadReport, Rows
 from clew.data.source import Source, SourceConfig
 from clew.errors import DataError, MissingExtra
 
 NAMES = {"train": ("train",), "valid": ("validation", "valid", "dev", "val"), "test": ("test",)}  # ours → theirs
+PART = re.compile(r"[^\[]+\[(-?\d+%?)?:(-?\d+%?)?\]")
 
 
 class HubConfig(SourceConfig):
     """`name` as `datasets.load_dataset` takes it; `columns` maps our names to theirs, as in {de = "translation.de"}.
 
-    `splits` does so for splits, as in {valid = "validation_matched"}; without it, those with usual names are taken.
+    `splits` does so for splits, as in {valid = "validation_matched"} or {train = "train[:1000]", valid =
+    "train[90%:]"}; without it, those with usual names are taken.
     """
 
     kind: str = "hub"
@@ -66,7 +70,7 @@ class Hub(Source):
     @cached_property
     def _theirs(self) -> dict[str, str]:
         """Our split name → theirs, for the splits that the set has. Raises DataError where `splits` names another."""
-        if absent := [theirs for theirs in self.config.splits.values() if theirs not in self._set]:
+        if absent := [theirs for theirs in self.config.splits.values() if theirs.partition("[")[0] not in self._set]:
             raise DataError(
                 f"there is no split {', '.join(absent)}", where=f'data.splits of "{self.config.name}"',
                 fix=f"there are: {', '.join(self._set)}",
@@ -75,15 +79,27 @@ class Hub(Source):
         chosen = self.config.splits or {ours: theirs for ours, theirs in usual.items() if theirs}
         return {ours: theirs for ours, theirs in chosen.items() if not self._secret(theirs)}
 
-    def _labels(self, theirs: str) -> dict[str, list[str]]:
-        """Return the columns of numbered labels among those wanted, and the names of their labels."""
-        features, wanted = self._set[theirs].features.items(), set(self.config.columns.values())
-        from datasets import ClassLabel
+    def _table(self, theirs: str) -> Any:
+        """The rows of a split, or of a part of one, "train[:1000]". Raise DataError for one that is not written so."""
+        name, bracket, _ = theirs.partition("[")
+        table = self._set[name]
+        if not bracket:
+            return table
+        part = PART.fullmatch(theirs)
+        if part is None:
+            raise DataError(
+                f'cannot read the split "{theirs}"', where="data.splits", fix='write "train[:1000]" or "train[10%:20%]"'
+            )
+        begin, end = (place(text, len(table)) for text in part.groups())
+        return table.select(range(*slice(begin, end).indices(len(table))))
 
-        return {c: feature.names for c, feature in features if c in wanted and isinstance(feature, ClassLabel)}
+    def _labels(self, theirs: str) -> dict[str, list[str]]:
+        """Return the columns of numbered labels, alone or in lists, among those wanted, and the names of the labels."""
+        found = class_names(self._set[theirs.partition("[")[0]].features.to_dict())
+        return {column: names for column, names in found.items() if column in self.config.columns.values()}
 
     def _secret(self, theirs: str) -> bool:
-        table = self._set[theirs]
+        table = self._table(theirs)
         return bool(len(table)) and any(table[0][column] == -1 for column in self._labels(theirs))
 
     def _given(self) -> tuple[str, ...]:
@@ -108,7 +124,7 @@ class Hub(Source):
 
     def _read(self, name: str) -> Rows:
         config, theirs = self.config, self._theirs[name]
-        table = self._set[theirs]
+        table = self._table(theirs)
         where = f"{config.name}/{theirs}"
         if len(table):
             require(table[0], config.columns.values(), where)
@@ -118,13 +134,14 @@ class Hub(Source):
         def records() -> Iterator[Record]:
             for i, row in enumerate(table.select_columns(sorted(tops))):
                 for column, names in labels.items():
-                    row[column] = names[row[column]] if row[column] not in (None, -1) else None
+                    row[column] = named(row[column], names)
                 yield Record(f"{where} row {i + 1}", [lookup(row, column) for column in config.columns.values()])
 
-        return collect(
-            records(),
-            list(config.columns),
-            ReadReport(where),
-            on_bad=config.on_bad,
-            max_characters=config.max_characters,
-        )
+        return collect(records(), list(config.columns), ReadReport(where), config.keeping(name))
+
+
+def place(text: str | None, n: int) -> int | None:
+    """A border of a part of n rows: a number, or a share in percent."""
+    if not text:
+        return None
+    return int(text) if text[-1] != "%" else round(int(text[:-1]) * n / 100)

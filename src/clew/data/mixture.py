@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from clew.config import Choice, Config, build, choice_of
-from clew.data.rows import ReadReport, Rows
+from clew.data.rows import ReadReport, Rows, joined
 from clew.data.source import SPLITS
 from clew.errors import DataError
 
@@ -77,7 +77,7 @@ class Mixture:
 def written(template: str, row: Mapping[str, str], where: str) -> str:
     """The template with a row's values. Raises DataError where it names a column that there is not."""
     try:
-        return template.format_map(row)
+        return template.format_map({name: joined(value) for name, value in row.items()})
     except (KeyError, ValueError, IndexError) as error:
         raise DataError(
             f'"{template}" does not fit the data: {error}', where=where, fix=f"columns there: {', '.join(row)}"

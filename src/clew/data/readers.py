@@ -1,22 +1,30 @@
-"""Readers: text files, TSV, CSV, JSONL, Parquet, CoNLL and SQuAD's JSON, plain or compressed, into Rows.
+"""Readers: text files, tables, JSON, Parquet and CoNLL, plain or compressed, into Rows.
 
-A reader yields one `Record` per line (or row) and holds one of them at a time; `read` keeps the sound ones and counts
-the others by reason. What concerns whole files (missing, unequal lengths, no such column, nothing kept) is a DataError.
+What a file is, `understood.py` finds out. A reader yields one `Record` per line (or row) and holds one of them at a
+time; `read` keeps the sound ones and counts the others by reason. What concerns whole files (missing, unequal lengths,
+no such column, nothing kept) is a DataError.
 """
 
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from clew.data.lines import OPENERS, Record, did_you_mean, existing, lines
-from clew.data.rows import ReadReport, Rows
-from clew.data.structured import conll, conllu, is_squad, squad
-from clew.errors import DataError, MissingExtra
+from clew.data.json_rows import json_file, jsonl, parquet
+from clew.data.lines import Record, expand, lines
+from clew.data.opened import advice
+from clew.data.rows import Keeping, ReadReport, Rows, Value
+from clew.data.structured import conll, conllu
+from clew.data.understood import Understood, suffix_of, understand
+from clew.errors import DataError
+
+NOT_UTF8 = "not valid UTF-8"
+MISREAD = (NOT_UTF8, "not CSV", "not a JSON object", "with a number of", "over-long")  # the file is not what it was
+# taken for, where there are many of these
+HANDFUL = 5, 0.001  # misread rows: more than so many, and than this share, are no accident
 
 
 def read(
@@ -24,65 +32,132 @@ def read(
     columns: Sequence[str],
     *,
     names: Sequence[str] | None = None,
-    on_bad: Literal["skip", "stop"] = "skip",
+    on_bad: Literal["few", "skip", "stop"] = "skip",
     max_characters: int = 10_000,
+    keeping: Keeping | None = None,
+    encoding: str = "",
+    delimiter: str = "",
+    known: bool = False,
 ) -> Rows:
-    """Read files into rows of the given columns.
+    """Read files, folders and patterns into rows of the given columns.
 
     Several text files with several columns are parallel: line k of each is row k. Otherwise each file is a table with
-    the columns and the tables follow one another. `names` are a table's own columns where its first line does not say.
-    Raises DataError; with `on_bad="stop"` also at the first unsound row.
+    the columns and the tables follow one another. `names` are a table's own columns where its first line does not say;
+    `encoding` and `delimiter` are found out where they are not given. known: see `understand`. keeping: instead of
+    on_bad and max_characters. Raises DataError; with `on_bad="stop"` also at the first unsound row.
     """
-    files = [existing(path) for path in paths]
+    files, keeping = expand(paths), keeping or Keeping(on_bad, max_characters)
     report = ReadReport(", ".join(map(str, files)))
-    limit = 4 * max_characters * max(len(columns), 1) + (1 << 20)  # bytes of a line that are looked at
-    if len(files) > 1 and len(columns) > 1 and all(kind_of(path) == "text" for path in files):
+    limit = 4 * keeping.max_characters * max(len(columns), 1) + (1 << 20)  # bytes of a line that are looked at
+    several = len(files) > 1 and len(columns) > 1 and not any(map(suffix_of, files))
+    said = {"encoding": encoding, "delimiter": delimiter, "names": names or (), "known": known}
+    if several and known:
+        return collect(parallel(files, limit, ""), columns, report, keeping)
+    found = [understand(path, columns, alone=not several, **said) for path in files]  # type: ignore[arg-type]
+    report.understood = [] if known else list(map(str, found))
+    if several and all(each.format == "lines" for each in found):
         if len(files) != len(columns):
             raise DataError(
                 f"{len(files)} parallel files for {len(columns)} columns ({', '.join(columns)})", where=report.source
             )
-        return collect(parallel(files, limit), columns, report, on_bad=on_bad, max_characters=max_characters)
-
-    def records() -> Iterator[Record]:
-        for path in files:
-            kind = kind_of(path)
-            if kind == "text" and len(columns) == 1:
-                yield from parallel([path], limit)
-            else:
-                yield from TABLES["tsv" if kind == "text" else kind](path, columns, names, limit)
-
-    return collect(records(), columns, report, on_bad=on_bad, max_characters=max_characters)
+        return collect(parallel(files, limit, encoding), columns, report, keeping)
+    records = (record for each in found for record in READERS[each.format](each, columns, limit))
+    return collect(records, columns, report, keeping)
 
 
 def collect(
-    records: Iterable[Record],
-    columns: Sequence[str],
-    report: ReadReport,
-    *,
-    on_bad: Literal["skip", "stop"] = "skip",
-    max_characters: int = 10_000,
+    records: Iterable[Record], columns: Sequence[str], report: ReadReport, keeping: Keeping | None = None
 ) -> Rows:
-    """Keep the sound records, count the others; DataError where nothing is kept."""
-    table: list[list[str]] = [[] for _ in columns]
+    """Keep the sound records, count the others; DataError where nothing is kept, or too many were misread."""
+    keeping, misread = keeping or Keeping(), Misread()
+    table: list[list[Value]] = [[] for _ in columns]
     for place, values, fault in records:
         report.read += 1
-        fault = fault or next(filter(None, map(_fault, values, columns, [max_characters] * len(columns))), "")
-        if not fault:
+        named = [label(v, keeping.labels[c], c) if c in keeping.labels else v
+                 for v, c in zip(values, columns, strict=True)] if not fault else []  # fmt: skip
+        fault = fault or next(filter(None, map(_fault, named, columns, [keeping.max_characters] * len(columns))), "")
+        if not fault and (unwanted := left_out(named, columns, keeping.leave_out)):
+            report.skip(unwanted, place)
+        elif not fault:
+            row = [v if isinstance(v, list) else (v or "").strip() for v in named]  # never None here: that is a fault
+            if not report.kept:
+                report.begins(dict(zip(columns, row, strict=True)))
             report.kept += 1
-            for column, value in zip(table, values, strict=True):
-                column.append((value or "").strip())  # never None here: that is a fault
-        elif on_bad == "stop":
+            for column, value in zip(table, row, strict=True):
+                column.append(value)
+            if report.kept == keeping.first:
+                break
+        elif keeping.on_bad == "stop":
             raise DataError(
                 f"unusable row: {fault}", where=place, fix='mend it, or set on_bad = "skip" to leave such rows out'
             )
         else:
             report.skip(fault, place)
+            misread.note(fault, place, values)
+    if keeping.on_bad == "few" or not report.kept:
+        misread.judge(report)
     if not report.kept:
         raise DataError(f"no rows kept: {report}" if report.read else "there is no row in it", where=report.source)
     return Rows(dict(zip(columns, table, strict=True)), report)
 
 
-def _fault(value: str | None, column: str, max_characters: int) -> str:
+class Misread:
+    """Rows that were not what the file was taken for."""
+
+    def __init__(self) -> None:
+        self.first: tuple[str, str, bytes] | None = None  # why, where, the bytes that are not UTF-8
+
+    def note(self, fault: str, place: str, values: Sequence[Value | None]) -> None:
+        if fault.startswith(MISREAD) and (self.first is None or (fault == NOT_UTF8 and not self.first[2])):
+            self.first = fault, place, bytes_of(values) if fault == NOT_UTF8 else b""
+
+    def judge(self, report: ReadReport) -> None:
+        """Raise DataError where there are more than a handful of them."""
+        counts = {fault: n for fault, n in report.skipped.items() if fault.startswith(MISREAD)}
+        n, (few, share) = sum(counts.values()), HANDFUL
+        if self.first is None or n <= few or n <= share * report.read:
+            return
+        said = ", ".join(f"{count:,} {fault} (first: {report.examples[fault]})" for fault, count in counts.items())
+        leave = 'set data.on_bad="skip" to leave such rows out'
+        fix = f"{advice(self.first[2])}, or {leave}" if self.first[2] else f"mend the file, or {leave}"
+        if not self.first[2] and any("fields" in fault for fault in counts):
+            fix = f"quote fields that hold the delimiter, or set data.delimiter, or {leave}"
+        raise DataError(f"{n:,} of {report.read:,} rows cannot be read: {said}", where=report.source, fix=fix)
+
+
+def bytes_of(values: Sequence[Value | None]) -> bytes:
+    """The bytes of a row's texts as they stand in the file; none where JSON wrote half of a character."""
+    try:
+        return " ".join(v for v in values if isinstance(v, str)).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return b""
+
+
+def left_out(values: Sequence[Value | None], columns: Sequence[str], leave_out: Mapping[str, Sequence[str]]) -> str:
+    """Why a row is not wanted, "" where it is."""
+    for value, column in zip(values, columns, strict=True):
+        if column in leave_out and value in leave_out[column]:
+            return f'whose {column} is "{value}"'
+    return ""
+
+
+def label(value: Value | None, names: Sequence[str], column: str) -> Value | None:
+    """What a number, or each of a list, stands for. Raises DataError for one that has no name."""
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return [str(label(each, names, column)) for each in value]
+    if not value.isdigit() or int(value) >= len(names):
+        raise DataError(
+            f'"{value}" is none of the numbers 0 to {len(names) - 1} that have names', where=f"data.labels.{column}",
+            fix="give a name for each, in their order",
+        )  # fmt: skip
+    return names[int(value)]
+
+
+def _fault(value: Value | None, column: str, max_characters: int) -> str:
+    if isinstance(value, list):
+        return next((fault for fault in (_fault(each, column, max_characters) for each in value if each) if fault), "")
     if value is None or not value or value.isspace():
         return f"with empty {column}"
     if len(value) > max_characters:
@@ -92,24 +167,14 @@ def _fault(value: str | None, column: str, max_characters: int) -> str:
     try:
         value.encode()  # a surrogate stands for a byte that could not be decoded
     except UnicodeEncodeError:
-        return "not valid UTF-8"
+        return NOT_UTF8
     return ""
 
 
-SUFFIXES = {".tab": "tsv", ".ndjson": "jsonl"}
-
-
-def kind_of(path: Path) -> str:
-    """tsv, csv, jsonl, json, parquet, conll or conllu by suffix, compression aside; anything else is text."""
-    suffix = (Path(path.stem).suffix if path.suffix in OPENERS else path.suffix).lower()
-    kind = SUFFIXES.get(suffix, suffix.removeprefix("."))
-    return kind if kind in TABLES else "text"
-
-
-def parallel(paths: Sequence[Path], limit: int) -> Iterator[Record]:
+def parallel(paths: Sequence[Path], limit: int, encoding: str) -> Iterator[Record]:
     """Line k of every file is one record; DataError where the files have different numbers of lines."""
     counts = [0] * len(paths)
-    for row in zip_longest(*(lines(path, limit) for path in paths)):
+    for row in zip_longest(*(lines(path, limit, encoding) for path in paths)):
         counts = [count + (line is not None) for count, line in zip(counts, row, strict=True)]
         if None in row:
             continue  # count on to the end, for the message
@@ -122,160 +187,61 @@ def parallel(paths: Sequence[Path], limit: int) -> Iterator[Record]:
         )
 
 
-def _positions(
-    first: Sequence[str], columns: Sequence[str], names: Sequence[str] | None, path: Path
-) -> tuple[list[int], bool]:
-    """Where the wanted columns stand in a row, and whether the first line is a header.
-
-    It is one if it holds any wanted name (letter case aside). Otherwise the fields are `names`, or, where those are not
-    known either, the wanted columns themselves in their order.
-    """
-    lowered = [field.strip().lower() for field in first]
-    header = any(column.lower() in lowered for column in columns)
-    known = [field.strip() for field in first] if header else list(names or columns)
-    for column in columns:
-        if column not in known:
-            fix = did_you_mean(column, known) or next(
-                (f'did you mean "{k}"?' for k in known if k.lower() == column.lower()), ""
-            )
-            raise DataError(f'there is no column "{column}" (columns: {", ".join(known)})', where=f"{path}:1", fix=fix)
-    if len(first) < len(known):
-        raise DataError(
-            f"{len(first)} fields in the first line for {len(known)} columns ({', '.join(known)})",
-            where=f"{path}:1",
-            fix="separate the fields of a table by tabs (.csv: commas), or give one text file per column",
-        )
-    return [known.index(column) for column in columns], header
+def a_line(file: Understood, columns: Sequence[str], limit: int) -> Iterator[Record]:
+    """A text a line."""
+    for number, text, whole in lines(file.path, limit, file.encoding):
+        yield Record(f"{file.path}:{number}", [text], "" if whole else "over-long")
 
 
-def _table(
-    rows: Iterable[tuple[int, list[str], str]], path: Path, columns: Sequence[str], names: Sequence[str] | None
-) -> Iterator[Record]:
-    """Pick the wanted fields out of (line number, fields, fault); every row has as many fields as the first."""
-    positions: list[int] = []
-    width = 0
-    for number, fields, fault in rows:
-        if not positions and not fault:
-            width = len(fields)
-            positions, header = _positions(fields, columns, names, path)
-            if header:
-                continue
-        if not fault and len(fields) != width:
+def table(file: Understood, columns: Sequence[str], limit: int) -> Iterator[Record]:
+    """Pick the wanted fields of a table's rows; every row has as many as there are columns."""
+    positions = [file.columns.index(column) for column in columns]
+    rows, width = fields(file, limit), len(file.columns)
+    begun = not file.header
+    for number, row, fault in rows:
+        if not begun and not fault:
+            begun = True
+            continue
+        if not fault and width > 1 and row in ([], [""]):
+            fault = "blank"
+        elif not fault and len(row) != width:
             fault = f"with a number of fields other than {width}"
-        yield Record(f"{path}:{number}", () if fault else [fields[i] for i in positions], fault)
+        yield Record(f"{file.path}:{number}", () if fault else [row[i] for i in positions], fault)
 
 
-def tsv(path: Path, columns: Sequence[str], names: Sequence[str] | None, limit: int) -> Iterator[Record]:
-    """Tab-separated, unquoted, one row per line."""
-    rows = ((n, text.split("\t"), "" if whole else "over-long") for n, text, whole in lines(path, limit))
-    return _table(rows, path, columns, names)
-
-
-def comma(path: Path, columns: Sequence[str], names: Sequence[str] | None, limit: int) -> Iterator[Record]:
-    """Comma-separated, quoted as spreadsheets do: a quoted field may hold commas and line ends."""
+def fields(file: Understood, limit: int) -> Iterator[tuple[int, list[str], str]]:
+    """(line number, fields, fault) of each row; a quoted field may hold delimiters and line ends."""
+    dialect, last_cut = file.dialect, 0
+    if dialect.quotes == "none":
+        for number, text, whole in lines(file.path, limit, file.encoding):
+            if number > dialect.skip:
+                yield number, text.split(dialect.delimiter), "" if whole else "over-long"
+        return
     csv.field_size_limit(max(csv.field_size_limit(), limit // 4))  # no sound field is longer
-    last_cut = 0
 
     def feed() -> Iterator[str]:
         nonlocal last_cut
-        for number, text, whole in lines(path, limit):
+        for number, text, whole in lines(file.path, limit, file.encoding):
             last_cut = last_cut if whole else number
-            yield text + "\n"
+            if number > dialect.skip:
+                yield text + "\n"
 
-    def rows() -> Iterator[tuple[int, list[str], str]]:
-        reader, start = csv.reader(feed(), strict=True), 0
-        while True:
-            try:
-                yield start + 1, next(reader), "over-long" if last_cut > start else ""
-            except StopIteration:
-                return
-            except csv.Error as error:  # an open quote swallows the lines after it: each of them is counted
-                for number in range(start + 1, reader.line_num + 1):
-                    yield number, [], "over-long" if last_cut > start else f"not CSV ({error})"
-            start = reader.line_num
-
-    return _table(rows(), path, columns, names)
-
-
-def jsonl(path: Path, columns: Sequence[str], names: Sequence[str] | None, limit: int) -> Iterator[Record]:
-    """One JSON object per line; "a.b" is the field b of object a; numbers, lists and objects become their JSON text."""
-    first = True
-    for number, text, whole in lines(path, limit):
-        place = f"{path}:{number}"
+    reader, start = csv.reader(feed(), **dialect.options), 0
+    while True:
         try:
-            row = json.loads(text) if whole else None
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            yield Record(place, (), "not a JSON object" if whole else "over-long")
-            continue
-        if first:
-            require(row, columns, place)
-            first = False
-        yield Record(place, [lookup(row, column) for column in columns])
+            row = next(reader)
+            yield start + 1 + dialect.skip, row, "over-long" if last_cut > start else ""
+        except StopIteration:
+            return
+        except csv.Error as error:  # an open quote swallows the lines after it: each of them is counted
+            for number in range(start + 1, reader.line_num + 1):
+                yield number + dialect.skip, [], "over-long" if last_cut > start else f"not CSV ({error})"
+        start = reader.line_num
 
 
-def require(row: dict[str, Any], columns: Iterable[str], place: str) -> None:
-    """DataError where an example row lacks a column."""
-    for column in columns:
-        inside = row
-        for i, part in enumerate(parts := column.split(".")):
-            if column in row:
-                break
-            if not isinstance(inside, dict) or part not in inside:
-                prefix = "".join(f"{p}." for p in parts[:i])
-                known = [prefix + name for name in inside] if isinstance(inside, dict) else []
-                raise DataError(
-                    f'there is no column "{column}" (columns: {", ".join(known)})',
-                    where=place,
-                    fix=did_you_mean(column, known),
-                )
-            inside = inside[part]
-
-
-def lookup(row: dict[str, Any], column: str) -> str | None:
-    """The value of a column as text; None where it is absent or null."""
-    value: Any = row
-    for part in [column] if column in row else column.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def parquet(path: Path, columns: Sequence[str], names: Sequence[str] | None, limit: int) -> Iterator[Record]:
-    """Apache Parquet, a batch of rows at a time; nested fields as in jsonl. Needs pyarrow (extra "data")."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtra("reading Parquet needs pyarrow", where=str(path), fix='pip install "clew[data]"') from error
-    number = 0
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            tops = file.schema_arrow.names
-            for column in columns:
-                if column not in tops and column.split(".")[0] not in tops:
-                    raise DataError(
-                        f'there is no column "{column}" (columns: {", ".join(tops)})',
-                        where=str(path),
-                        fix=did_you_mean(column, tops),
-                    )
-            wanted = [c if c in tops else c.split(".")[0] for c in columns]
-            for batch in file.iter_batches(batch_size=1024, columns=list(dict.fromkeys(wanted))):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield Record(f"{path} row {number}", [lookup(row, column) for column in columns])
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"cannot read this as Parquet: {error}", where=str(path)) from error
-
-
-def json_file(path: Path, columns: Sequence[str], names: Sequence[str] | None, limit: int) -> Iterator[Record]:
-    """SQuAD's form where the file begins so, otherwise one JSON object per line."""
-    return (squad if is_squad(path) else jsonl)(path, columns, names, limit)
-
-
-TABLES: dict[str, Callable[[Path, Sequence[str], Sequence[str] | None, int], Iterator[Record]]] = {
-    "tsv": tsv,
-    "csv": comma,
+READERS: dict[str, Callable[[Understood, Sequence[str], int], Iterator[Record]]] = {
+    "lines": a_line,
+    "table": table,
     "jsonl": jsonl,
     "json": json_file,
     "parquet": parquet,

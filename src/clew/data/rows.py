@@ -5,13 +5,37 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Value = str | list[str]
+"""What a reader finds in a column: a text, or a list of words; numbers, objects and lists of these as JSON text."""
+
+SHOWN = 40  # characters of a value in a report
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Which rows of a split are kept, and what becomes of their values: what `SourceConfig` says of it.
+
+    on_bad: "few" leaves out a handful of misread rows and stops at more. leave_out: column → values whose rows are left
+    out. labels: column → what its numbers stand for, from 0. first: so many rows at most.
+    """
+
+    on_bad: Literal["few", "skip", "stop"] = "skip"
+    max_characters: int = 10_000
+    leave_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    first: int | None = None
 
 
 @dataclass
 class ReadReport:
-    """How many rows a reader saw, kept and skipped, and why (reason → count, with an example place for each)."""
+    """How many rows a reader saw, kept and skipped, and why (reason → count, with an example place for each).
+
+    understood: what each file was taken for. first: column → value of the first row that was kept, shortened.
+    """
 
     source: str
     read: int = 0
@@ -19,10 +43,18 @@ class ReadReport:
     skipped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)  # reason → "file:line" of its first case
     notes: list[str] = field(default_factory=list)  # what was changed in rows that were kept
+    understood: list[str] = field(default_factory=list)
+    first: dict[str, str] = field(default_factory=dict)
 
     def skip(self, reason: str, place: str) -> None:
         self.skipped[reason] += 1
         self.examples.setdefault(reason, place)
+
+    def begins(self, row: Mapping[str, Any]) -> None:
+        """Note the first row that was kept."""
+        for name, value in row.items():
+            text = " | ".join(value) if isinstance(value, list) else str(value)
+            self.first[name] = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
     def __str__(self) -> str:
         text = f"{self.source}: {self.kept:,} of {self.read:,} rows kept"
@@ -47,6 +79,13 @@ class Rows:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
 
+    @property
+    def seen(self) -> list[str]:
+        """What the files were taken for, and the first row: for who trains, not for a card that is published."""
+        report = self.report
+        first = ", ".join(f"{name} = {value!r}" for name, value in report.first.items())
+        return [*report.understood, f"first row: {first}"] if report.understood and first else [*report.understood]
+
     def __getitem__(self, column: str) -> list[Any]:
         return self.columns[column]
 
@@ -58,3 +97,13 @@ class Rows:
             for value in values:
                 found.update(json.dumps(value, default=lambda other: other.digest()).encode() + b"\n")
         return found.hexdigest()
+
+
+def joined(value: Any) -> Any:
+    """A list of words as a text, with spaces in between; anything else as it is."""
+    return " ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def as_key(value: Any) -> Hashable:
+    """A value as something to look up."""
+    return tuple(value) if isinstance(value, list) else value

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from clew.config import Choice
-from clew.data.rows import ReadReport, Rows
+from clew.data.rows import Keeping, ReadReport, Rows, as_key
 from clew.errors import DataError
 
 SPLITS = ("train", "valid", "test")
@@ -19,10 +19,21 @@ HOLD_OUT = 0.05, 1000  # validation rows where none are given: this share of the
 class SourceConfig(Choice):
     """What can be said about any source."""
 
-    on_bad: Literal["skip", "stop"] = "skip"  # leave an unsound row out and count it, or stop there
+    on_bad: Literal["few", "skip", "stop"] = "few"  # unsound rows: leave them out, but stop where more than a handful
+    # cannot be read as what the file was taken for; leave out any number of them; or stop at the first
     max_characters: int = Field(10_000, ge=1)  # a longer text is unsound
     hold_out: float | None = Field(None, ge=0)  # rows (≥ 1) or share (< 1) for valid; None: 5%, at most 1,000
     seed: int = 1  # chooses the rows held out
+    first: int | None = Field(None, ge=1)  # only so many of the training rows, the first ones (held-out rows included)
+    leave_out: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # column → values whose rows are left out
+    labels: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # column → what its numbers stand for, from 0
+
+    def keeping(self, split: str, max_characters: int = 0) -> Keeping:
+        """Return what is kept of a split."""
+        return Keeping(
+            self.on_bad, max(self.max_characters, max_characters), self.leave_out, self.labels,
+            self.first if split == "train" else None,
+        )  # fmt: skip
 
 
 class Source(ABC):
@@ -66,11 +77,19 @@ class Source(ABC):
             )
         if name not in self._rows:
             if self._holds_out and name in ("train", "valid"):
-                parts = hold_out(self._read("train"), self.config.hold_out, self.config.seed)
+                parts = hold_out(self._first("train"), self.config.hold_out, self.config.seed)
                 self._rows["train"], self._rows["valid"] = parts
             else:
-                self._rows[name] = self._read(name)
+                self._rows[name] = self._first(name)
         return self._rows[name]
+
+    def _first(self, name: str) -> Rows:
+        """The rows of a split; of the training rows so many as are wanted."""
+        rows, n = self._read(name), self.config.first
+        if name != "train" or n is None:
+            return rows
+        rows.report.notes.append(f"the first {min(n, len(rows)):,} are taken: data.first")
+        return Rows({column: values[:n] for column, values in rows.columns.items()}, rows.report)
 
 
 def hold_out(rows: Rows, amount: float | None, seed: int) -> tuple[Rows, Rows]:
@@ -83,8 +102,8 @@ def hold_out(rows: Rows, amount: float | None, seed: int) -> tuple[Rows, Rows]:
     wanted = min(share * len(rows), most) if amount is None else amount * len(rows) if amount < 1 else amount
     wanted = max(1, round(wanted))
     first = next(iter(rows.columns.values()))
-    numbers: dict[str, int] = {}
-    group = np.array([numbers.setdefault(value, len(numbers)) for value in first], dtype=np.int64)
+    numbers: dict[Any, int] = {}
+    group = np.array([numbers.setdefault(as_key(value), len(numbers)) for value in first], dtype=np.int64)
     order = np.random.default_rng(seed).permutation(len(numbers))
     sizes = np.bincount(group, minlength=len(numbers))[order]
     held = np.zeros(len(numbers), dtype=bool)
@@ -104,6 +123,7 @@ def _part(rows: Rows, chosen: np.ndarray, how: str) -> Rows:
     report = rows.report
     part = ReadReport(
         f"{report.source} ({len(index):,} rows {how})", report.read, report.kept, report.skipped, report.examples,
-        report.notes,
+        list(report.notes),
+        *((report.understood, report.first) if how == "not held out" else ()),
     )  # fmt: skip
     return Rows({name: [values[i] for i in index] for name, values in rows.columns.items()}, part)

@@ -1,17 +1,15 @@
-"""Readers of files whose rows span lines: sentences of CoNLL and CoNLL-U, questions of SQuAD's JSON."""
+"""What spans lines: sentences of CoNLL and CoNLL-U, questions of SQuAD's articles."""
 
 from __future__ import annotations
 
 import json
-import lzma
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clew.data.lines import OPENERS, Line, Record, did_you_mean, lines
+from clew.data.lines import Line, Record, did_you_mean, lines
+from clew.data.understood import Understood
 from clew.errors import DataError
 
 DOCUMENT = "-DOCSTART-"
@@ -19,19 +17,19 @@ DOCUMENT = "-DOCSTART-"
 CONLLU = ("id", "words", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 NOT_A_WORD = re.compile(r"\d+[-.]\d+\t")  # a token of several words, or an empty node of the enhanced graph
 SQUAD = ("id", "title", "context", "question", "answers")
-SQUAD_BEGINS = re.compile(r'\s*\{[^\[{]*"data"\s*:\s*\[\s*')
-BETWEEN = re.compile(r"[\s,]*")
 
 
-def conll(path: Path, columns: Sequence[str], names: Sequence[str] | None, limit: int) -> Iterator[Record]:
+def conll(file: Understood, columns: Sequence[str], limit: int) -> Iterator[Record]:
     """One token per line, a blank line after each sentence; a row is a sentence, its tokens joined by spaces.
 
-    Columns are parted by tabs, or, where the first token has none, by white space. They are called `names`, or, where
-    those are not known, "words" (the first), "2", "3", … and "tags" (the last). White space within a token becomes
-    "_". Comments ("# …", not of the usual number of columns) and -DOCSTART- lines are left out.
+    Columns are parted by tabs, or, where the first token has none, by white space. They are called as `data.names`
+    says, else "words" (the first), "2", "3", … and "tags" (the last). White space within a token becomes "_"; a token
+    of nothing else, with the tag O, is no word. Comments ("# …", not of the usual number of columns) and -DOCSTART-
+    lines are left out.
     """
+    path, names = file.path, file.columns
     tabs, known = False, list[str]()
-    for block in _blocks(path, limit):
+    for block in _blocks(file, limit):
         tokens = []
         for line in block:
             if line.text.startswith(DOCUMENT) or (line.text.startswith("# ") and not known and "\t" not in line.text):
@@ -40,28 +38,30 @@ def conll(path: Path, columns: Sequence[str], names: Sequence[str] | None, limit
             fields = line.text.split("\t") if tabs else line.text.split()
             if not known:
                 known = _named(fields, names, f"{path}:{line.number}")
-            if not (line.text.startswith("#") and len(fields) != len(known)):
+            comment = line.text.startswith("#") and len(fields) != len(known)
+            white = len(fields) == len(known) and not fields[0].strip() and fields[-1].strip() == "O"
+            if not (comment or white):
                 tokens.append(fields)
         if tokens:
             yield _sentence(path, block, tokens, columns, known)
 
 
-def conllu(path: Path, columns: Sequence[str], names: Sequence[str] | None, limit: int) -> Iterator[Record]:
+def conllu(file: Understood, columns: Sequence[str], limit: int) -> Iterator[Record]:
     """Universal Dependencies' CoNLL-U: ten columns parted by tabs (`CONLLU`), else as `conll`.
 
     A row is a sentence of syntactic words: lines of multi-word tokens ("3-4") and empty nodes ("3.1") are left out.
     """
-    for block in _blocks(path, limit):
+    for block in _blocks(file, limit):
         texts = [line.text for line in block if not line.text.startswith("#")]
         tokens = [text.split("\t") for text in texts if not NOT_A_WORD.match(text)]
         if tokens:
-            yield _sentence(path, block, tokens, columns, list(names or CONLLU))
+            yield _sentence(file.path, block, tokens, columns, list(file.columns or CONLLU))
 
 
-def _blocks(path: Path, limit: int) -> Iterator[list[Line]]:
+def _blocks(file: Understood, limit: int) -> Iterator[list[Line]]:
     """The lines between blank ones."""
     block: list[Line] = []
-    for line in lines(path, limit):
+    for line in lines(file.path, limit, file.encoding):
         if line.text.strip():
             block.append(line)
         elif block:
@@ -110,41 +110,7 @@ def _require(columns: Iterable[str], known: Sequence[str], place: str) -> None:
             )  # fmt: skip
 
 
-def is_squad(path: Path) -> bool:
-    """Whether a JSON file begins as SQuAD's do: an object with a list called "data"."""
-    beginning = "\n".join(line.text for line in islice(lines(path, 4096), 20))
-    return SQUAD_BEGINS.match(beginning) is not None
-
-
-def squad(path: Path, columns: Sequence[str], names: Sequence[str] | None, limit: int) -> Iterator[Record]:
-    """SQuAD 1.1 and 2.0 (Rajpurkar et al. 2016, 2018): a row per question, with the columns `SQUAD`.
-
-    `answers` is JSON text, [{"text": …, "answer_start": …}, …], in characters of the context; [] where the question
-    has no answer. The file is read as a whole, its articles are decoded one by one.
-    """
-    _require(columns, SQUAD, str(path))
-    try:
-        with OPENERS.get(path.suffix, open)(path, "rb") as file:
-            text = file.read().decode("utf-8-sig", errors="surrogateescape")
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"cannot read on: {error or 'the file ends too early'}", where=str(path)) from error
-    begin = SQUAD_BEGINS.match(text)
-    at, number, decoder = begin.end() if begin else 0, 0, json.JSONDecoder()
-    while not text.startswith("]", at):
-        number += 1
-        place = f"{path} article {number}"
-        try:
-            article, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            yield Record(place, (), "not JSON from here to the end of the file")
-            return
-        for where, row, fault in _questions(article, place):
-            yield Record(where, () if fault else [row[column] for column in columns], fault)
-        between = BETWEEN.match(text, end)
-        at = between.end() if between else end
-
-
-def _questions(article: Any, place: str) -> Iterator[tuple[str, dict[str, str | None], str]]:
+def questions(article: Any, place: str) -> Iterator[tuple[str, dict[str, str | None], str]]:
     """(place, row, fault) of every question of an article."""
     paragraphs = article.get("paragraphs") if isinstance(article, dict) else None
     if not isinstance(paragraphs, list):
@@ -176,15 +142,11 @@ def _answers(question: dict[str, Any], context: str) -> tuple[list[dict[str, Any
     if not isinstance(given, list):
         return [], "without answers"
     margin, found = len(context) - len(context.lstrip()), []
-    stripped = context.strip()
     for answer in given:
         text, start = (answer.get(k) for k in ("text", "answer_start")) if isinstance(answer, dict) else (None, None)
         if not isinstance(text, str) or not isinstance(start, int) or not text:
             return [], "whose answer lacks text or answer_start"
-        start -= margin
-        if start < 0 or not stripped.startswith(text, start):
-            return [], "whose answer does not stand at answer_start"
-        found.append({"text": text, "answer_start": start})
+        found.append({"text": text, "answer_start": start - margin})
     return found, ""
 
 

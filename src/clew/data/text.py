@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,8 @@ from clew.config import Choice
 from clew.data.cache import cache, contents, keep_entry, whole_entry
 from clew.data.catalogue import find, locate
 from clew.data.documents import lines
-from clew.data.lines import existing
+from clew.data.lines import existing, expand
+from clew.data.opened import Opened, look
 from clew.errors import DataError, RecipeError
 
 SPLITS = ("train", "valid")
@@ -27,6 +32,7 @@ class Text:
     paths: tuple[Path, ...]
     report: str
     borrowed: bool = False
+    seen: tuple[str, ...] = ()  # what the files were taken for, where they are not plain text in UTF-8
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of what the files hold, in their order, wherever they are and whatever they are called."""
@@ -34,13 +40,18 @@ class Text:
 
 
 class RunningTextConfig(Choice):
-    """Your own files of plain text (also .gz, .xz), or a known set by name; `folder` overrides where its files are."""
+    """Your own files of plain text, packed or not, or a known set by name; `folder` overrides where its files are.
+
+    A folder stands for all files in it and below, a pattern ("books/*.txt") for those that it matches.
+    """
 
     kind: str = "text"
     train: tuple[str, ...] = ()
     valid: tuple[str, ...] = ()
     name: str = ""
     folder: str | None = None
+    encoding: str = ""  # cp1252, shift_jis, …; "": UTF-8, or what a mark at the beginning says
+    first: int | None = Field(None, ge=1)  # only so many of the training text's lines
     held_out: float = Field(
         0.0, ge=0, lt=1
     )  # without validation text: this share of the training text's lines, its last
@@ -95,16 +106,55 @@ class RunningText:
         return self.split_files(name)
 
     def split_files(self, name: str) -> Text:
-        source = name if name in self.splits else "train"
+        source, seen = (name if name in self.splits else "train"), tuple[str, ...]()
         if self.entry:
             folder = locate(self.config.name, self.config.folder)
             paths = tuple(existing(folder / file) for file in self.entry.splits[source])
         else:
-            paths = tuple(existing(path) for path in self.config.files[source])
+            found = {path: look(path, self.config.encoding) for path in expand(self.config.files[source])}
+            seen = tuple(f"{path.name}: {opened}" for path, opened in found.items() if not opened.plain)
+            paths = tuple(plain(path, opened) for path, opened in found.items())
+        if self.config.first and source == "train":
+            paths = (beginning(paths, self.config.first),)
         size = sum(path.stat().st_size for path in paths)
         said = "" if source == name else " (a part of it: there is no validation text)"
         files = ", ".join(path.name for path in paths)
-        return Text(paths, f"{files}, {size / 1e6:,.1f} MB{said}", source != name)
+        return Text(paths, f"{files}, {size / 1e6:,.1f} MB{said}", source != name, seen)
+
+
+def plain(path: Path, opened: Opened) -> Path:
+    """The file itself, or, where it is in another encoding or has other line ends, a copy of its text in UTF-8."""
+    if opened.plain:
+        return path
+
+    def write(place: Path) -> None:
+        with opened.open() as text, place.open("wb") as copy:
+            shutil.copyfileobj(text, copy)
+
+    return made([path], [opened.encoding, opened.packed], f"{path.stem}.txt", write)
+
+
+def beginning(paths: Sequence[Path], n: int) -> Path:
+    """The first n lines of the files, as a file."""
+
+    def write(place: Path) -> None:
+        with place.open("w", encoding="utf-8", newline="") as copy:
+            copy.writelines(islice((line for line in lines(paths) if line), n))
+
+    return made(paths, ["first", n], f"first-{n}-lines.txt", write)
+
+
+def made(paths: Sequence[Path], how: list[Any], name: str, write: Callable[[Path], None]) -> Path:
+    """A file in the cache that `write` makes of others, once."""
+    folder = cache() / "text" / hashlib.sha256(json.dumps([contents(paths), how, name]).encode()).hexdigest()[:32]
+    if not whole_entry(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+            inside = Path(place) / "made"
+            inside.mkdir()
+            write(inside / name)
+            keep_entry(inside, folder)
+    return folder / name
 
 
 def parted(text: Text, share: float, name: str) -> Text:
@@ -127,4 +177,4 @@ def parted(text: Text, share: float, name: str) -> Text:
             keep_entry(inside, folder)
     path = folder / f"{'valid' if name == 'valid' else 'train'}.txt"
     which = "the last" if name == "valid" else "all but the last"
-    return Text((path,), f"{which} {share:.0%} of {text.report}")
+    return Text((path,), f"{which} {share:.0%} of {text.report}", seen=text.seen)

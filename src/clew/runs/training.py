@@ -125,17 +125,19 @@ class Training:
         self.task.bind(context)
         self.task.check_recipe(recipe)
         self.data = context.data = build("data", recipe.data)
-        rows = self.data.split("train")
-        self.valid = self.data.split("valid")
-        for rows_of in (rows, self.valid):
-            self.task.check(rows_of)  # what cannot be measured is told before training, not after it
-        self.fingerprints = {name: self.data.split(name).fingerprint() for name in self.data.splits}
+        rows, others = self.checked()
+        self.valid = others["valid"]
+        compared = self.task.compare(rows, others)
+        self.fingerprints = {name: each.fingerprint() for name, each in {"train": rows, **others}.items()}
         self.changed = self.changes(changed_data)
         if recipe.fit:
             recipe = self.fit(recipe, fit_sizes(recipe, self.task.n_words(rows)))
         start = Start(recipe)
         self.preprocessor: Any = run.preprocessor() if run.started else start.preprocessor(self.task, rows)
-        self.report = [str(rows.report), str(self.valid.report)]
+        for rows_of in (rows, *others.values()):
+            self.task.check_length(rows_of, self.preprocessor)
+        self.seen = [*rows.seen, *self.valid.seen]  # told, and not kept: it quotes a row
+        self.report = [str(rows.report), str(self.valid.report), *compared]
         self.model: Model = self.task.model(recipe.model, self.preprocessor)
         context.resumed = checkpoint.latest(run.checkpoints) is not None
         if not context.resumed:  # what goes on has its weights from there
@@ -193,6 +195,14 @@ class Training:
             )  # fmt: skip
         at = checkpoint.latest(self.run.checkpoints)
         return [f"the data changed after {at.name if at else 'the start'}: {', '.join(changed)}"] if changed else []
+
+    def checked(self) -> tuple[Any, dict[str, Any]]:
+        """Return the training rows and all others by split: what cannot be measured is told before training."""
+        names = dict.fromkeys(["valid", *(name for name in self.data.splits if name != "train")])
+        rows, others = self.data.split("train"), {name: self.data.split(name) for name in names}
+        for each in (rows, *others.values()):
+            self.task.check(each)
+        return rows, others
 
     def fit(self, recipe: Recipe, found: list[Fitted]) -> Recipe:
         """Return the recipe with what was fitted, which is remembered."""

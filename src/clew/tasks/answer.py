@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from clew.data.rows import Rows
 from clew.errors import DataError
 from clew.metrics.answers import answered, best_threshold, squad
 from clew.metrics.bootstrap import Score
+from clew.tasks.places import nearest
 from clew.tasks.supervised import SupervisedTask, tabbed
 from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.template import with_special_tokens
@@ -82,15 +82,38 @@ class Answer(SupervisedTask):
         return tabbed(self.text_column(rows, "question"), self.text_column(rows, "context"))
 
     def golds(self, rows: Rows) -> list[list[dict[str, Any]]]:
-        """The answers of each question. Raises DataError where they are not written as SQuAD's."""
+        """The answers of each question, as their contexts spell them: text and start, None where it stands nowhere.
+
+        Raises DataError where they are not written as SQuAD's.
+        """
         try:
-            found = [listed(value) for value in self.column(rows, "answers")]
-            return [[{"text": str(a["text"]), "start": int(a["answer_start"])} for a in answers] for answers in found]
+            given = [[(str(a["text"]), int(a["answer_start"])) for a in listed(value)]
+                     for value in self.column(rows, "answers")]  # fmt: skip
+            contexts = self.text_column(rows, "context")
+            return [[found(*answer, context) for answer in answers]
+                    for answers, context in zip(given, contexts, strict=True)]  # fmt: skip
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"answers cannot be read: {error}", where=f"{rows.report.source}, column {self.config.answers}",
                 fix='write [{"text": "…", "answer_start": 0}], or [] where there is none',
             ) from error  # fmt: skip
+
+    def check(self, rows: Rows) -> None:
+        """Note answers that do not stand in their contexts. Raises DataError where no answer does."""
+        super().check(rows)
+        golds = self.golds(rows)
+        if not (lost := [i for i, answers in enumerate(golds) if answers and answers[0]["start"] is None]):
+            return
+        context = self.text_column(rows, "context")[lost[0]]
+        first = f'row {lost[0] + 1}, "{golds[lost[0]][0]["text"][:60]}" in "{context[:60]}"'
+        if len(lost) == sum(map(bool, golds)):
+            raise DataError(
+                f"no answer stands in its context: {first}", where=rows.report.source,
+                fix="answers are pieces of the context, to the letter",
+            )  # fmt: skip
+        note = f"{len(lost):,} answers do not stand in their contexts, and are not trained on (first: {first})"
+        if note not in rows.report.notes:
+            rows.report.notes.append(note)
 
     def references(self, rows: Rows) -> list[str]:
         return [answers[0]["text"] if answers else "" for answers in self.golds(rows)]
@@ -124,14 +147,14 @@ class Answer(SupervisedTask):
     def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Windows:
         """The first gold answer's place in each window; [CLS] where the window does not hold it whole.
 
-        Raises DataError where an answer does not stand in its context.
+        Rows whose answer does not stand in its context are left out: see `check`.
         """
-        texts, golds = self.encode(self.inputs(rows), preprocessor), self.golds(rows)
-        contexts = self.text_column(rows, "context")
+        rows_of = [(line, a) for line, a in zip(self.inputs(rows), self.golds(rows), strict=True) if known(a)]
+        texts, golds = self.encode([line for line, _ in rows_of], preprocessor), [answers for _, answers in rows_of]
         for window, number in enumerate(texts.part_of):
             if golds[number]:
-                start, end = nearest(golds[number][0], contexts[number], rows.report.source)
-                texts.label[window] = place(texts.offsets[window], start, end)
+                text, start = golds[number][0]["text"], golds[number][0]["start"]
+                texts.label[window] = place(texts.offsets[window], start, start + len(text))
         return texts
 
     def outputs(self, out: Any, texts: Texts, rows: Sequence[int]) -> Sequence[Any]:
@@ -205,6 +228,17 @@ class Answer(SupervisedTask):
         return out
 
 
+def found(text: str, start: int, context: str) -> dict[str, Any]:
+    """Return an answer as its context spells it, and where; as it is given, and nowhere, where the context lacks it."""
+    span = nearest(text, start, context)
+    return {"text": context[slice(*span)], "start": span[0]} if span else {"text": text, "start": None}
+
+
+def known(answers: Sequence[dict[str, Any]]) -> bool:
+    """Whether there is no answer, or the first stands in its context."""
+    return not answers or answers[0]["start"] is not None
+
+
 def listed(answers: Any) -> Any:
     """Return answers one by one; the hub's form, {"text": […], "answer_start": […]}, has them side by side."""
     if isinstance(answers, str):
@@ -213,22 +247,6 @@ def listed(answers: Any) -> Any:
         return answers
     pairs = zip(answers["text"], answers["answer_start"], strict=True)
     return [{"text": text, "answer_start": start} for text, start in pairs]
-
-
-def nearest(answer: dict[str, Any], context: str, where: str) -> tuple[int, int]:
-    """The characters of an answer, [start, end): where its text stands nearest to the stated place.
-
-    They may be apart a little, for readers strip what they read. Raises DataError where it stands nowhere.
-    """
-    text = answer["text"].strip()
-    starts = [found.start() for found in re.finditer(re.escape(text), context)]
-    if not text or not starts:
-        raise DataError(
-            f'the answer "{text[:60]}" does not stand in its context "{context[:60]}"', where=where,
-            fix="answers are pieces of the context, to the letter",
-        )  # fmt: skip
-    start = min(starts, key=lambda at: abs(at - answer["start"]))
-    return start, start + len(text)
 
 
 def place(window: tuple[int, list[tuple[int, int]]], start: int, end: int) -> tuple[int, int]:

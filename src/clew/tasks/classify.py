@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Self
 
@@ -14,10 +15,12 @@ from clew.contracts import Prediction
 from clew.data.batches import Examples, Texts
 from clew.data.images import ImagePreprocessor, pictures
 from clew.data.rows import Rows
+from clew.errors import RecipeError
 from clew.inputs import Preprocessor
 from clew.metrics.bootstrap import Score
 from clew.metrics.classification import accuracy, binary_f1, macro_f1
 from clew.metrics.correlation import matthews
+from clew.tasks.agreement import labels_agree, listed
 from clew.tasks.supervised import SupervisedTask, tabbed
 from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.template import encode_pairs
@@ -129,6 +132,17 @@ class Classify(PairTask):
 
     def classes(self, preprocessor: LabelledTokenizer) -> list[str]:
         return preprocessor.labels
+
+    def compare(self, rows: Rows, others: Mapping[str, Rows]) -> list[str]:
+        """Also the labels of each side. Raise RecipeError where no row has the label whose F1 is asked."""
+        train, config = self.references(rows), self.config
+        if "f1" in config.metrics and config.positive not in train:
+            raise RecipeError(
+                f'no training row has the label "{config.positive}", whose F1 is asked: {listed(Counter(train))}',
+                where="task.positive", fix="set task.positive to one of them, or leave f1 out of task.metrics",
+            )  # fmt: skip
+        labels = {name: self.references(other) for name, other in others.items()}
+        return labels_agree(train, labels, config.label) + super().compare(rows, others)
 
     def groups(self, data: Any, split: str, most: int) -> list[str]:
         rows = data.split(split)

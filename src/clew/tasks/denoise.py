@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -19,6 +19,7 @@ from clew.data.text import Text
 from clew.decode.search import Listener
 from clew.metrics.bootstrap import Score, score, share
 from clew.metrics.perplexity import perplexity
+from clew.tasks.agreement import shared_text
 from clew.tasks.examples import SHOWN
 from clew.tasks.translate import Translate, TranslateConfig
 from clew.text.sentinels import encode_gaps, filled, gaps, sentinel_ids, with_sentinels
@@ -76,6 +77,14 @@ class Denoise(Task):
         return DenoisingLoader(
             documents, corruption, self.config.max_length, batch=batch, seed=seed, **preprocessor.ids
         )
+
+    def compare(self, rows: Text, others: Mapping[str, Text]) -> list[str]:
+        """Return a line on each other text that is training text too."""
+        return shared_text(rows, others)
+
+    def check_length(self, rows: Text, preprocessor: Any) -> None:
+        """Raise DataError where a text has none, or one document only where two are wanted."""
+        Documents.encode(rows.paths, preprocessor.source, ends=self.config.document)
 
     def batches(self, rows: Text, preprocessor: TokenizerPair, train: TrainConfig, seed: int) -> DenoisingLoader:
         """Training batches, without end."""

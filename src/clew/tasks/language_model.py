@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -22,9 +22,10 @@ from clew.decode.likeliest import beam, speculate
 from clew.decode.sample import sample
 from clew.decode.search import Listener
 from clew.decode.writer import writer
-from clew.errors import RecipeError
+from clew.errors import DataError, RecipeError
 from clew.metrics.bootstrap import Score
 from clew.metrics.perplexity import perplexity
+from clew.tasks.agreement import shared_text
 from clew.tasks.examples import SHOWN
 from clew.tasks.rollouts import roll_out
 from clew.text.tokenizer import Tokenizer
@@ -68,6 +69,19 @@ class LanguageModeling(Task):
                 fix='a model that writes needs kind = "gpt2" or "characters"',
             )  # fmt: skip
         return given
+
+    def compare(self, rows: Text, others: Mapping[str, Text]) -> list[str]:
+        """Return a line on each other text that is training text too."""
+        return shared_text(rows, others)
+
+    def check_length(self, rows: Text, preprocessor: Tokenizer) -> None:
+        """Raise DataError where a text has not one row of `task.max_length` tokens."""
+        n, length = len(self.documents(rows, preprocessor).ids), self.config.max_length
+        if n <= length:
+            raise DataError(
+                f"the text has {n:,} tokens, and a row of it takes {length + 1:,}",
+                where=rows.report, fix="give more text, or set a shorter task.max_length",
+            )  # fmt: skip
 
     def documents(self, rows: Text, preprocessor: Tokenizer) -> Documents:
         progress = self.progress("encoding text")

@@ -47,6 +47,10 @@ class PPOTask(LanguageModeling):
                 "ratios of probabilities mean nothing under dropout", where="model.dropout", fix="set it to 0"
             )
 
+    def check_length(self, rows: Text, preprocessor: Tokenizer) -> None:
+        """Raise DataError where a text has no prompt of `task.prompt` tokens."""
+        prompts(self.documents(rows, preprocessor), self.config.prompt)
+
     def batches(self, rows: Text, preprocessor: Tokenizer, train: TrainConfig, seed: int) -> Any:
         """Return the prompts that roll-outs begin with."""
         return PromptLoader(prompts(self.documents(rows, preprocessor), self.config.prompt), seed)

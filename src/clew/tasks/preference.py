@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from clew.errors import RecipeError
 from clew.metrics.bootstrap import Score, score, share
 from clew.objectives.dpo import likelihood
 from clew.objectives.rewards import RewardOfTexts, RewardSource
+from clew.tasks.agreement import shared
 from clew.tasks.examples import SHOWN, by_length
 from clew.tasks.language_model import LanguageModeling, LanguageModelingConfig
 from clew.tasks.rollouts import measure_policy, prompts
@@ -91,6 +93,14 @@ class Preference(LanguageModeling):
 
     def check(self, rows: Rows) -> None:
         pairs(rows, self.config)
+
+    def compare(self, rows: Any, others: Mapping[str, Any]) -> list[str]:
+        """Return a line on each split whose pairs are training pairs too."""
+        known = {name: pairs(other, self.config) for name, other in others.items()}
+        return shared(pairs(rows, self.config), known, "pair")
+
+    def check_length(self, rows: Any, preprocessor: Tokenizer) -> None:
+        """One pair can be measured."""
 
     def preferred(self, model: Any, preprocessor: Tokenizer, rows: Rows) -> dict[str, Score]:
         """How often the better answer gained more on the reference than the other one, and by how many nats."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from clew.decode.encoder import reader
 from clew.errors import DataError, RecipeError
 from clew.metrics.bootstrap import Score, ratio, score
 from clew.metrics.perplexity import perplexity
+from clew.tasks.agreement import shared_text
 from clew.tasks.examples import SHOWN
 from clew.text.tokenizer import Tokenizer
 
@@ -88,6 +89,14 @@ class Pretrain(Task):
             next_sentence=self.config.next_sentence,
             duplicates=self.config.duplicates if self.config.masks == "static" else None,
         )  # fmt: skip
+
+    def compare(self, rows: Text, others: Mapping[str, Text]) -> list[str]:
+        """Return a line on each other text that is training text too."""
+        return shared_text(rows, others)
+
+    def check_length(self, rows: Text, preprocessor: Any) -> None:
+        """Raise DataError where a text has none, or one document only where two are wanted."""
+        self.loader(rows, preprocessor, self.config.max_length, seed=0)
 
     def batches(self, rows: Text, preprocessor: Tokenizer, train: TrainConfig, seed: int) -> PretrainingLoader:
         """Training batches, without end."""

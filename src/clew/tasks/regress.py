@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -40,16 +41,17 @@ class Regress(PairTask):
 
     def numbers(self, rows: Rows) -> list[float]:
         """The scores. Raises DataError where one is no number."""
-        try:
-            numbers = [float(score) for score in self.column(rows, "score")]
-            if not all(map(math.isfinite, numbers)):
-                raise ValueError("it is infinite, or nan")
-            return numbers
-        except (ValueError, TypeError) as error:
-            raise DataError(
-                f"a score is no number: {error}", where=f"{rows.report.source}, column {self.config.score}",
-                fix="mend that row, or name another column in task.score",
-            ) from error  # fmt: skip
+        where, numbers = f"{rows.report.source}, column {self.config.score}", list[float]()
+        for number, score in enumerate(self.column(rows, "score"), start=1):
+            try:
+                numbers.append(float(score))
+                if not math.isfinite(numbers[-1]):
+                    raise ValueError("it is infinite, or nan")
+            except (ValueError, TypeError) as error:
+                comma = re.fullmatch(r"\s*[+-]?\d+,\d+\s*", str(score))
+                fix = "write it with a point, as in 0.5" if comma else "mend it, or name another column in task.score"
+                raise DataError(f"a score is no number: {error}", where=f"{where}, row {number}", fix=fix) from error
+        return numbers
 
     def check(self, rows: Rows) -> None:
         self.inputs(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from time import process_time
 from typing import Any
@@ -14,11 +14,12 @@ import torch
 from clew.config import DecodeConfig, TokenizerConfig, TrainConfig
 from clew.contracts import Example, Loader, Prediction, Task
 from clew.data.batches import Examples
-from clew.data.rows import Rows
+from clew.data.rows import Rows, as_key, joined
 from clew.decode.encoder import reader
 from clew.errors import DataError
 from clew.inputs import Preprocessor
 from clew.metrics.classification import accuracy
+from clew.tasks.agreement import shared
 from clew.tasks.examples import SHOWN, by_length
 from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.tokenizer import Tokenizer
@@ -90,6 +91,13 @@ class SupervisedTask(Task):
         """Raise DataError where rows lack a column, or hold answers that are none."""
         self.inputs(rows)
         self.references(rows)
+
+    def compare(self, rows: Rows, others: Mapping[str, Rows]) -> list[str]:
+        """Return a line on each split whose inputs are training inputs too."""
+        inputs = {name: map(as_key, self.inputs(other)) for name, other in others.items()}
+        return shared(
+            map(as_key, self.inputs(rows)), {name: [*each] for name, each in inputs.items()}, self.example_name
+        )
 
     # Vocabularies.
 
@@ -257,8 +265,11 @@ def tabbed(*columns: Sequence[str]) -> list[str]:
 
 
 def texts_of(rows: Rows, name: str, where: str) -> list[str]:
-    """Return a column of texts. Raise DataError where there is none of that name, or a row holds something else."""
-    found = named(rows, name, where)
+    """Return a column of texts; a list of words is one, with spaces in between.
+
+    Raise DataError where there is none of that name, or a row holds something else.
+    """
+    found = [*map(joined, named(rows, name, where))]
     for number, value in enumerate(found):
         if not isinstance(value, str):
             raise no_text(value, rows, name, number)

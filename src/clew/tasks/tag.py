@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,18 +11,23 @@ from pydantic import Field
 
 from clew.config import TaskConfig
 from clew.contracts import Prediction
+from clew.data.annotations import Tagged, are_spans, as_bio, of_spans
 from clew.data.batches import Texts
 from clew.data.rows import Rows
 from clew.errors import ClewError, DataError
 from clew.metrics.bootstrap import Score
 from clew.metrics.spans import span_f1, spans, tag_accuracy
+from clew.tasks.agreement import labels_agree
 from clew.tasks.supervised import SupervisedTask
 from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.template import with_special_tokens
 
 
 class TagConfig(TaskConfig):
-    """Which columns are the words and their tags, lists or with spaces in between; `spans`: the tags are B-, I-, O."""
+    """Which columns are the words and their tags, lists or with spaces in between; `spans`: the tags are B-, I-, O.
+
+    Instead of tags also spans of characters, as annotation tools write them: [[0, 4, "PER"], …].
+    """
 
     kind: str = "tag"
     text: str = "words"
@@ -60,8 +65,32 @@ class Tag(SupervisedTask):
         return " ".join(words_of(given))
 
     def tags(self, rows: Rows) -> list[list[str]]:
-        """Return the tags of each sentence."""
-        return [words_of(tags) for tags in self.column(rows, "tags")]
+        """Return the tags of each sentence; where spans are asked, those of BIOES as BIO."""
+        column = self.column(rows, "tags")
+        if are_spans(column):
+            return [each.tags for each in self.annotated(rows)]
+        found = [words_of(tags) for tags in column]
+        return [[as_bio(tag) for tag in tags] for tags in found] if self.config.spans else found
+
+    def annotated(self, rows: Rows) -> list[Tagged]:
+        """Return the tags that spans of characters are. Raise DataError where one is none, or leaves its text."""
+        texts = self.text_column(rows, "text")
+        return [
+            of_spans(text, value, f"{rows.report.source}, row {number}")
+            for number, (text, value) in enumerate(zip(texts, self.column(rows, "tags"), strict=True), start=1)
+        ]
+
+    def note_spans(self, rows: Rows) -> None:
+        """Say how spans of characters were read, and which of them are no spans of words."""
+        found = self.annotated(rows)
+        cut, lost = sum(each.cut for each in found), sum(each.lost for each in found)
+        note = "spans of characters are read as tags of the words between spaces"
+        if cut:
+            note += f"; {cut:,} of them begin or end within a word, which is tagged as a whole"
+        if lost:
+            note += f"; {lost:,} overlap a longer one, and are left out"
+        if note not in rows.report.notes:
+            rows.report.notes.append(note)
 
     def references(self, rows: Rows) -> list[str]:
         return [" ".join(tags) for tags in self.tags(rows)]
@@ -91,6 +120,8 @@ class Tag(SupervisedTask):
 
     def check(self, rows: Rows) -> None:
         """Raise DataError where words and tags differ in number, or tags of spans are no BIO tags."""
+        if are_spans(self.column(rows, "tags")):
+            self.note_spans(rows)
         for number, (given, tags) in enumerate(zip(self.inputs(rows), self.tags(rows), strict=True), start=1):
             words, where = words_of(given), f"{rows.report.source}, row {number}"
             if len(words) != len(tags):
@@ -102,7 +133,17 @@ class Tag(SupervisedTask):
                 try:
                     spans(tags)
                 except ClewError as error:
-                    raise DataError(f"{error.what}: {self.line(given)[:60]}", where=where, fix=error.fix) from error
+                    raise DataError(
+                        f"{error.what}: {self.line(given)[:60]}", where=where,
+                        fix=f"{error.fix}; numbers get their names by data.labels.{self.config.tags}="
+                        '["O", "B-PER", …]; labels of single words: task.spans=false',
+                    ) from error  # fmt: skip
+
+    def compare(self, rows: Rows, others: Mapping[str, Rows]) -> list[str]:
+        """Also the tags of each side."""
+        train, *measured = ([tag for tags in self.tags(each) for tag in tags] for each in (rows, *others.values()))
+        labels = dict(zip(others, measured, strict=True))
+        return labels_agree(train, labels, self.config.tags) + super().compare(rows, others)
 
     def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Texts:
         texts = self.encode(self.inputs(rows), preprocessor)

@@ -24,6 +24,7 @@ from clew.errors import DataError
 from clew.metrics import Links, aer, bleu, chrf, parse_links, perplexity
 from clew.metrics.alignment import align, best_map, merge_subwords, salient
 from clew.metrics.repetition import repeating
+from clew.tasks.agreement import shared
 from clew.tasks.examples import SHOWN, by_length
 from clew.tasks.supervised import texts_of
 from clew.text.tokenizer import Tokenizer
@@ -87,6 +88,11 @@ class Translate(Task):
 
     def check(self, rows: Rows) -> None:
         self.columns(rows)
+
+    def compare(self, rows: Rows, others: Mapping[str, Rows]) -> list[str]:
+        """Return a line on each split whose pairs are training pairs too."""
+        pairs = {name: [*zip(*self.columns(other), strict=True)] for name, other in others.items()}
+        return shared(zip(*self.columns(rows), strict=True), pairs, "pair")
 
     def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> TokenizerPair:
         """Return what is trained on the texts of these rows; one vocabulary where `config.joint`, or the one given."""
