@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
@@ -51,6 +51,7 @@ KINDS: dict[str, dict[str, str]] = {
         "seq2seq": "clew.models.seq2seq:Seq2Seq",
         "transformer": "clew.models.transformer:Transformer",
         "text_classifier": "clew.models.text_classifier:TextClassifier",
+        "linear": "clew.models.linear:Linear",
         "t5": "clew.models.t5:T5",
         "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
         "bert": "clew.models.bert:Bert",
@@ -65,6 +66,7 @@ KINDS: dict[str, dict[str, str]] = {
         "glove": "clew.objectives.glove:WeightedLeastSquares",
         "translation": "clew.objectives.translation:Translation",
         "classification": "clew.objectives.classification:Classification",
+        "logistic_regression": "clew.objectives.logistic_regression:LogisticRegression",
         "regression": "clew.objectives.regression:Regression",
         "span": "clew.objectives.span:Span",
         "masked_lm": "clew.objectives.masked_lm:MaskedLM",
@@ -138,6 +140,9 @@ class Choice(Config):
     """Settings of something that a recipe chooses by `kind`."""
 
     kind: str
+
+    # What else a recipe says where it names this kind and leaves the rest open: section → settings, "train" by tables.
+    brings: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def starts(self) -> dict[str, str]:

@@ -79,6 +79,10 @@ class Texts:
         longest: np.ndarray = np.array([len(ids) for ids in self.text], np.int64).reshape(-1, self.choices).max(axis=1)
         return longest
 
+    def loader(self, batch: BatchConfig, seed: int, pad_id: int) -> TextLoader:
+        """Return all of them in batches of that size."""
+        return TextLoader(self, batch=batch, max_length=int(self.lengths.max()), seed=seed, pad_id=pad_id)
+
     def batch(self, rows: Sequence[int], *, pad_id: int) -> TextBatch:
         """Collate the given examples into one padded batch."""
         texts = [row * self.choices + choice for row in rows for choice in range(self.choices)]

@@ -27,6 +27,7 @@ from clew.train import checkpoint
 from clew.train.average import Average
 from clew.train.budget import Progress
 from clew.train.loop import Step, fit
+from clew.train.optim import Rate
 
 LOG_EVERY = 10  # optimizer steps
 
@@ -141,12 +142,17 @@ class Training:
         if fresh:
             build("initialiser", recipe.initialiser)(self.model, batches)
         self.batches: Loader = self.objective.loader(batches, settings)
+        self.optimizer: Any
         optimizer = build("optimizer", settings.optimizer)
-        if self.objective.moves_weights:  # a compiled engine takes the steps, at the rate
+        averaged = settings.average
+        if self.objective.finds_minimum:
+            self.optimizer, averaged = Rate(self.model, 0.0), None
+            self.report.append(f"{recipe.objective.kind} finds its minimum itself: optimizer and schedule are not used")
+        elif self.objective.moves_weights:  # a compiled engine takes the steps, at the rate
             self.optimizer = optimizer.rate(self.model)
         else:
             self.optimizer = optimizer(self.model, self.tuning.factor, self.objective.parameters())
-        self.average = Average(self.model, settings.average) if settings.average else None
+        self.average = Average(self.model, averaged) if averaged else None
         self.progress, self.standing = Progress(), EarlyStopping()
         if n := self.batches.n_left_out:
             name = self.task.example_name

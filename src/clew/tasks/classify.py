@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
-from clew.config import Choice
+from clew.config import Choice, TokenizerConfig, load_class, resolve
 from clew.contracts import Prediction
+from clew.data.bags import encoded
 from clew.data.batches import Texts
 from clew.data.rows import Rows
 from clew.metrics.bootstrap import Score
@@ -18,7 +20,7 @@ from clew.metrics.classification import accuracy, binary_f1, macro_f1
 from clew.metrics.correlation import matthews
 from clew.tasks.supervised import SupervisedTask, tabbed
 from clew.text.labelled_tokenizer import LabelledTokenizer
-from clew.text.template import encode_pairs
+from clew.text.tokenizer import Tokenizer
 
 METRICS: dict[str, Callable[..., Score]] = {"accuracy": accuracy, "macro_f1": macro_f1, "matthews": matthews}
 
@@ -28,7 +30,7 @@ class PairConfig(Choice):
 
     text: str
     pair: str = ""
-    max_length: int = Field(256, ge=4)  # tokens; the longer text of what has more loses its end
+    max_length: int = Field(256, ge=4)  # tokens; the longer text of what has more loses its end; bags keep all
 
 
 class ClassifyConfig(PairConfig):
@@ -67,13 +69,31 @@ class PairTask(SupervisedTask):
             return texts
         return tabbed(texts, self.text_column(rows, "pair"))
 
-    def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Texts:
-        """Frame each text or pair. Raises DataError for a line without its second text."""
+    @property
+    def own_preprocessor(self) -> Any:
+        """The class of what makes inputs of texts for the recipe's model; None where the recipe's tokenizer does."""
+        model = None if self.context is None else self.context.recipe.model
+        name = "" if model is None else resolve("model", model.kind).own_preprocessor
+        return load_class(name) if name else None
+
+    def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> Any:
+        """A tokenizer trained on the texts, or the one given, or what the model reads instead of tokens; the labels."""
+        if (own := self.own_preprocessor) is None or self.context is None:
+            return super().preprocessor(rows, config, given)
+        return own.learn(self.inputs(rows), self.labels(rows), self.context.recipe.model)
+
+    def load_preprocessor(self, folder: Path) -> Any:
+        return (self.own_preprocessor or self.preprocessor_class).load(folder)
+
+    def encode(self, lines: Sequence[str], preprocessor: LabelledTokenizer) -> Any:
+        """Each text or pair as the model reads it: `Texts`, or `Bags`, which offer the same.
+
+        Raises DataError for a line without its second text.
+        """
         first, second = list(lines), None
         if self.config.pair:
             first, second = self.halves(lines, "two texts")
-        found = encode_pairs(preprocessor.tokenizer, first, second, self.config.max_length)
-        return Texts(found.ids, [0] * len(found.ids), found.first, cut=len(found.cut))
+        return encoded(preprocessor.tokenizer, first, second, self.config.max_length)
 
 
 class Classify(PairTask):

@@ -57,7 +57,7 @@ class Regress(PairTask):
         self.numbers(rows)
 
     def labelled(self, rows: Rows, preprocessor: LabelledTokenizer) -> Texts:
-        texts = self.encode(self.inputs(rows), preprocessor)
+        texts: Texts = self.encode(self.inputs(rows), preprocessor)
         texts.label = self.numbers(rows)
         return texts
 

@@ -122,10 +122,7 @@ class SupervisedTask(Task):
     def batches(self, rows: Rows, preprocessor: LabelledTokenizer, train: TrainConfig, seed: int) -> TextLoader:
         """Training batches; what is longer than `task.max_length` tokens was cut, and how many is told."""
         encoded = self.labelled(rows, preprocessor)
-        loader = TextLoader(
-            encoded, batch=train.batch, max_length=int(encoded.lengths.max()), seed=seed,
-            pad_id=preprocessor.tokenizer.pad_id,
-        )  # fmt: skip
+        loader = encoded.loader(train.batch, seed, preprocessor.tokenizer.pad_id)
         if encoded.cut:
             n = len({*encoded.part_of}) or len(encoded)
             loader.notes = [f"{encoded.cut:,} of {n:,} training {self.example_name}s were {self.shortened}"]

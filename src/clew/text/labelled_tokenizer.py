@@ -69,16 +69,27 @@ class LabelledTokenizer(Preprocessor):
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `labels.json`."""
         self.tokenizer.save(folder / "tokenizer.json")
-        temporary = folder / f".labels.json.{os.getpid()}"
-        temporary.write_text(json.dumps(self.labels, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, folder / "labels.json")
+        save_labels(self.labels, folder)
 
     @classmethod
     def load(cls, folder: Path) -> LabelledTokenizer:
         """What `save` wrote. Raises RunError where it is missing or damaged."""
-        file = folder / "labels.json"
-        try:
-            labels = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(f"the labels cannot be read: {error}", where=str(file), fix="train it again") from error
+        labels = load_labels(folder)
         return cls(Tokenizer.load(folder / "tokenizer.json"), labels)
+
+
+def save_labels(labels: Sequence[str], folder: Path) -> None:
+    """Write `labels.json`, whole or not at all."""
+    temporary = folder / f".labels.json.{os.getpid()}"
+    temporary.write_text(json.dumps([*labels], ensure_ascii=False), encoding="utf-8")
+    os.replace(temporary, folder / "labels.json")
+
+
+def load_labels(folder: Path) -> list[str]:
+    """Return what `save_labels` wrote. Raises RunError where it is missing or damaged."""
+    file = folder / "labels.json"
+    try:
+        labels: list[str] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"the labels cannot be read: {error}", where=str(file), fix="train it again") from error
+    return labels
