@@ -145,6 +145,11 @@ class Choice(Config):
     brings: ClassVar[Mapping[str, Any]] = {}
 
     @property
+    def stratum(self) -> str | None:
+        """Of a task: the column whose values a fair sample of rows has in the same shares, its labels; None: none."""
+        return None
+
+    @property
     def starts(self) -> dict[str, str]:
         """What each of its parts that begins with word vectors takes them from, by the part's name."""
         return {name: part.starts_from for name, part in self if isinstance(part, Config) and part.starts_from}

@@ -421,6 +421,10 @@ class Task(ABC):
     def check(self, rows: Any) -> None:
         """Raise DataError where rows lack a column, or hold answers that are none."""
 
+    def remarks(self, train: Any, valid: Any) -> list[str]:
+        """Return what is to be said of the rows before the first step: what their figures will be worth."""
+        return []
+
     @abstractmethod
     def preprocessor(self, rows: Any, config: TokenizerConfig, given: Any = None) -> Preprocessor:
         """Return what makes inputs of rows, trained on them; given: the tokenizer of what the model starts from."""

@@ -17,7 +17,7 @@ from clew.text.tfidf import NgramsConfig
 
 
 class LinearConfig(NgramsConfig):
-    """Which n-grams a text is taken apart into, and how they are weighed. Its objective, left open: `logistic_regression`."""
+    """Which n-grams a text has and how they are weighed; left open, the objective is `logistic_regression`."""
 
     kind: str = "linear"
     brings: ClassVar[dict[str, Any]] = {"objective": {"kind": "logistic_regression"}}

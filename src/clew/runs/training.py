@@ -121,7 +121,7 @@ class Training:
             self.task.check(rows_of)  # what cannot be measured is told before training, not after it
         start = Start(recipe)
         self.preprocessor: Any = run.preprocessor() if run.started else start.preprocessor(self.task, rows)
-        self.report = [str(rows.report), str(self.valid.report)]
+        self.report = [str(rows.report), str(self.valid.report), *self.task.remarks(rows, self.valid)]
         self.model: Model = self.task.model(recipe.model, self.preprocessor)
         fresh = checkpoint.latest(run.checkpoints) is None
         if fresh:  # what goes on has its weights from there

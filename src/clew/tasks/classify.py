@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,10 @@ class ClassifyConfig(PairConfig):
         ("accuracy", "macro_f1"), min_length=1
     )
     positive: str = "1"  # the label whose F1 `f1` is
+
+    @property
+    def stratum(self) -> str:
+        return self.label
 
 
 class PairTask(SupervisedTask):
@@ -122,9 +127,37 @@ class Classify(PairTask):
         metrics = METRICS | {"f1": partial(binary_f1, positive=self.config.positive)}
         return {name: metrics[name](said, true) for name in self.config.metrics}
 
+    def remarks(self, train: Rows, valid: Rows) -> list[str]:
+        said, known = super().remarks(train, valid), {*self.references(train)}
+        return said + about_labels(self.references(valid), known)
+
+    def baselines(self, rows: Rows) -> dict[str, float]:
+        """Of always giving the commonest label of these rows."""
+        right = self.references(rows)
+        always = [Prediction(commonest(right)[0], 1.0)] * len(right)
+        return {name: score.value for name, score in self.figures(always, rows).items()}
+
     def loss(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
         """The mean of -log P(label), in nats; a label that no training text had has no probability, and is left out."""
         return {"loss": negative_log_likelihood(predictions, self.references(rows))}
+
+
+def commonest(labels: Sequence[str]) -> tuple[str, int]:
+    """The label that occurs most, the first in the alphabet of several, and how often."""
+    return min(Counter(labels).items(), key=lambda item: (-item[1], item[0]))
+
+
+def about_labels(valid: Sequence[str], known: set[str]) -> list[str]:
+    """What validation labels allow to say: how many are right without any model, and which are not there."""
+    label, n = commonest(valid)
+    if n == len(valid):
+        return [
+            f'every validation text has the label "{label}": no figure can say whether a model tells labels apart; '
+            "give validation texts of every label (data.valid), or shuffle the rows"
+        ]
+    missing = sorted(known - {*valid})
+    lacks = f"; it has none of {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}" if missing else ""
+    return [f'validation: always answering "{label}" is right for {100 * n / len(valid):.1f}% of the texts{lacks}']
 
 
 def choice(names: Sequence[str], probabilities: torch.Tensor) -> Prediction:
