@@ -96,6 +96,25 @@ class TextBatch(Numbered):
 
 
 @dataclass
+class BagBatch(Numbered):
+    """Texts as bags of features, one text after another.
+
+    feature: (n,) which; weight: (n,) float, how much each counts; start: (batch,) where each text's begin among them.
+    label: (batch,) classes or scores. index: (batch,).
+    """
+
+    feature: Tensor
+    weight: Tensor
+    start: Tensor
+    label: Tensor
+    index: Tensor
+
+    @property
+    def n_read(self) -> int:
+        return len(self.feature)
+
+
+@dataclass
 class Block(Numbered):
     """Running text, cut into rows of one length: what a language model learns from.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
@@ -52,6 +52,7 @@ KINDS: dict[str, dict[str, str]] = {
         "seq2seq": "clew.models.seq2seq:Seq2Seq",
         "transformer": "clew.models.transformer:Transformer",
         "text_classifier": "clew.models.text_classifier:TextClassifier",
+        "linear": "clew.models.linear:Linear",
         "t5": "clew.models.t5:T5",
         "encoder_translator": "clew.models.encoder_translator:EncoderTranslator",
         "bert": "clew.models.bert:Bert",
@@ -68,6 +69,7 @@ KINDS: dict[str, dict[str, str]] = {
         "translation": "clew.objectives.translation:Translation",
         "classification": "clew.objectives.classification:Classification",
         "distillation": "clew.objectives.distillation:Distillation",
+        "logistic_regression": "clew.objectives.logistic_regression:LogisticRegression",
         "regression": "clew.objectives.regression:Regression",
         "span": "clew.objectives.span:Span",
         "masked_lm": "clew.objectives.masked_lm:MaskedLM",
@@ -151,6 +153,14 @@ class Choice(Config):
     def published(cls) -> dict[str, dict[str, Any]]:
         """Return the settings that each value of its key `size` stands for; nothing where it has no such key."""
         return {}
+
+    # What else a recipe says where it names this kind and leaves the rest open: section → settings, "train" by tables.
+    brings: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def stratum(self) -> str | None:
+        """Of a task: the column whose values a fair sample of rows has in the same shares, its labels; None: none."""
+        return None
 
     @property
     def starts(self) -> dict[str, str]:

@@ -61,7 +61,14 @@ class Pixels:
     width: int
 
 
-InputSpec = Tokens | TokenPair | Words | Pixels
+@dataclass(frozen=True)
+class Bag:
+    """A text as a bag of features: which of so many it has, and how much each counts."""
+
+    n_features: int
+
+
+InputSpec = Tokens | TokenPair | Words | Pixels | Bag
 """What a model is built for, beside its own settings: `Model(config, spec)`."""
 
 

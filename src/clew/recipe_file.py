@@ -61,7 +61,7 @@ def load_received(path: str | Path, overrides: list[str] | tuple[str, ...] = ())
 
 
 def _load(path: str | Path, overrides: list[str] | tuple[str, ...]) -> tuple[Recipe, Provenance]:
-    tree = merge(_read(Path(path), ()), modernise(_parse_overrides(overrides)))
+    tree = merge(_read(Path(path), ()), with_brought(modernise(_parse_overrides(overrides))))
     if "fit" not in tree and not _writes(tree, WARMUP):
         tree["fit"] = Sourced([WARMUP], "default")
     origins, values = dict(_origins(tree)), _values(tree)
@@ -84,6 +84,25 @@ def modernise(tree: Tree) -> Tree:
         kind = objective["word_vectors"]._replace(value="token_statistics")
         tree["initialiser"] = {"kind": kind, "word_vectors": objective.pop("word_vectors")}
     return tree
+
+
+def with_brought(tree: Tree) -> Tree:
+    """Return what one file, or the command line, says, over what the kind of model that it names brings with it."""
+    kind = tree.get("model", {}).get("kind")
+    if not isinstance(kind, Sourced):
+        return tree
+    try:
+        brings = resolve("model", str(kind.value)).Config.brings
+    except RecipeError:  # an unknown kind: told with its place when the whole recipe is read
+        return tree
+    return merge(_marked(brings, f"{kind.where} (a {kind.value} brings it)"), tree)
+
+
+def _marked(table: Mapping[str, Any], where: str) -> Tree:
+    return {
+        key: _marked(value, where) if isinstance(value, Mapping) else Sourced(value, where)
+        for key, value in table.items()
+    }
 
 
 def merge(below: Tree, above: Tree) -> Tree:
@@ -147,7 +166,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Tree:
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"the recipe is not valid TOML: {error}", where=str(path), fix="correct that line") from error
     base = table.pop("extends", None)
-    tree = modernise(_sourced(table, str(path), _lines(text)))
+    tree = with_brought(modernise(_sourced(table, str(path), _lines(text))))
     if base is None:
         return tree
     if not isinstance(base, str):
@@ -200,17 +219,11 @@ def _parse_overrides(overrides: list[str] | tuple[str, ...]) -> Tree:
         if not equals or not all(keys):
             raise RecipeError(f'cannot read the override "{override}"', where="command line", fix="write key.sub=value")
         value = parse_value(text.strip())
-        leaf: Any = Whole(_mark(value)) if isinstance(value, dict) else Sourced(value, "override")
+        leaf: Any = Whole(_marked(value, "override")) if isinstance(value, dict) else Sourced(value, "override")
         for key in reversed(keys):
             leaf = {key: leaf}
         tree = merge(tree, leaf)
     return tree
-
-
-def _mark(table: dict[str, Any]) -> Tree:
-    return {
-        key: _mark(value) if isinstance(value, dict) else Sourced(value, "override") for key, value in table.items()
-    }
 
 
 def parse_value(text: str) -> Any:

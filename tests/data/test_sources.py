@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from clew.config import build, resolve
@@ -86,3 +88,56 @@ def test_wrong_requests(tmp_path):
 
 def pairs_of(folder):
     return (str(folder / "train.en"), str(folder / "train.fr"))
+
+
+def labelled(counts: dict[str, int]) -> Rows:
+    """Texts of labels one after another, the label's column first."""
+    labels = [label for label, n in counts.items() for _ in range(n)]
+    return Rows({"label": labels, "text": [f"text {i}" for i in range(len(labels))]}, ReadReport("rows"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_held_out_rows_are_a_fair_sample_of_the_labels(seed):
+    train, valid = hold_out(labelled({"positive": 250, "negative": 45, "neutral": 5}), None, seed, "label")
+    assert Counter(valid["label"]) == {"positive": 50, "negative": 9, "neutral": 1}
+    assert len(train) == 240 and not {*train["text"]} & {*valid["text"]}
+    assert "60 rows held out, a fair sample by label" in str(valid.report)
+    one, other = (hold_out(labelled({"a": 40, "b": 60}), 10, s, "label")[1] for s in (seed, seed + 1))
+    assert Counter(one["label"]) == {"a": 4, "b": 6} and one["text"] != other["text"]
+
+
+def test_more_is_held_out_where_there_are_few():
+    sizes = {n: len(hold_out(labelled({"a": n // 2, "b": n - n // 2}), None, 1, "label")[1]) for n in
+             (10, 100, 1000, 3000, 6000, 40_000)}  # fmt: skip
+    assert sizes == {10: 2, 100: 20, 1000: 200, 3000: 200, 6000: 300, 40_000: 1000}
+
+
+def test_a_label_of_one_text_is_trained_on():
+    train, valid = hold_out(labelled({"a": 20, "b": 20, "once": 1}), None, 1, "label")
+    assert "once" in train["label"] and "once" not in valid["label"]
+    with pytest.raises(DataError, match="no label of label has two texts"):
+        hold_out(labelled({"a": 1, "b": 1}), None, 1, "label")
+
+
+def test_many_labels_do_not_enlarge_the_sample():
+    _, valid = hold_out(labelled({f"{i:02}": 7 for i in range(50)}), 100, 1, "label")
+    assert len(valid) == 100 and {*Counter(valid["label"]).values()} == {2}
+
+
+def test_texts_that_are_alike_stay_together_under_labels_too():
+    rows = Rows({"label": ["a", "b"] * 20, "text": [str(i // 4) for i in range(40)]}, ReadReport("rows"))
+    train, valid = hold_out(rows, 8, 1, "label")
+    assert len(valid) == 8 and not {*train["text"]} & {*valid["text"]}
+
+
+def test_labels_that_are_not_there():
+    with pytest.raises(DataError, match='no column "kind"'):
+        hold_out(labelled({"a": 3, "b": 3}), None, 1, "kind")
+    with pytest.raises(DataError, match="leaves none to train on"):
+        hold_out(labelled({"a": 3, "b": 3}), 6, 1, "label")
+
+
+def test_scores_are_sampled_by_size():
+    rows = Rows({"score": [str(i / 7) for i in range(100)], "text": [str(i) for i in range(100)]}, ReadReport("rows"))
+    _, valid = hold_out(rows, None, 1, "score")
+    assert Counter(int(text) // 20 for text in valid["text"]) == dict.fromkeys(range(5), 4)

@@ -21,6 +21,7 @@ class Target(StrEnum):
     glove = "glove"
     fasttext = "fasttext"
     safetensors = "safetensors"
+    table = "table"
 
 
 # Target → how `hub.vectors` calls the format, and the name of the file.
@@ -51,7 +52,8 @@ def export(
 
     A translator for CTranslate2, a C++ engine; an encoder with its head as an ONNX graph (onnxruntime, optimum), or
     without it for sentence-transformers (transformers loads the run itself); word vectors as word2vec's binary or text
-    file (gensim, spaCy, …), as GloVe's text, as fastText's .bin (with the n-grams) or as safetensors.
+    file (gensim, spaCy, …), as GloVe's text, as fastText's .bin (with the n-grams) or as safetensors; a linear model as
+    a table of n-grams and their weights (.tsv), all that its scores are made of.
     """
     from clew.errors import RecipeError
     from clew.recipe_file import recipe_of_run
@@ -72,6 +74,11 @@ def export(
         from clew.hub.vectors import save_vectors
 
         save_vectors(model.vectors(), place, format=VECTORS[to][0])
+    elif to == Target.table:
+        from clew.hub.weight_table import write_table
+
+        place = out or run / "weights.tsv"
+        write_table(model, preprocessor, place)
     elif to == Target.onnx:
         from clew.hub import onnx
 

@@ -42,6 +42,7 @@ class Model(nn.Module):
     bears_heads = False  # True: the heads of all tasks can stand on it
     n_outputs = 0  # of the head, where it has so many
     share_read = 1.0  # of its weights, that each token is multiplied by
+    own_preprocessor: ClassVar[str] = ""  # "module:Class" of what makes its inputs of texts; "": the recipe's tokenizer
     # These two are of the very class that names them, since a subclass may compute otherwise: see `own`.
     exports: ClassVar[frozenset[str]] = frozenset()  # the programs that a run of it can be written for
     engine: ClassVar[Literal["", "reads", "writes", "translates"]] = (

@@ -157,6 +157,10 @@ class Task(ABC):
     def check_length(self, rows: Any, preprocessor: Any) -> None:
         """Raise DataError where rows are too few to be measured, as the preprocessor reads them."""
 
+    def remarks(self, train: Any, valid: Any) -> list[str]:
+        """Return what is to be said of the rows before the first step: what their figures will be worth."""
+        return []
+
     def n_words(self, rows: Any) -> int:
         """Return the running words of the training texts, by which a preset is fitted; 0: not counted."""
         return 0

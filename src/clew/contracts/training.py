@@ -162,6 +162,8 @@ class Objective(ABC):
 
     Config: type[Choice]
     moves_weights = False  # True: its engine takes the steps, at the optimizer's rate, and its total has no graph
+    finds_minimum = False  # True: that engine needs no rate either: it looks for the minimum, and says when it is there
+    finished = False  # True: it is at the minimum, and training ends whatever the budget
 
     def __init__(self, config: Any) -> None:
         self.config = config

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clew.runs.folder import Run, write
-from clew.runs.results import metrics
+from clew.runs.results import beside, metrics
 from clew.train.fit import Fitted
 
 
@@ -40,4 +40,4 @@ def write_card(run: Run, results: dict[str, Any]) -> None:
 def row(split: str, name: str, figure: dict[str, Any]) -> str:
     interval = "–" if figure["low"] is None else f"{figure['low']:.3g} – {figure['high']:.3g}"
     signature = str(figure["signature"]).replace("|", "\\|")
-    return f"| {split} | {name} | {figure['value']:.4g} | {interval} | {signature} |"
+    return f"| {split} | {name} | {figure['value']:.4g}{beside(figure)} | {interval} | {signature} |"

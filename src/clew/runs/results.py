@@ -24,9 +24,14 @@ def shown(figure: Any) -> str:
 
 
 def with_interval(figure: Figure) -> str:
-    """Return the value of a metric, with its interval where it has one."""
+    """Return the value of a metric, with its interval and what it is without a model, where it has these."""
     interval = "" if figure["low"] is None else f" [{figure['low']:.2f}, {figure['high']:.2f}]"
-    return f"{figure['value']:.2f}{interval}"
+    return f"{figure['value']:.2f}{interval}{beside(figure)}"
+
+
+def beside(figure: Figure) -> str:
+    """Return what always giving the commonest answer would have, of a figure that knows it; "" otherwise."""
+    return f" (commonest answer: {figure['baseline']:.2f})" if "baseline" in figure else ""
 
 
 def numbers(row: Mapping[str, Any]) -> dict[str, float | None]:

@@ -21,13 +21,17 @@ from clew.runs.folder import Run
 
 
 def complete(recipe: Recipe, run: Run | None = None) -> Recipe:
-    """Return the recipe with the sizes of the model that it starts from, which are not the recipe's to choose.
+    """Return the recipe with what is not its to choose, or left open: the sizes of the model that it starts from, and
+    the labels of which held-out rows are a fair sample.
 
     A run that has begun has them in its own recipe: what it started from may be gone.
     """
+    begun = run is not None and run.started
+    if "stratify" in (data := recipe.data.model_dump()) and data["stratify"] is None:
+        by = run.recipe.data.model_dump()["stratify"] if run is not None and begun else recipe.task.stratum
+        recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"stratify": by})})
     if not starts_model(recipe):
         return recipe
-    begun = run is not None and run.started
     found: Any = run.recipe.model if run is not None and begun else Checkpoint.find(path_of(recipe)).config
     sizes = {name: value for name, value in found if name not in ("kind", "start") and "dropout" not in name}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update=sizes)})

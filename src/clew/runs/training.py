@@ -31,6 +31,7 @@ from clew.train.average import Average
 from clew.train.budget import Progress
 from clew.train.fit import Fitted, Length, applied, as_begun, doubts, fit_batch, fit_sizes, fit_steps, length
 from clew.train.loop import Step, fit
+from clew.train.optim import Rate
 from clew.train.stopping import EarlyStopping, ending
 
 LOG_EVERY = 10  # optimizer steps
@@ -137,7 +138,7 @@ class Training:
         for rows_of in (rows, *others.values()):
             self.task.check_length(rows_of, self.preprocessor)
         self.seen = [*rows.seen, *self.valid.seen]  # told, and not kept: it quotes a row
-        self.report = [str(rows.report), str(self.valid.report), *compared]
+        self.report = [str(rows.report), str(self.valid.report), *compared, *self.task.remarks(rows, self.valid)]
         self.model: Model = self.task.model(recipe.model, self.preprocessor)
         context.resumed = checkpoint.latest(run.checkpoints) is not None
         if not context.resumed:  # what goes on has its weights from there
@@ -167,12 +168,17 @@ class Training:
         self.schedule = build("schedule", settings.schedule)
         examples = self.task.n_examples(self.valid)
         self.doubts = doubts(recipe, self.length(recipe, batches), self.schedule, examples)
+        self.optimizer: Any
         optimizer = build("optimizer", settings.optimizer)
-        if self.objective.moves_weights:  # a compiled engine takes the steps, at the rate
+        averaged = settings.average
+        if self.objective.finds_minimum:
+            self.optimizer, averaged = Rate(self.model, 0.0), None
+            self.report.append(f"{recipe.objective.kind} finds its minimum itself: optimizer and schedule are not used")
+        elif self.objective.moves_weights:  # a compiled engine takes the steps, at the rate
             self.optimizer = optimizer.rate(self.model)
         else:
             self.optimizer = optimizer(self.model, self.tuning.factor, self.objective.parameters())
-        self.average = Average(self.model, settings.average) if settings.average else None
+        self.average = Average(self.model, averaged) if averaged else None
         self.progress, self.standing = Progress(), EarlyStopping()
         if n := self.batches.n_left_out:
             name = self.task.example_name
@@ -211,6 +217,8 @@ class Training:
 
     def length(self, recipe: Recipe, batches: Loader) -> Length:
         """How many steps there will be, of how many in an epoch."""
+        if self.objective.finds_minimum:
+            return Length(1, None)
         settings, flops, tokens = recipe.train, None, None
         n = len(batches.planned)
         if settings.batch.tokens:

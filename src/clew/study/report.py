@@ -47,9 +47,9 @@ def write_report(folder: Path, *, target: float | None = None, by: str = "") -> 
         "counted": task.unit,
         "open_ended": task.open_ended,
     }
-    data = build("data", recipe.data)
     firsts = {id: next(iter(of.values())) for id, of in runs.items() if of}
-    results = next(iter(firsts.values())).results()
+    first = next(iter(firsts.values()))
+    data, results = build("data", first.recipe.data), first.results()  # as it was parted for training
     view["data"] = describe_data(data, results)
     view["sentences"] = sentences(task.examples(data, list(results["splits"])), firsts)
     view["summary"] = summarise(view, p_values(view, firsts, data))

@@ -114,6 +114,11 @@ def _metrics(runs: Sequence[Finished]) -> dict[str, dict[str, Any]]:
                 where = SPLITS.get(split, split) if metric.get("split", True) else ""
                 label = ", ".join(word for word in (metric["label"], part, where) if word)
                 described[key] = metric | {"label": label, "signature": reported[key].get("signature", "")}
+                if "baseline" in reported[key]:
+                    described[key]["baseline"] = reported[key]["baseline"]
+                    described[key]["about"] += (
+                        f"; {reported[key]['baseline']:.{metric['digits']}f} for the commonest answer"
+                    )
     return described
 
 

@@ -24,6 +24,7 @@ def summarise(view: View, p_values: Mapping[tuple[str, str], float] | None = Non
     return [
         *([f"{view['compared_because']}."] if view.get("compared_because") else []),
         *_winner(view, ranking, p_values or {}),
+        *_baseline(view, ranking),
         *_cost(ranking, view["counted"], view["items"]),
         *_target(view),
         *_others(view),
@@ -81,6 +82,18 @@ def _winner(view: View, ranking: list[Model], p_values: Mapping[tuple[str, str],
     gap = abs(best["results"][quality]["mean"] - second["results"][quality]["mean"])
     yield f"{first}; next is {named(second)} with {result(view, second, quality)}, {gap:.{digits}f} behind."
     yield _evidence(best, second, quality, p_values)
+
+
+def _baseline(view: View, ranking: list[Model]) -> Iterator[str]:
+    """Say what always giving the commonest answer would have, and which models are not beyond it."""
+    quality = view["quality"]
+    value = view["metrics"].get(quality, {}).get("baseline")
+    if value is None:
+        return
+    metric = view["metrics"][quality]
+    below = [named(m) for m in ranking if m["results"][quality]["low"] <= value]
+    rest = f"; the {'interval' if len(below) == 1 else 'intervals'} of {_list(below)} reach down to it" if below else ""
+    yield f"Always giving the commonest answer has {metric['label']} {value:.{metric['digits']}f}{rest}."
 
 
 def _evidence(best: Model, second: Model, quality: str, p_values: Mapping[tuple[str, str], float]) -> str:

@@ -14,7 +14,7 @@ from clew.data.rows import Rows
 from clew.errors import DataError
 from clew.metrics.bootstrap import Score
 from clew.metrics.classification import accuracy
-from clew.tasks.classify import choice, negative_log_likelihood
+from clew.tasks.classify import choice, commonest, negative_log_likelihood
 from clew.tasks.supervised import SupervisedTask, tabbed, texts_of
 from clew.text.labelled_tokenizer import LabelledTokenizer
 from clew.text.template import encode_pairs
@@ -108,6 +108,11 @@ class Choose(SupervisedTask):
 
     def figures(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, Score]:
         return {"accuracy": accuracy([prediction.text for prediction in predictions], self.references(rows))}
+
+    def baselines(self, rows: Rows) -> dict[str, float]:
+        """Of always taking the choice that is right most often."""
+        right = self.references(rows)
+        return {"accuracy": accuracy([commonest(right)[0]] * len(right), right).value}
 
     def loss(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
         """The mean of -log P(right choice), in nats."""

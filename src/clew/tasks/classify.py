@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 
-from clew.config import TaskConfig, TokenizerConfig
+from clew.config import TaskConfig, TokenizerConfig, load_class, resolve
 from clew.contracts import Prediction
-from clew.data.batches import Examples, Texts
+from clew.data.bags import encoded
+from clew.data.batches import Examples
 from clew.data.images import ImagePreprocessor, pictures
 from clew.data.rows import Rows
 from clew.errors import RecipeError
@@ -23,7 +25,6 @@ from clew.metrics.correlation import matthews
 from clew.tasks.agreement import labels_agree, listed
 from clew.tasks.supervised import SupervisedTask, tabbed
 from clew.text.labelled_tokenizer import LabelledTokenizer
-from clew.text.template import encode_pairs
 from clew.text.tokenizer import Tokenizer
 
 METRICS: dict[str, Callable[..., Score]] = {"accuracy": accuracy, "macro_f1": macro_f1, "matthews": matthews}
@@ -35,7 +36,7 @@ class PairConfig(TaskConfig):
     text: str = ""
     pair: str = ""
     image: str = ""  # instead of the text
-    max_length: int = Field(256, ge=4)  # tokens; the longer text of what has more loses its end
+    max_length: int = Field(256, ge=4)  # tokens; the longer text of what has more loses its end; bags keep all
 
     @model_validator(mode="after")
     def one(self) -> Self:
@@ -53,6 +54,10 @@ class ClassifyConfig(PairConfig):
         ("accuracy", "macro_f1"), min_length=1
     )
     positive: str = "1"  # the label whose F1 `f1` is
+
+    @property
+    def stratum(self) -> str:
+        return self.label
 
 
 class PairTask(SupervisedTask):
@@ -90,6 +95,9 @@ class PairTask(SupervisedTask):
     def preprocessor(self, rows: Rows, config: TokenizerConfig, given: Tokenizer | None = None) -> Preprocessor:
         if self.config.image:
             return ImagePreprocessor.of(self.inputs(rows), self.labels(rows))
+        if (own := self.own_preprocessor) is not None and self.context is not None:
+            made: Preprocessor = own.learn(self.inputs(rows), self.labels(rows), self.context.recipe.model)
+            return made
         return super().preprocessor(rows, config, given)
 
     def inputs(self, rows: Rows) -> list[Any]:
@@ -100,16 +108,25 @@ class PairTask(SupervisedTask):
             return texts
         return tabbed(texts, self.text_column(rows, "pair"))
 
+    @property
+    def own_preprocessor(self) -> Any:
+        """The class of what makes inputs of texts for the recipe's model; None where the recipe's tokenizer does."""
+        model = None if self.context is None else self.context.recipe.model
+        name = "" if model is None else resolve("model", model.kind).own_preprocessor
+        return load_class(name) if name else None
+
+    def load_preprocessor(self, folder: Path) -> Any:
+        return (self.own_preprocessor or self.preprocessor_class).load(folder)
+
     def encode(self, lines: Sequence[Any], preprocessor: Any) -> Examples:
-        """Frame each text or pair. Raises DataError for a line without its second text."""
+        """Each text, pair or image as the model reads it. Raise DataError for a line without its second text."""
         if self.config.image:
             images: Examples = preprocessor.encode(lines)
             return images
         first, second = list(lines), None
         if self.config.pair:
             first, second = self.halves(lines, "two texts")
-        found = encode_pairs(preprocessor.tokenizer, first, second, self.config.max_length)
-        return Texts(found.ids, [0] * len(found.ids), found.first, cut=len(found.cut))
+        return encoded(preprocessor.tokenizer, first, second, self.config.max_length)
 
     def unanswered(self, inputs: Sequence[Any], preprocessor: Preprocessor, batch_size: int) -> Iterator[Any]:
         return self.encode(inputs, preprocessor).batches(batch_size, **preprocessor.ids)
@@ -159,9 +176,37 @@ class Classify(PairTask):
         metrics = METRICS | {"f1": partial(binary_f1, positive=self.config.positive)}
         return {name: metrics[name](said, true) for name in self.config.metrics}
 
+    def remarks(self, train: Rows, valid: Rows) -> list[str]:
+        said, known = super().remarks(train, valid), {*self.references(train)}
+        return said + about_labels(self.references(valid), known)
+
+    def baselines(self, rows: Rows) -> dict[str, float]:
+        """Of always giving the commonest label of these rows."""
+        right = self.references(rows)
+        always = [Prediction(commonest(right)[0], 1.0)] * len(right)
+        return {name: score.value for name, score in self.figures(always, rows).items()}
+
     def loss(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
         """The mean of -log P(label), in nats; a label that no training text had has no probability, and is left out."""
         return {"loss": negative_log_likelihood(predictions, self.references(rows))}
+
+
+def commonest(labels: Sequence[str]) -> tuple[str, int]:
+    """The label that occurs most, the first in the alphabet of several, and how often."""
+    return min(Counter(labels).items(), key=lambda item: (-item[1], item[0]))
+
+
+def about_labels(valid: Sequence[str], known: set[str]) -> list[str]:
+    """What validation labels allow to say: how many are right without any model, and which are not there."""
+    label, n = commonest(valid)
+    if n == len(valid):
+        return [
+            f'every validation text has the label "{label}": no figure can say whether a model tells labels apart; '
+            "give validation texts of every label (data.valid), or shuffle the rows"
+        ]
+    missing = sorted(known - {*valid})
+    lacks = f"; it has none of {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}" if missing else ""
+    return [f'validation: always answering "{label}" is right for {100 * n / len(valid):.1f}% of the texts{lacks}']
 
 
 def choice(names: Sequence[str], probabilities: torch.Tensor) -> Prediction:

@@ -27,6 +27,10 @@ class RegressConfig(PairConfig):
     score: str
     metrics: tuple[Literal["pearson", "spearman"], ...] = Field(("pearson", "spearman"), min_length=1)
 
+    @property
+    def stratum(self) -> str:
+        return self.score
+
 
 class Regress(PairTask):
     """Read column `text` (and `pair`) or `image`, say the number of column `score`."""

@@ -27,6 +27,7 @@ from clew.text.tokenizer import Tokenizer
 Model = Any
 """An encoder under a head of `clew.models.heads`, or a model that is its own head: Python has no type for all."""
 
+HANDFUL = 30  # validation examples, of which fewer say little
 CHUNK = 64  # batches of texts in memory at a time
 SPACES = str.maketrans("\t\r\n", "   ")  # as many characters: places in a text stay
 
@@ -98,6 +99,20 @@ class SupervisedTask(Task):
         return shared(
             map(as_key, self.inputs(rows)), {name: [*each] for name, each in inputs.items()}, self.example_name
         )
+
+    def remarks(self, train: Rows, valid: Rows) -> list[str]:
+        """Say so where validation has a handful of rows."""
+        n = len(valid)
+        if n >= HANDFUL:
+            return []
+        return [
+            f"validation has {n} {self.example_name}{'s' if n > 1 else ''}: a share of right ones is known to within "
+            f"±{98 / n**0.5:.0f} points at best; give more (data.valid), or hold more out (data.hold_out=0.2)"
+        ]
+
+    def baselines(self, rows: Rows) -> dict[str, float]:
+        """Return what a figure of these rows is without a model, where something can be said without one."""
+        return {}
 
     # Vocabularies.
 
@@ -213,9 +228,6 @@ class SupervisedTask(Task):
         found = self.figures([Prediction(commonest, 1.0)] * len(references), rows)[self.judge]
         return float(found.value if found.high is None else found.high)
 
-    def n_examples(self, rows: Rows) -> int:
-        return len(rows)
-
     def loss(self, predictions: Sequence[Prediction], rows: Rows) -> dict[str, float]:
         """A mean loss by which curves are drawn, where the task has one."""
         return {}
@@ -249,10 +261,13 @@ class SupervisedTask(Task):
         begin = process_time()
         predictions = list(self.predict(model, preprocessor, self.inputs(rows), decode))
         seconds = process_time() - begin
+        measured = {name: score.as_dict() for name, score in self.figures(predictions, rows).items()}
+        for name, value in self.baselines(rows).items():
+            measured[name]["baseline"] = value
         return {
             "sentences": len(rows),
             "shortened": self.n_shortened,
-            **{name: score.as_dict() for name, score in self.figures(predictions, rows).items()},
+            **measured,
             **self.loss(predictions, rows),
             "decode_sentences_per_cpu_second": len(rows) / seconds,
             "outputs": [prediction.text for prediction in predictions],

@@ -53,7 +53,7 @@ def fit(
     precision: str = "fp32",
     before_step: Callable[[float], None] | None = None,
 ) -> Iterator[Step]:
-    """Train until the budget is used, yielding after every optimizer step.
+    """Train until the budget is used or the objective is at its minimum, yielding after every optimizer step.
 
     Losses are sums: gradients of `accumulate` batches add up and are divided once by their common count, so that
     accumulation is exact. `progress` is updated in place; give one that was saved to go on from there.
@@ -69,7 +69,7 @@ def fit(
     peaks = [group.setdefault("peak_lr", peak) for group, peak in zip(optimizer.param_groups, peaks, strict=True)]
     work, stream = Work(model), iter(batches)
     done = agreed(progress.share(budget), device)
-    while done < 1:
+    while done < 1 and not objective.finished:
         cpu, wall = time.process_time(), time.perf_counter()
         factor = schedule(progress.step + 1, done)
         for group, peak in zip(optimizer.param_groups, peaks, strict=True):
@@ -108,7 +108,7 @@ def fit(
         done = agreed(progress.share(budget), device)
         yield Step(
             progress.step, total / count, {name: value / count for name, value in parts.items()},
-            optimizer.param_groups[0]["lr"], norm, count, tokens, seconds, done,
+            optimizer.param_groups[0]["lr"], norm, count, tokens, seconds, 1.0 if objective.finished else done,
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from clew.inspect.walks.alignment import alignment_walk
 from clew.inspect.walks.attention import attention_walk
 from clew.inspect.walks.backward import backward_walk
 from clew.inspect.walks.cbow import cbow_walk
+from clew.inspect.walks.evidence import evidence_walk
 from clew.inspect.walks.feedforward import feedforward_walk
 from clew.inspect.walks.glove import glove_walk
 from clew.inspect.walks.places import places
@@ -22,6 +23,7 @@ from clew.inspect.walks.pooling import pooling_walk
 from clew.inspect.walks.recurrent import recurrent, recurrent_walk
 from clew.inspect.walks.skipgram import skipgram_walk
 from clew.models.glove import GloVe
+from clew.models.linear import Linear
 from clew.models.seq2seq import Attention
 from clew.models.text_classifier import Attended
 from clew.models.word2vec import Word2Vec
@@ -72,7 +74,18 @@ def walks_for(recipe: Any, model: Model) -> list[Offer]:
         offers.append(Offer("recurrent", place, f"One recurrent step: {place}", len(layers), at=True, target=pairs))
     if parts_of_kind(model, Attended):
         offers.append(Offer("pooling", "", "Attention over the states, for one class"))
-    return [*offers, *updates(recipe.objective, model)]
+    return [*offers, *of_bags(model), *updates(recipe.objective, model)]
+
+
+@singledispatch
+def of_bags(model: Model) -> list[Offer]:
+    """The walks through what a model makes of a bag of features; none by most."""
+    return []
+
+
+@of_bags.register
+def _(model: Linear) -> list[Offer]:
+    return [Offer("evidence", "", "What spoke for the label")]
 
 
 @singledispatch
@@ -101,6 +114,8 @@ def take(
     """
     if (of_words := OF_WORDS.get(kind)) is not None:
         return of_words(model, text.split(), at, recipe)
+    if (of_bag := OF_BAGS.get(kind)) is not None:
+        return of_bag(model, preprocessor, text)
     seen = reading(model, preprocessor, text, target)
     rows = seen.target_in if place in ("decoder", "cross") else seen.source
     columns = seen.target_in if place == "decoder" else seen.source
@@ -141,6 +156,8 @@ def of_glove(model: GloVe, words: list[str], _at: int, recipe: Any) -> Walk:
         how |= recipe.objective.model_dump(include={"x_max", "power"})
     return glove_walk(model, word, context, count, **how)
 
+
+OF_BAGS: dict[str, Callable[..., Walk]] = {"evidence": evidence_walk}
 
 OF_WORDS: dict[str, Callable[..., Walk]] = {
     "cbow": lambda model, words, at, recipe: cbow_walk(model, words, at, **rate(recipe)),
