@@ -216,6 +216,9 @@ def test_a_line_that_is_not_utf8_is_named(run: Path, tmp_path: Path) -> None:
 def test_a_run_without_a_model(copy: Path, tmp_path: Path) -> None:
     (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:1000])
     damaged = clew("predict", copy, "dog")
+    assert damaged.exit_code == 2 and "model.safetensors has changed" in damaged.stderr
+    (copy / "manifest.json").unlink()
+    damaged = clew("predict", copy, "dog")
     assert damaged.exit_code == 2 and "cannot be read" in damaged.stderr and "model.safetensors" in damaged.stderr
     (copy / "model.safetensors").unlink()
     missing = clew("predict", copy, "dog")

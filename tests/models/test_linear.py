@@ -88,7 +88,7 @@ def fit(preprocessor: LabelledTfidf, texts: list[str], answers: list[str], **set
     """A model at its minimum."""
     objective = LogisticRegression(LogisticRegressionConfig(**settings))
     bags = Bags(preprocessor.tokenizer.bags(texts), [preprocessor.index[answer] for answer in answers])
-    loader = objective.loader(bags.loader(None, 1, 0), None)  # type: ignore[arg-type]
+    loader = objective.loader(bags.loader(None, 1), None)  # type: ignore[arg-type]
     model = Linear(LinearConfig(), preprocessor.spec, len(preprocessor.labels))
     loss = objective(model, next(iter(loader)))
     assert objective.finished and loss.count == len(texts)

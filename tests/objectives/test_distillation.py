@@ -190,6 +190,7 @@ def copy(run: Path, to: Path, labels: list[str]) -> None:
         if file.is_file():
             (to / file.name).write_bytes(file.read_bytes())
     (to / "labels.json").write_text(json.dumps(labels))
+    (to / "manifest.json").unlink()  # it is meant
 
 
 def begun(made: Any, folder: Path) -> Training:
@@ -215,6 +216,7 @@ def test_through_the_command_line(place: Path, tmp_path: Path) -> None:
     assert {"distillation", "nll", "accuracy", "agreement"} <= run.metrics()[0].keys()
     assert f"the teacher is {place}/teacher" in (run.path / "README.md").read_text()
     (run.path / "recipe.toml").write_text((run.path / "recipe.toml").read_text().replace(f"{place}/teacher", "gone"))
+    (run.path / "manifest.json").unlink()  # it is meant
     assert clew("predict", run.path, "a lovely story").stdout.strip() == "good"
 
 
@@ -280,7 +282,8 @@ def test_what_cannot_teach(place: Path, tmp_path: Path) -> None:
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "recipe.toml").write_bytes((place / "teacher" / "recipe.toml").read_bytes())
     refused("no model yet", "objective.teacher", f"objective.teacher={tmp_path}/begun")
-    refused("has 0, 1, bad, good", "objective.teacher", f"data.train=['{place}/named.tsv']")
+    refused("has 0, 1, bad, good", "objective.teacher", f"data.train=['{place}/named.tsv']",
+            f"data.valid=['{place}/named.tsv']")  # fmt: skip
     copy(place / "teacher", tmp_path / "more", ["bad", "mixed"])
     refused("has good, mixed", "objective.teacher", f"objective.teacher={tmp_path}/more")
     refused("does not choose a label for text and other", "objective.teacher", "task.pair=other")

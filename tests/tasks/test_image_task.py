@@ -194,7 +194,7 @@ def test_balanced_classes_are_counted(place: Path, tmp_path: Path) -> None:
         (["train.batch={tokens=100}"], "comes in examples"),
         (["task={kind='classify', image='label', label='label'}"], "an image was expected, and this is str"),
         (["task={kind='classify', image='photo', label='label'}"], 'no column "photo"'),
-        (["task={kind='tag'}"], 'no column "words"'),
+        (["task={kind='tag'}"], 'no column "tags"'),
     ],
 )
 def test_what_cannot_be_trained_is_told_before(place: Path, tmp_path: Path, settings: list[str], told: str) -> None:

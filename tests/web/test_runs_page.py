@@ -88,7 +88,7 @@ def test_damaged_runs_are_listed_with_what_is_wrong(copied: Path, serve: Any) ->
     found = {each["name"]: each for each in page("/api/runs").json["runs"]}
     assert found["lstm"]["problem"] and "results.json" in found["bert"]["problem"]
     answer = page("/api/predict", {"run": "transformer", "text": "the cat"})
-    assert answer.status == 422 and "cannot be read" in answer.json["what"] and answer.json["fix"]
+    assert answer.status == 422 and "model.safetensors has changed" in answer.json["what"] and answer.json["fix"]
     assert page("/api/predict", {"run": "words", "text": "cat"}).status == 200
 
 

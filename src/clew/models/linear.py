@@ -29,6 +29,7 @@ class Linear(Model):
     Config = LinearConfig
     heads = frozenset({"classify"})
     exports = frozenset({"table"})
+    reads = Bag
     own_preprocessor = "clew.text.labelled_bag:LabelledTfidf"
 
     @classmethod

@@ -24,7 +24,7 @@ class Lock:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.made = folder, not folder.exists()
+        self.folder, self.made = folder, [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         self.file = FileLock(folder / LOCK, thread_local=False)
         try:
@@ -44,9 +44,9 @@ class Lock:
         for name in (OWNER, LOCK):
             (self.folder / name).unlink(missing_ok=True)
         self.file.release()
-        if self.made:
-            with suppress(OSError):  # not empty: a run has been written
-                self.folder.rmdir()
+        with suppress(OSError):  # not empty: a run has been written
+            for path in self.made:
+                path.rmdir()
 
 
 def owner(folder: Path) -> str:
