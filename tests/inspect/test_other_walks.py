@@ -52,9 +52,10 @@ def values(walk: Walk, name: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("feeding", [False, True])
-@pytest.mark.parametrize("score", ["additive", "dot", "scaled_dot", "general", "cosine"])
+@pytest.mark.parametrize("score", ["additive", "dot", "scaled_dot", "general", "cosine", "scaled_dot projected"])
 def test_alignment(score: str, feeding: bool) -> None:
-    model = seq2seq(attention={"score": score}, input_feeding=feeding)
+    kind, _, projected = score.partition(" ")
+    model = seq2seq(attention={"score": kind, "project": bool(projected)}, input_feeding=feeding)
     walk = alignment_walk(model, PAIR, SOURCE, WRITTEN, at=1)
     found = checks(walk)
     assert {"scores", "softmax", "attentional state"} <= set(found) and max(found.values()) <= 1e-12

@@ -44,6 +44,7 @@ CASES: dict[str, dict[str, Any]] = {
     "encoder": {"kind": "encoder_translator", **ENCODER},
     "encoder of two": {"kind": "encoder_translator", **ENCODER, "n_layers": 2},
     "seq2seq": {"kind": "seq2seq", **SEQ2SEQ},
+    "seq2seq projected": {"kind": "seq2seq", **SEQ2SEQ, "attention": {"score": "scaled_dot", "project": True}},
     "seq2seq fed": {"kind": "seq2seq", **SEQ2SEQ, "unit": "gru", "input_feeding": True, "n_layers": 2},
     "seq2seq blind": {"kind": "seq2seq", **SEQ2SEQ, "unit": "rnn", "attention": {"score": "none"}},
 }

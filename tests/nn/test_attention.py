@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from clew.nn.attention import MultiHeadAttention, ScaledDot, Score, attend, make_score
+from clew.nn.attention import MultiHeadAttention, Projected, ScaledDot, Score, attend, make_score
 from clew.nn.attention_engine import KeyValues
 from clew.nn.packing import Packing, Padded
 from clew.nn.taps import capture
@@ -291,3 +291,17 @@ def test_bf16_stays_close() -> None:
     assert lower.dtype == torch.bfloat16
     torch.testing.assert_close(lower.float(), whole, atol=0.1, rtol=0.05)
     torch.testing.assert_close(heard.float(), whole, atol=0.1, rtol=0.05)
+
+
+def test_projected_scores_compare_maps_of_both_states() -> None:
+    torch.manual_seed(0)
+    score = Projected(ScaledDot(), 4, gain=2.0)
+    query, key = torch.randn(2, 3, 4), torch.randn(2, 5, 4)
+    # As it begins: twice the identity on either side.
+    torch.testing.assert_close(score(query, score.prepare(key)), 4 * ScaledDot()(query, key))
+    for parameter in score.parameters():
+        nn.init.normal_(parameter)
+    mapped = ScaledDot()(query @ score.W_q.weight.T, key @ score.W_k.weight.T)
+    torch.testing.assert_close(score(query, score.prepare(key)), mapped)
+    score(query, score.prepare(key)).sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in score.parameters())

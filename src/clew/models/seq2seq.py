@@ -14,7 +14,7 @@ from clew.config import Choice, Config
 from clew.inputs import TokenPair
 from clew.models.translator import Memory, Translator, TranslatorOutput, check_sharing, one_table
 from clew.nn.additive import FusedAdditive
-from clew.nn.attention import Score, attend, make_score
+from clew.nn.attention import Projected, Score, attend, make_score
 from clew.nn.dropout import Dropout
 from clew.nn.embedding import Embedding, EmbeddingConfig
 from clew.nn.recurrent import Recurrent, State
@@ -25,6 +25,7 @@ class AttentionConfig(Config):
     """How a decoder state scores the encoder's states; "none" reads the encoder's last state alone."""
 
     score: Literal["none", "additive", "dot", "scaled_dot", "general", "cosine"] = "additive"
+    project: bool = False  # of dot and scaled_dot: learned maps of both states are compared, not the states themselves
 
 
 class Seq2SeqConfig(Choice):
@@ -63,13 +64,15 @@ class Attention(nn.Module):
     Without a score, c_t is the encoder's last state at every t (as Cho et al. 2014 feed it).
     """
 
-    def __init__(self, score: str, d_model: int) -> None:
+    def __init__(self, config: AttentionConfig, d_model: int) -> None:
         super().__init__()
         self.score: Score | None = None
-        if score == "additive":
+        if config.score == "additive":
             self.score = FusedAdditive(d_model, d_model, d_model)
-        elif score != "none":
-            self.score = make_score(score, d_model, d_model)
+        elif config.score != "none":
+            self.score = make_score(config.score, d_model, d_model)
+            if config.project and config.score in ("dot", "scaled_dot"):
+                self.score = Projected(self.score, d_model)
         self.combine = nn.Linear(2 * d_model, d_model)
         if self.score is not None:
             self.weights = Tap()
@@ -142,7 +145,7 @@ class Seq2Seq(Translator):
         )
         self.bridge = nn.ModuleList([nn.Linear(d, d) for _ in self.encoder.unit.state])
         self.decoder = Recurrent(unit, d_read, d, layers, dropout=dropout)
-        self.attention = Attention(config.attention.score, d)
+        self.attention = Attention(config.attention, d)
         self.projection = nn.Linear(d, target_size)
         self.dropout = Dropout(config.dropout)
         for table in (self.source_embedding, self.target_embedding):

@@ -100,6 +100,28 @@ class Cosine(Score):
         return self.log_temperature.exp() * (F.normalize(query, dim=-1) @ key.transpose(-2, -1))
 
 
+class Projected(Score):
+    """score(W_q q, W_k k): what is compared are maps of the states (Vaswani et al. 2017, §3.2.2, with one head).
+
+    Both begin as `gain` times the identity. A dot product is as sharp as its queries and keys are long, and states of
+    an LSTM are shorter than the variance of 1 that the scale √d_k presumes: their scores begin all but equal, whatever
+    the words, and for long nothing is aligned (docs/decisions/0008).
+    """
+
+    def __init__(self, score: Score, d: int, gain: float = 2.0) -> None:
+        super().__init__()
+        self.score = score
+        self.W_q, self.W_k = (nn.Linear(d, d, bias=False) for _ in range(2))
+        for map in (self.W_q, self.W_k):
+            map.weight.data.copy_(gain * torch.eye(d))
+
+    def prepare(self, key: Tensor) -> Tensor:
+        return self.score.prepare(self.W_k(key))
+
+    def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        return self.score(self.W_q(query), key)
+
+
 def make_score(kind: str, d_query: int, d_key: int) -> Score:
     """The score function of that name: dot, scaled_dot, general, additive or cosine.
 

@@ -15,7 +15,7 @@ from clew.batches import PairBatch
 from clew.errors import RecipeError
 from clew.inspect.walk import Step, Walk, gap, named, precise, tracing
 from clew.models.seq2seq import Attention, Seq2Seq
-from clew.nn.attention import Additive, Cosine, Dot, General, ScaledDot
+from clew.nn.attention import Additive, Cosine, Dot, General, Projected, ScaledDot
 
 
 def alignment_walk(
@@ -99,6 +99,19 @@ def _(score: General, h: Tensor, memory: Tensor, source: Sequence[str], target: 
     return Scored("General", h @ k.T, r"e_{ts} = h_t^\top W \bar h_s", [
         Step("into the query's space", r"W \bar h_s", "A learned map takes the encoder's states there.", ["h̄"],
              [named("W h̄", k, source)], gap(k, score.prepare(memory))),
+    ])  # fmt: skip
+
+
+@scored.register
+def _(score: Projected, h: Tensor, memory: Tensor, source: Sequence[str], target: Sequence[str], at: int) -> Scored:
+    q, k = h @ score.W_q.weight.T, memory @ score.W_k.weight.T
+    inner = scored(score.score, q, k, source, target, at)
+    formula = inner.formula.replace("h_t", "(W_q h_t)").replace(r"\bar h_s", r"(W_k \bar h_s)")
+    return Scored(f"{inner.title}, projected", inner.e, formula, [
+        Step("into one space", r"W_q h_t,\quad W_k \bar h_s", "Learned maps of both are compared; that of the "
+             "encoder's states is done once.", ["h", "h̄"], [named("W_q h", q, target), named("W_k h̄", k, source)],
+             max(gap(q, score.W_q(h)), gap(k, score.W_k(memory)))),
+        *inner.steps,
     ])  # fmt: skip
 
 
