@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 
-from clew.errors import DataError, RecipeError
+from clew.errors import DataError, RecipeError, VocabularyError
 from clew.hub.vectors import load_vectors, save_vectors
 from clew.models.vectors import Subwords, WordVectors
 
@@ -200,6 +200,39 @@ def test_a_lying_fasttext_header(tmp_path, at, form, value, message):
     (tmp_path / "v").write_bytes(content)
     with pytest.raises(DataError, match=message):
         load_vectors(tmp_path / "v", format="fasttext")
+
+
+@pytest.mark.parametrize(("version", "model", "ngrams"), [(11, 3, False), (12, 3, True), (11, 2, True)])
+def test_old_classifiers_never_used_their_ngrams(tmp_path, version, model, ngrams):
+    """fastText's loader: "old supervised models do not use char ngrams"; unknown words are zeros to them."""
+    made = with_ngrams(["a", "bread", "c", "d"])
+    save_vectors(made, tmp_path / "v", format="fasttext")
+    content = bytearray((tmp_path / "v").read_bytes())
+    struct.pack_into("<i", content, 4, version)
+    struct.pack_into("<i", content, 8 + 4 * 7, model)
+    (tmp_path / "v").write_bytes(content)
+    again = load_vectors(tmp_path / "v")
+    own = made.matrix if ngrams else made.subwords.matrix[:4]
+    assert np.array_equal(again.matrix, own)
+    assert np.array_equal(again.vector("breads"), made.vector("breads") if ngrams else np.zeros(4))
+    assert (again.find("breads") is None) != ngrams
+    if not ngrams:
+        with pytest.raises(VocabularyError, match='"breads" has no vector'):
+            again.neighbours("breads")
+
+
+def test_a_word_cut_inside_a_letter_is_kept_and_said(tmp_path):
+    cut = ("ж" * 60).encode()[:97]
+    rows = [("река".encode(), 1), (cut, 2), ("вода".encode(), 3), ("река".encode(), 4)]
+    binary = b"4 2\n" + b"".join(word + b" " + struct.pack("<2f", n, -n) + b"\n" for word, n in rows)
+    with pytest.raises(DataError, match="is not UTF-8"):
+        read(tmp_path, binary)
+    found = read(tmp_path, binary, errors="backslashreplace")
+    assert found.words == ["река", "ж" * 48 + "\\xd0", "вода"] and found.matrix[:, 0].tolist() == [1, 2, 3]
+    assert [note.split(";")[0] for note in found.notes] == [
+        "1 of 4 words are not UTF-8 (cut inside a letter, or of another encoding)",
+        "1 words have another vector further on",
+    ]
 
 
 def test_anothers_safetensors(tmp_path, vectors):

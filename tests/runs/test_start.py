@@ -150,6 +150,13 @@ def test_from_a_file_of_another_tool(place: Path, tmp_path: Path, format: str) -
     assert all(np.isfinite(moment.step.loss) for moment in training.go())  # without counts some words have count 0
 
 
+def test_what_was_read_otherwise_is_said(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "v").write_bytes(b"".join(b"%b " % w + b"1 " * 8 + b"\n" for w in (b"w1", b"w1", b"w\xd0", b"w2")))
+    training = begun(recipe(place / "new.txt", start=str(tmp_path / "v")), tmp_path / "run")
+    said = "\n".join(training.report)
+    assert "1 of 4 words are not UTF-8" in said and r'"w\xd0"' in said and "the first of each is kept" in said
+
+
 def test_ngrams(place: Path, tmp_path: Path) -> None:
     """Buckets of the same n-grams begin there too, also from fastText's file; under other settings words alone do."""
     old: Any = Run.open(place / "ngrams").model()

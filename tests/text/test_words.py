@@ -2,12 +2,14 @@ import gzip
 import lzma
 import random
 from collections import Counter
+from string import punctuation
 
 import numpy as np
 import pytest
 
 from clew.errors import DataError, RunError, VocabularyError
 from clew.text import words as module
+from clew.text.marks import without_marks
 from clew.text.words import SENTENCE, WordVocabulary, encode, encode_to, encoded
 
 
@@ -73,6 +75,29 @@ def test_lowercase_and_byte_order_mark(tmp_path):
     vocabulary = WordVocabulary.count([path], min_count=1, lowercase=True)
     assert vocabulary.words == ["été", "the"] and vocabulary.counts.tolist() == [3, 2]
     assert np.concatenate([b.ids for b in encode([path], vocabulary)]).tolist() == [0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("كتاب جديد، قديم؟", "كتاب جديد قديم"),
+    ("राम घर गया।", "राम घर गया"),
+    ("我们 喜欢 书，我们。", "我们 喜欢 书 我们"),
+    ("el col·legi · l’été …", "el col·legi l été"),
+    ("τι κάνεις; καλά·", "τι κάνεις καλά"),
+    ("10 m² und 5 µm für 3€ ±1", "10 m² und 5 µm für 3 1"),
+    ("Donau\u00addampf ab\ufeffc \u200fשלום\u200e", "Donaudampf abc שלום"),
+    ("می\u200cخواهم 👩\u200d👧 👍🏽 a\u200bb", "می\u200cخواهم 👩\u200d👧 👍🏽 a b"),
+    ("צה״ל אמר ״לא״", "צה״ל אמר לא"),
+    ("¿qué? «oui» „ja“ 「はい」 rock'n'roll", "qué oui ja はい rock n roll"),
+])  # fmt: skip
+def test_marks_of_every_script_part_words(tmp_path, text, words):
+    vocabulary = WordVocabulary.count([write(tmp_path / "text", text + "\n")], min_count=1, letters=True)
+    assert sorted(vocabulary.words) == sorted(set(words.split()))
+
+
+def test_marks_leave_other_bytes_alone():
+    assert without_marks(b"a\xff,b \xe2\x80 \xc2") == b"a\xff b \xe2\x80 \xc2"
+    printable = "".join(map(chr, range(33, 127)))
+    assert without_marks(printable.encode()) == "".join(" " if c in punctuation else c for c in printable).encode()
 
 
 def test_max_size_keeps_the_most_frequent(tmp_path):

@@ -58,7 +58,8 @@ class FastText:
         """The words' vectors, composed of their n-grams; the table behind them stays where it is."""
         args = self.arguments
         if args.maxn < 1 or args.bucket < 1:
-            return WordVectors(self.words, np.array(self.input[: len(self.words)]), self.counts)
+            table = np.array(self.input[: len(self.words)])
+            return WordVectors(self.words, table, self.counts, zeros=args.model == SUPERVISED)
         subwords = Subwords(args.minn, args.maxn, args.bucket, self.input)
         return WordVectors(self.words, subwords.compose(self.words), self.counts, subwords)
 
@@ -66,7 +67,8 @@ class FastText:
 def read(file: TableFile) -> FastText:
     """Read a .bin, its tables mapped.
 
-    Raises DataError for a file that is cut short or contradicts itself (with the byte), and for a quantised model.
+    Classifiers of version 11 say a length of n-grams that they never used, as fastText knows: it is read as 0. Raises
+    DataError for a file that is cut short or contradicts itself (with the byte), and for a quantised model.
     """
     magic, version = unpack(file, "<2i", 0, "the file's mark")
     if magic != MAGIC or version not in (11, VERSION):
@@ -74,6 +76,8 @@ def read(file: TableFile) -> FastText:
     arguments = Arguments(*unpack(file, ARGUMENTS.format, 8, "the arguments"))
     if arguments.bucket < 0 or not 0 <= arguments.maxn <= LONGEST:
         raise file.wrong(f"n-grams of up to {arguments.maxn} characters in {arguments.bucket} buckets", "byte 40")
+    if version == 11 and arguments.model == SUPERVISED:
+        arguments = arguments._replace(maxn=0)
     at = 8 + ARGUMENTS.size
     size, n_words, n_labels, tokens, pruned = unpack(file, "<3i2q", at, "the dictionary")
     at += struct.calcsize("<3i2q")

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,12 +25,16 @@ AGAIN = "get the file again: it may have been cut short"
 
 @dataclass(frozen=True)
 class TableFile:
-    """A file in hand: `data` maps it, `bytes` is the same as a numpy array; `errors` as bytes.decode has them."""
+    """A file in hand: `data` maps it, `bytes` is the same as a numpy array; `errors` as bytes.decode has them.
+
+    notes: what was read otherwise than it stands there, where `errors` allows that.
+    """
 
     path: Path
     data: mmap.mmap
     bytes: np.ndarray
     errors: str
+    notes: list[str] = field(default_factory=list)
 
     def wrong(self, what: str, at: str, fix: str = AGAIN) -> DataError:
         return DataError(what, where=f"{self.path}, {at}", fix=fix)
@@ -40,21 +44,43 @@ class TableFile:
         return 1 + count_lines(self.bytes[:at])
 
     def words(self, spans: np.ndarray) -> list[str]:
-        """Decode the words that lie at spans (n, 2). Raises DataError for what is not UTF-8."""
-        data, errors = self.data, self.errors
-        words = []
-        try:
-            for start, end in spans.tolist():
-                words.append(data[start:end].decode("utf-8", errors))
-        except UnicodeDecodeError as error:
-            raise self.wrong(
-                f"the word {error.object[:60]!r} is not UTF-8", f"word {len(words) + 1}, byte {spans[len(words), 0]}",
-                'convert the file to UTF-8, or read it with errors="backslashreplace"',
-            ) from error  # fmt: skip
+        """Decode the words that lie at spans (n, 2). Raises DataError for what is not UTF-8, where errors are strict."""
+        data, words, replaced = self.data, [], []
+        for start, end in spans.tolist():
+            try:
+                words.append(data[start:end].decode("utf-8"))
+            except UnicodeDecodeError as error:
+                if self.errors == "strict":
+                    raise self.wrong(
+                        f"the word {error.object[:60]!r} is not UTF-8", f"word {len(words) + 1}, byte {start}",
+                        'convert the file to UTF-8, or read it with errors="backslashreplace"',
+                    ) from error  # fmt: skip
+                words.append(data[start:end].decode("utf-8", self.errors))
+                replaced.append(words[-1])
+        if replaced:
+            self.notes.append(
+                f"{len(replaced):,} of {len(words):,} words are not UTF-8 (cut inside a letter, or of another encoding); "
+                f"what is no letter is written as in {shortened(replaced[0])}"
+            )
         return words
 
     def checked(self, vectors: WordVectors) -> WordVectors:
-        """The vectors, when no word occurs twice and all numbers are finite. Raises DataError otherwise."""
+        """The vectors, when no word occurs twice and all numbers are finite. Raises DataError otherwise.
+
+        Where errors are not strict, the first vector of a word that occurs twice is kept.
+        """
+        first = dict(zip(reversed(vectors.words), range(len(vectors) - 1, -1, -1), strict=True))
+        if self.errors != "strict" and len(first) < len(vectors) and vectors.subwords is None:
+            rows = sorted(first.values())
+            seen = set(rows)
+            twice = next(word for row, word in enumerate(vectors.words) if row not in seen)
+            self.notes.append(
+                f"{len(vectors) - len(rows):,} words have another vector further on; the first of each is kept "
+                f"({shortened(twice)})"
+            )
+            counts = None if vectors.counts is None else vectors.counts[rows]
+            vectors = WordVectors([vectors.words[i] for i in rows], vectors.matrix[rows], counts, zeros=vectors.zeros)
+        vectors.notes += self.notes
         try:
             _ = vectors.index, vectors.scale
         except DataError as error:
@@ -90,6 +116,10 @@ def _map(path: Path, file: IO[bytes], errors: str) -> TableFile:
         raise DataError("the file is empty", where=str(path), fix=AGAIN)
     data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return TableFile(path, data, np.frombuffer(data, dtype=np.uint8), errors)
+
+
+def shortened(word: str) -> str:
+    return f'"{word}"' if len(word) <= 40 else f'"{word[:18]}…{word[-18:]}"'
 
 
 def count_lines(text: np.ndarray) -> int:

@@ -28,7 +28,8 @@ def load_vectors(path: Path | str, *, format: str | None = None, errors: str = "
 
     format: "text" (word2vec text, fastText .vec), "glove" (the same without a first line), "binary" (word2vec),
     "fasttext" (.bin) or "safetensors" (ours, mapped: opening takes no time and no memory). .gz and .xz are unpacked.
-    errors: what bytes.decode does with words that are not UTF-8; "backslashreplace" keeps them apart.
+    errors: what bytes.decode does with words that are not UTF-8; "backslashreplace" keeps them apart. Unless it is
+    "strict", the first vector of a word that occurs twice is kept; `WordVectors.notes` says what was done.
     gensim's own .kv and .model are pickles, which run what they say when read, and are refused: convert them with
     `KeyedVectors.load(path).save_word2vec_format(…)`. Raises DataError with the file, the line or byte and the remedy.
     """

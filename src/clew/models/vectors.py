@@ -63,6 +63,8 @@ class WordVectors:
     matrix: (V, d), float32; may be mapped from a file, and is never copied or changed.
     counts: (V,), int64, how often each word occurred; None where the source does not say.
     subwords: what makes vectors of words outside the vocabulary; None where there are no n-grams.
+    zeros: `vector` gives zeros for other words, which is what fastText's classifiers read in their place.
+    notes: what was read otherwise than it stood in the file, for whoever asked for it to be told.
 
     Every score is a cosine in [-1, 1] unless said otherwise; the cosine with a vector of zeros is 0. A word without a
     vector raises VocabularyError with close spellings.
@@ -74,6 +76,8 @@ class WordVectors:
         matrix: np.ndarray,
         counts: np.ndarray | None = None,
         subwords: Subwords | None = None,
+        zeros: bool = False,
+        notes: Sequence[str] = (),
     ) -> None:
         matrix = np.asarray(matrix)
         if matrix.dtype != np.float32 or matrix.ndim != 2 or len(matrix) != len(words):
@@ -87,6 +91,8 @@ class WordVectors:
         self.matrix = matrix
         self.counts = counts
         self.subwords = subwords
+        self.zeros = zeros
+        self.notes = list(notes)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -126,11 +132,11 @@ class WordVectors:
         return np.array([self.index.get(word, -1) for word in words], dtype=np.int64)
 
     def vector(self, word: str) -> np.ndarray:
-        """The vector (d,) of a word: its row, else the mean of its n-grams' rows."""
+        """The vector (d,) of a word: its row, else the mean of its n-grams' rows, else zeros where `zeros` says so."""
         found = self.find(word)
-        if found is None:
-            raise self._unknown(word)
-        return found
+        if found is None and self.zeros:
+            return np.zeros(self.dim, np.float32)
+        return self._known(word) if found is None else found
 
     def find(self, word: str) -> np.ndarray | None:
         """Return the vector of a word, (d,); None where it has none."""
@@ -139,9 +145,16 @@ class WordVectors:
             return self.matrix[row]
         return self.subwords.vector(word) if self.subwords else None
 
+    def _known(self, word: str) -> np.ndarray:
+        """As `vector`, but never zeros in its place: those are near to nothing."""
+        found = self.find(word)
+        if found is None:
+            raise self._unknown(word)
+        return found
+
     def similarity(self, a: str, b: str) -> float:
         """The cosine of two words' vectors."""
-        return float(unit(self.vector(a)) @ unit(self.vector(b)))
+        return float(unit(self._known(a)) @ unit(self._known(b)))
 
     def neighbours(self, query: str | np.ndarray, k: int = 10, *, exact: bool = True) -> Answers:
         """The k words nearest to a word, itself left out, or to a vector (d,), by cosine.
@@ -149,7 +162,7 @@ class WordVectors:
         exact=False asks the index that `build_index` made or opened: meant for more than a million words.
         """
         skip = [self.index[query]] if isinstance(query, str) and query in self.index else []
-        vector = unit(self.vector(query) if isinstance(query, str) else np.asarray(query, dtype=np.float32))
+        vector = unit(self._known(query) if isinstance(query, str) else np.asarray(query, dtype=np.float32))
         if vector.shape != (self.dim,):
             raise RecipeError(f"a vector of shape {vector.shape} has no neighbours among vectors of {self.dim}")
         if exact:
@@ -166,7 +179,7 @@ class WordVectors:
         add, 3CosAdd (Mikolov et al. 2013): the cosine of x with b - a + c, each of length 1.
         mul, 3CosMul (Levy & Goldberg 2014, eq. 4): s(x,b)·s(x,c)/(s(x,a) + 0.001), s = (1 + cosine)/2: not a cosine.
         """
-        three = np.stack([unit(self.vector(word)) for word in (a, b, c)])
+        three = np.stack([unit(self._known(word)) for word in (a, b, c)])
         with_a, with_b, with_c = self._cosines(three)
         scores = combine(with_a, with_b, with_c, method)
         if method == "add":
@@ -201,7 +214,7 @@ class WordVectors:
         words = list(words)
         if len(words) < 3:
             raise RecipeError(f"{len(words)} words have no odd one out", fix="give three or more")
-        directions = np.stack([unit(self.vector(word)) for word in words])
+        directions = np.stack([unit(self._known(word)) for word in words])
         return words[int((directions @ directions.mean(axis=0)).argmin())]
 
     def build_index(self, path: Path | None = None, *, threads: int = 0) -> None:

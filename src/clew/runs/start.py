@@ -108,12 +108,14 @@ class Start:
             found = Checkpoint.find(config.start)
             said.append(found.adapter.start(model, found.tensors, found.settings, config.start))
         elif path := path_of(self.recipe):
-            n = model.start_from(*self.read(path, self.recipe.objective.kind))
-            said.append(account(n, len(model.vocabulary), path))
+            vectors, output = self.read(path, self.recipe.objective.kind)
+            n = model.start_from(vectors, output)
+            said += [account(n, len(model.vocabulary), path), *(f"{path}: {note}" for note in vectors.notes)]
         for name, vectors in self.tables().items():
             words = task.words(preprocessor)[name]
             n = fill_table(model.get_submodule(name), words, vectors, f"model.{name}.start")
             said.append(account(n, sum(map(bool, words)), config.starts[name]) + f", which has {len(vectors):,}")
+            said += [f"{config.starts[name]}: {note}" for note in vectors.notes]
         return said
 
 
@@ -133,7 +135,7 @@ def read(path: str, objective: str) -> tuple[WordVectors, np.ndarray | None]:
     Those are words' rows under negative sampling alone, in that run and in the one to come, whose objective is given.
     """
     if not Path(path).is_dir():
-        vectors, output = load_vectors(path), None
+        vectors, output = load_vectors(path, errors="backslashreplace"), None
     else:
         run, threads = Run.open(path), torch.get_num_threads()
         with torch.random.fork_rng(devices=[]):  # building that model must not change what the new one draws

@@ -1,8 +1,8 @@
 """Words by their counts, and text as word ids: streamed from files larger than memory.
 
 A word is a run of bytes between white space (space, tab, line ends), as for word2vec and gensim's LineSentence; with
-`letters` punctuation parts words like white space and is dropped, so that "cat" and "cat," are one word. A line is a
-sentence, cut into sentences of SENTENCE words where it is longer (nothing is lost but windows across the cut).
+`letters` punctuation parts words like white space and is dropped (`marks.py`), so that "cat" and "cat," are one word. A
+line is a sentence, cut into sentences of SENTENCE words where it is longer (nothing is lost but windows across the cut).
 
 Text is read twice: once to count, once to encode, for only the counts tell which words are kept and in what order. Ids
 then go to a flat file, so that every epoch after that reads ids and no text. Both passes are one compiled loop over
@@ -16,25 +16,22 @@ import gzip
 import json
 import lzma
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from string import punctuation
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from clew.errors import DataError, RecipeError, RunError, VocabularyError
 from clew.inputs import Preprocessor, Words
+from clew.text.marks import without_marks
 from clew.text.scan import LONGEST, WordTable
 
 BLOCK = 1 << 18  # bytes read at once
 SENTENCE = 10_000  # words: a longer line is cut here
-ASCII_MARKS = bytes.maketrans(punctuation.encode(), b" " * len(punctuation))
-OTHER_MARKS = re.compile(rb"\xe2\x80[\x90-\xbf]|\xc2[\xa0-\xbf]|\xe3\x80[\x80-\x9f]")  # UTF-8 of – “ … « ¿ 、「
 OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 Progress = Callable[[int, int], None]  # bytes read, bytes in all (as they lie on disk)
@@ -263,7 +260,7 @@ def _texts(paths: Iterable[str | Path], lowercase: bool, letters: bool, progress
     for path in files:
         for text, position in _words_of(path):
             if letters:
-                text = OTHER_MARKS.sub(b" ", text.translate(ASCII_MARKS))
+                text = without_marks(text)
             if lowercase:
                 text = text.lower() if text.isascii() else _lower(text)
             yield text
