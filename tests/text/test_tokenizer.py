@@ -171,7 +171,7 @@ def test_bad_files_and_requests(tmp_path):
         Tokenizer.load(tmp_path / "broken.json")
     trained("bpe").save(tmp_path / "tokenizer.json")
     content = json.loads((tmp_path / "tokenizer.json").read_text())
-    content["model"]["vocab"]["<nothing>"] = content["model"]["vocab"].pop("<pad>")
+    content["model"]["vocab"]["<nothing>"] = content["model"]["vocab"].pop("</s>")
     content["added_tokens"] = []
     (tmp_path / "lacking.json").write_text(json.dumps(content))
     with pytest.raises(VocabularyError, match="lacks special tokens"):

@@ -67,7 +67,7 @@ def test_same_ids_and_framing_as_transformers(lowercase, tmp_path):
         assert pair["token_type_ids"] == [0] * (len(one) + 2) + [1] * (len(two) + 1)
     masked = "The [MASK] sat on the[MASK]."
     assert other(masked)["input_ids"][1:-1] == tok.encode_masked([masked])[0]
-    again = Tokenizer.from_folder(tmp_path)
+    again = Tokenizer.load(tmp_path)
     assert again.encode(ODD) == tok.encode(ODD) and again.mask_id == tok.mask_id
 
 
@@ -102,7 +102,7 @@ def test_published_vocabulary(told, tmp_path):
     vocabulary = {token: i for i, token in enumerate(tokens)}
     other = transformers.BertTokenizer(vocab=vocabulary, **{"do_lower_case": True} | told)
     for text in [*TEXTS, *ODD]:
-        assert other(text, split_special_tokens=True)["input_ids"][1:-1] == tok.encode([text])[0], text
+        assert other(text)["input_ids"][1:-1] == tok.encode([text])[0], text
     (tmp_path / "again").mkdir()
     saved = theirs(tok, tmp_path / "again", 128)
     assert saved(ODD[2])["input_ids"] == other(ODD[2])["input_ids"] and saved.model_max_length == 128

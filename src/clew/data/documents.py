@@ -66,7 +66,14 @@ class Documents:
         """
         paths = [path.resolve() for path in paths]
         known = json.dumps(
-            [FORMAT, contents(paths), ends, running, hashlib.sha256(tokenizer.inner.to_str().encode()).hexdigest()]
+            [
+                FORMAT,
+                contents(paths),
+                ends,
+                running,
+                hashlib.sha256(tokenizer.inner.to_str().encode()).hexdigest(),
+                tokenizer.split_specials,
+            ]
         )
         folder = cache() / "documents" / hashlib.sha256(known.encode()).hexdigest()[:32]
         if not whole_entry(folder):
@@ -92,6 +99,8 @@ def write(folder: Path, tokenizer: Tokenizer, stream: Iterator[str], running: bo
     with (folder / "ids").open("wb") as out:
         while chunk := list(islice(stream, TEXTS_AT_ONCE if running else LINES_AT_ONCE)):
             for text, ids in zip(chunk, tokenizer.encode(chunk), strict=True):
+                if ids and running and documents[-1] == len(starts) - 1:
+                    ids = [*tokenizer.opening, *ids]
                 if ids:
                     out.write(np.array(ids, dtype=dtype).tobytes())
                     starts.append(starts[-1] + len(ids))

@@ -17,7 +17,9 @@ class DecoderAdapter(TransformersAdapter):
 
     def config_to_hf(self, model: Model, preprocessor: Any) -> dict[str, Any]:
         config, end = model.config, preprocessor.eos_id
-        out = super().config_to_hf(model, preprocessor) | {"bos_token_id": end, "eos_token_id": end}
+        out = super().config_to_hf(model, preprocessor) | {
+            "bos_token_id": [*preprocessor.opening, end][0], "eos_token_id": end,
+        }  # fmt: skip
         if "rotary_base" not in type(config).model_fields:
             return out | {"embd_pdrop": config.dropout, "attn_pdrop": config.dropout}
         rotary = {"rope_theta": config.rotary_base, "rope_type": "default"}
@@ -43,7 +45,7 @@ class DecoderAdapter(TransformersAdapter):
         return {"rotary_base": rotary_of(found).get("rope_theta", found.get("rope_theta", 10000.0))}
 
     def write_tokenizer(self, folder: Path, model: Model, preprocessor: Any) -> None:
-        write_tokenizer(folder, preprocessor, model_max_length=model.max_length, bos_token=preprocessor.specials.bos)
+        write_tokenizer(folder, preprocessor, model_max_length=model.max_length)
 
     def recipe(self, checkpoint: Any, name: str) -> dict[str, Any]:
         longest = self.config_from_hf(checkpoint.settings, name).max_length

@@ -15,11 +15,13 @@ from torch import Tensor
 from clew.config import KINDS, resolve
 from clew.errors import DataError, RunError
 from clew.hub.adapter import TransformersAdapter, family_of
+from clew.text import published
 from clew.text.tokenizer import Tokenizer
 from clew.text.tokenizer_files import write
 
 WEIGHTS = "model.safetensors"
-FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "vocab.txt"]
+BESIDE = ["special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", *published.MODELS]
+FILES = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", *BESIDE]
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -128,9 +130,7 @@ def tensors(file: Path) -> dict[str, Tensor]:
 def write_tokenizer(folder: Path, tokenizer: Tokenizer, **more: Any) -> None:
     """The tokenizer of a model that is kept whole, as `AutoTokenizer` loads it."""
     tokenizer.save(folder / "tokenizer.json")
-    specials = tokenizer.specials
     settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "pad_token": specials.pad, "eos_token": specials.eos,
-        "unk_token": specials.unk, "clean_up_tokenization_spaces": False, **more,
-    }  # fmt: skip
+        "tokenizer_class": "PreTrainedTokenizerFast", **tokenizer.told, "clean_up_tokenization_spaces": False, **more,
+    }
     write(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")

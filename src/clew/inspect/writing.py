@@ -44,7 +44,7 @@ def written(model: Any, tokenizer: Tokenizer, text: str, decode: DecodeConfig) -
     `decode.max_length` tokens.
     """
     told: list[tuple[Tensor, Tensor]] = []
-    prompt = tokenizer.encode([text])[0] or [tokenizer.eos_id]
+    (prompt,) = tokenizer.encode_prompts([text])
     steps = sample(
         writer(model, decode.precision), [prompt], decode.sample, steps=decode.max_length,
         watch=lambda logits, p: told.append((logits[0].softmax(dim=0), p[0])),

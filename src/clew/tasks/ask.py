@@ -123,10 +123,10 @@ class Ask(Task):
         longest = model.config.max_length
         answers = preprocessor.encode(choices)
         texts = []
-        for prompt, answer in zip(preprocessor.encode(prompts), answers, strict=True):
+        for prompt, answer in zip(preprocessor.encode_prompts(prompts), answers, strict=True):
             if not 0 < len(answer) < longest:
                 raise DataError(f"a choice has {len(answer)} tokens", fix=f"from 1 to {longest - 1} can be scored")
-            texts.append([*(prompt or [preprocessor.eos_id]), *answer][-longest - 1 :])
+            texts.append([*prompt, *answer][-longest - 1 :])
         found, device = np.zeros(len(texts)), model.token.weight.device
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         at_once = max(1, 4096 // longest)

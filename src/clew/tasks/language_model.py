@@ -142,7 +142,7 @@ class LanguageModeling(Task):
         first: int,
         listener: Listener | None = None,
     ) -> Iterator[Prediction]:
-        prompts = [ids or [preprocessor.eos_id] for ids in preprocessor.encode(texts)]
+        prompts = preprocessor.encode_prompts(texts)
         if decode.beam > 1:
             yield from self.likeliest(model, preprocessor, texts, prompts, decode, listener)
             return
@@ -195,7 +195,7 @@ class LanguageModeling(Task):
         draft: a smaller model of the same vocabulary that guesses ahead.
         """
         model = writer(model, decode.precision)
-        prompt = preprocessor.encode([text])[0] or [preprocessor.eos_id]
+        (prompt,) = preprocessor.encode_prompts([text])
         steps: Iterator[int]
         if draft is None:
             steps = (int(token) for token, _ in sample(model, [prompt], decode.sample, steps=decode.max_length))

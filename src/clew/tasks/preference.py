@@ -71,7 +71,7 @@ class Preference(LanguageModeling):
         """Both answers of each pair, encoded after their prompt."""
         found = pairs(rows, self.config)
         end = [preprocessor.eos_id] if self.config.ends else []
-        asked = [ids or [preprocessor.eos_id] for ids in preprocessor.encode([pair.prompt for pair in found])]
+        asked = preprocessor.encode_prompts([pair.prompt for pair in found])
         sides = [preprocessor.encode([vars(pair)[side] for pair in found]) for side in ("chosen", "rejected")]
         texts = [[*asked[i], *sides[side][i], *end] for i in range(len(found)) for side in (0, 1)]
         return Answers(texts, [len(ids) for ids in asked for _ in (0, 1)])

@@ -18,7 +18,7 @@ def with_sentinels(tokenizer: Tokenizer, n: int) -> Tokenizer:
     """Return a vocabulary with n sentinels after all other tokens, whatever of them it has already."""
     inner = hf.Tokenizer.from_str(tokenizer.inner.to_str())
     inner.add_special_tokens([NAME.format(i) for i in range(n)])
-    return Tokenizer(inner)
+    return Tokenizer(inner, split_specials=tokenizer.split_specials)
 
 
 def sentinel_ids(tokenizer: Tokenizer) -> list[int]:

@@ -28,15 +28,17 @@ def with_special_tokens(tokenizer: Tokenizer, first: list[int], second: list[int
 def encode_pairs(tokenizer: Tokenizer, first: Sequence[str], second: Sequence[str] | None, max_length: int) -> Encoded:
     """Encode texts, or pairs of them; the longer text of one that is over `max_length` tokens loses its end.
 
-    A vocabulary with a mask token belongs to an encoder, which reads frames. Others read bare texts: of a pair, one
-    after the other with </s> between them; a text without any token is one unknown word.
+    A vocabulary with a mask token belongs to an encoder, which reads frames. Others read bare texts after what begins a
+    text there, if anything does: of a pair, one after the other with </s> between them; a text without any token is one
+    unknown word.
     """
     out = Encoded([], [], [])
     frames = tokenizer.mask_id is not None
     encoded = tokenizer.encode(first)
     others: Sequence[list[int] | None] = [None] * len(encoded) if second is None else tokenizer.encode(second)
     for a, b in zip(encoded, others, strict=True):
-        room = max_length - 2 * frames - (tokenizer.separators if frames else 1) * (b is not None)
+        room = max_length - (2 if frames else len(tokenizer.opening))
+        room -= (tokenizer.separators if frames else 1) * (b is not None)
         if len(a) + len(b or ()) > room:
             out.cut.append(len(out.ids))
         kept, rest = shares(len(a), len(b or ()), room)
@@ -50,9 +52,10 @@ def encode_pairs(tokenizer: Tokenizer, first: Sequence[str], second: Sequence[st
 def without_special_tokens(tokenizer: Tokenizer, first: list[int], second: list[int] | None) -> tuple[list[int], int]:
     """Return the ids of both for a model that knows no frame, and the number of those of the first segment."""
     if second is None:
-        ids = first or [tokenizer.unk_id]
+        ids = [*tokenizer.opening, *(first or [tokenizer.unk_id])]
         return ids, len(ids)
-    return [*first, tokenizer.eos_id, *second], len(first) + 1
+    ids = [*tokenizer.opening, *first, tokenizer.eos_id]
+    return [*ids, *second], len(ids)
 
 
 def shares(first: int, second: int, room: int) -> tuple[int, int]:

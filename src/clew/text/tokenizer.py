@@ -8,6 +8,7 @@ wordpiece is BERT's, to the letter; gpt2 is GPT-2's, and keeps white space as it
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -21,13 +22,15 @@ from tokenizers import decoders, models, normalizers
 from clew.config import TokenizerConfig
 from clew.errors import DataError, RecipeError, VocabularyError
 from clew.inputs import Preprocessor, Tokens
+from clew.text import published
 from clew.text.report import VocabularyReport, vocabulary_report
 from clew.text.specials import SPECIALS, Specials
-from clew.text.tokenizer_files import inner_of_file, inner_of_folder, transformers_config, write
+from clew.text.tokenizer_files import inner_of_file, transformers_config, write
 from clew.text.untrained import untrained
 from clew.text.wordpiece import framing, train_wordpiece
 
 Offsets = list[tuple[int, int]]
+BYTE = re.compile("<0x[0-9A-F]{2}>")  # a piece that stands for a byte
 
 
 class Tokenizer(Preprocessor):
@@ -36,26 +39,35 @@ class Tokenizer(Preprocessor):
     `decode(encode(x)) == normalise(x)` for characters, word, bpe, unigram (where nothing is unknown), gpt2 and byte_bpe
     (always); wordpiece forgets where spaces stood around punctuation. Normalising leaves a text as it is for gpt2 and
     characters; else it turns every run of white space into one space and strips both ends ("▁" counts as a space,
-    except for byte_bpe and wordpiece). "<s>" or "[MASK]" in a text is
-    text, never a special token (but see `encode_masked`). In BERT's vocabularies bos is [CLS] and eos is [SEP].
+    except for byte_bpe and wordpiece). In BERT's vocabularies bos is [CLS] and eos is [SEP].
+
+    split_specials: "<s>" or "[MASK]" in a text is text, never a special token (but see `encode_masked`): so it is in
+    vocabularies of ours. A published one (`from_folder`) reads the names of its special tokens, such as markers that
+    were added to it, as transformers does. specials: its roles, where their names do not say them.
     """
 
-    def __init__(self, inner: hf.Tokenizer) -> None:
-        self.specials = Specials.of(inner)
-        inner.encode_special_tokens = True  # not kept in tokenizer.json
+    def __init__(
+        self, inner: hf.Tokenizer, specials: Specials | None = None, *, split_specials: bool = True
+    ) -> None:
+        self.specials = specials or Specials.of(inner)
+        self.split_specials = split_specials
+        inner.encode_special_tokens = split_specials  # not kept in tokenizer.json
         inner.no_padding()  # published files may ask for either: batches and windows are the caller's
         inner.no_truncation()
         self.inner = inner
         self._bytes = isinstance(inner.decoder, decoders.ByteLevel)
         spaces = isinstance(inner.normalizer, normalizers.Sequence | normalizers.BertNormalizer)
         # Every character stays as it is, white space too.
-        self.exact = not spaces and (self._bytes or isinstance(inner.decoder, decoders.Fuse))
+        llama = isinstance(inner.decoder, decoders.Sequence)  # it writes spaces as another letter, and no text anew
+        self.exact = llama or (not spaces and (self._bytes or isinstance(inner.decoder, decoders.Fuse)))
+        self._normalizer = None if llama else inner.normalizer
         ids = inner.get_vocab(with_added_tokens=True)
         self.pad_id, self.bos_id = ids[self.specials.pad], ids[self.specials.bos]
         self.eos_id, self.unk_id = ids[self.specials.eos], ids[self.specials.unk]
         self.cls_id, self.sep_id = self.bos_id, self.eos_id  # as BERT calls them
         self.mask_id = ids[self.specials.mask] if self.specials.mask else None
         self.separators = separators(inner, self.eos_id)
+        self.opening = opening(inner) if self.mask_id is None else []  # what stands before each text that is gone on with
         self.special_ids = frozenset(ids[name] for name in self.specials.all)  # they stand for no text
 
     @classmethod
@@ -92,7 +104,7 @@ class Tokenizer(Preprocessor):
 
     def normalise(self, text: str) -> str:
         """The text as the model sees it: single spaces, stripped, lower-cased where the recipe says so."""
-        seen = self.inner.normalizer.normalize_str(text) if self.inner.normalizer else text
+        seen = self._normalizer.normalize_str(text) if self._normalizer else text
         if self.exact:
             return seen
         return re.sub(" +", " ", seen).strip(" ")
@@ -116,6 +128,10 @@ class Tokenizer(Preprocessor):
         """Ids of each text, without special tokens."""
         return [e.ids for e in self.inner.encode_batch_fast(list(texts), add_special_tokens=False)]
 
+    def encode_prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text for a model to go on with: what begins a text there (Llama's <s>) first; else at least </s>."""
+        return [[*self.opening, *ids] or [self.eos_id] for ids in self.encode(texts)]
+
     def encode_masked(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text, where "[MASK]" (as this vocabulary spells it) is the special token `mask_id`.
 
@@ -137,7 +153,8 @@ class Tokenizer(Preprocessor):
         A word of which nothing is left (a control character, say) is one unknown token: every word has a token.
         """
         out = []
-        spaced = [[" " + word for word in words] for words in sentences]  # each begins a word, whatever the vocabulary
+        space = " " if self._bytes else ""  # where nothing else says that each begins a word
+        spaced = [[space + word for word in words] for words in sentences]
         encoded = self.inner.encode_batch(spaced, is_pretokenized=True, add_special_tokens=False)
         for words, encoding in zip(sentences, encoded, strict=True):
             ids: list[list[int]] = [[] for _ in words]
@@ -168,7 +185,7 @@ class Tokenizer(Preprocessor):
         self._check(ids)
         pieces = [str(self.inner.id_to_token(i)) for i in ids]
         if not self._bytes:
-            return pieces
+            return [letter_of(piece) if BYTE.fullmatch(piece) else piece for piece in pieces]
         return [
             p if i in self.special_ids else self.inner.decoder.decode([p]).replace(" ", "▁")
             for i, p in zip(ids, pieces, strict=True)
@@ -178,7 +195,13 @@ class Tokenizer(Preprocessor):
     def n_bytes(self) -> np.ndarray:
         """(V,) how many bytes of UTF-8 each token stands for, with the space before it; 0 for special tokens."""
         pieces = [str(self.inner.id_to_token(i)) for i in range(len(self))]
+        added = self.inner.get_added_tokens_decoder()
         sizes = [len(p) if self._bytes else len(p.replace("▁", " ").encode()) for p in pieces]  # a letter for each byte
+        for i, piece in enumerate(pieces):
+            if i in added:
+                sizes[i] = len(piece.encode())
+            elif BYTE.fullmatch(piece) and not self._bytes:
+                sizes[i] = 1
         return np.array([0 if i in self.special_ids else size for i, size in enumerate(sizes)])
 
     @property
@@ -215,9 +238,24 @@ class Tokenizer(Preprocessor):
         return [word_at[start] for start, _ in self.inner.encode(text, add_special_tokens=False).offsets]
 
     def save(self, path: str | Path) -> None:
-        """Write `tokenizer.json` (what transformers' PreTrainedTokenizerFast loads): whole, or not at all."""
+        """Write `tokenizer.json` (what transformers' PreTrainedTokenizerFast loads): whole, or not at all.
+
+        Of a published vocabulary `tokenizer_config.json` too, which says its roles, and how it reads special tokens.
+        """
         file = Path(path)
-        write(file / "tokenizer.json" if file.is_dir() else file, self.inner.to_str(pretty=True))
+        file = file / "tokenizer.json" if file.is_dir() else file
+        write(file, self.inner.to_str(pretty=True))
+        if not self.split_specials:
+            write(file.with_name("tokenizer_config.json"), json.dumps(self.told, indent=2, ensure_ascii=False) + "\n")
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What `tokenizer_config.json` says beside what `tokenizer.json` has: roles, and special tokens in texts."""
+        specials = self.specials
+        names = {"pad": specials.pad, "bos": specials.bos, "eos": specials.eos, "unk": specials.unk}
+        names |= {"mask": specials.mask} if specials.mask else {}
+        reads = {} if self.split_specials else {"split_special_tokens": False}
+        return {f"{role}_token": name for role, name in names.items()} | reads
 
     def save_pretrained(self, folder: str | Path, max_length: int) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, of which `transformers.AutoTokenizer` makes the same.
@@ -225,21 +263,28 @@ class Tokenizer(Preprocessor):
         max_length: the most tokens that the model reads, [CLS] and [SEP] included.
         """
         self.save(Path(folder) / "tokenizer.json")
-        write(Path(folder) / "tokenizer_config.json", transformers_config(self.inner, self.specials, max_length))
+        reads = {} if self.split_specials else {"split_special_tokens": False}
+        settings = transformers_config(self.inner, self.specials, max_length, **reads)
+        write(Path(folder) / "tokenizer_config.json", settings)
 
     @classmethod
     def load(cls, path: str | Path) -> Tokenizer:
-        """Read a file that `save` wrote, or a folder (`from_folder`); RunError where it is missing or damaged."""
-        return cls.from_folder(path) if Path(path).is_dir() else cls(inner_of_file(Path(path)))
+        """Read what `save` wrote, or a folder (`from_folder`); RunError where it is missing or damaged."""
+        file = Path(path)
+        if file.is_dir() and not (file / "tokenizer.json").is_file():
+            return cls.from_folder(path)
+        file = file / "tokenizer.json" if file.is_dir() else file
+        inner, told = inner_of_file(file), published.told_of(file.parent) if file.name == "tokenizer.json" else {}
+        return cls(inner, Specials.of(inner, told), split_specials=told.get("split_special_tokens", True))
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Tokenizer:
-        """The tokenizer of a model folder: its `tokenizer.json`, or BERT's over its `vocab.txt`, one token per line.
+        """The tokenizer of a model folder that another program wrote, as transformers reads it: see `published`.
 
-        The second heeds do_lower_case (default: yes), strip_accents and tokenize_chinese_chars of
-        `tokenizer_config.json`. Raises RunError where there is neither, or one is damaged.
+        Raises RunError where there is none, or it is damaged.
         """
-        return cls(inner_of_folder(Path(folder)))
+        inner, told = published.read(Path(folder))
+        return cls(inner, Specials.of(inner, told), split_specials=bool(told.get("split_special_tokens", False)))
 
     def report(self, texts: Iterable[str]) -> VocabularyReport:
         """How well this vocabulary covers `texts`."""
@@ -249,6 +294,18 @@ class Tokenizer(Preprocessor):
         if ids and not 0 <= min(ids) <= max(ids) < len(self):
             wrong = next(i for i in ids if not 0 <= i < len(self))
             raise VocabularyError(f"token id {wrong} is outside the vocabulary of {len(self)} tokens")
+
+
+def letter_of(piece: str) -> str:
+    """Return what a byte shows as: itself in ASCII, else a part of a letter."""
+    byte = int(piece[3:5], 16)
+    return chr(byte) if byte < 128 else "�"
+
+
+def opening(inner: hf.Tokenizer) -> list[int]:
+    """Return the special tokens that the template puts before each text."""
+    found = inner.encode("a", add_special_tokens=True)
+    return found.ids[: next((n for n, text in enumerate(found.sequence_ids) if text == 0), 0)]
 
 
 def separators(inner: hf.Tokenizer, eos_id: int) -> int:

@@ -28,4 +28,4 @@ def widened(tokenizer: Tokenizer, words: Sequence[str], size: int) -> Tokenizer:
             if len(pieces) == 1 + len(before) and token.removeprefix("▁") == word:
                 vocabulary.setdefault(token, len(vocabulary))
     inner.model = models.WordLevel(vocabulary, unk_token=tokenizer.specials.unk)
-    return Tokenizer(inner)
+    return Tokenizer(inner, split_specials=tokenizer.split_specials)
