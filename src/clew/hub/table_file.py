@@ -44,7 +44,7 @@ class TableFile:
         return 1 + count_lines(self.bytes[:at])
 
     def words(self, spans: np.ndarray) -> list[str]:
-        """Decode the words that lie at spans (n, 2). Raises DataError for what is not UTF-8, where errors are strict."""
+        """Decode the words that lie at spans (n, 2). Raises DataError for what is not UTF-8, if errors are strict."""
         data, words, replaced = self.data, [], []
         for start, end in spans.tolist():
             try:
@@ -59,7 +59,7 @@ class TableFile:
                 replaced.append(words[-1])
         if replaced:
             self.notes.append(
-                f"{len(replaced):,} of {len(words):,} words are not UTF-8 (cut inside a letter, or of another encoding); "
+                f"{len(replaced):,} of {len(words):,} words are not UTF-8 (cut inside a letter, or another encoding); "
                 f"what is no letter is written as in {shortened(replaced[0])}"
             )
         return words

@@ -131,6 +131,9 @@ def write_tokenizer(folder: Path, tokenizer: Tokenizer, **more: Any) -> None:
     """The tokenizer of a model that is kept whole, as `AutoTokenizer` loads it."""
     tokenizer.save(folder / "tokenizer.json")
     settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast", **tokenizer.told, "clean_up_tokenization_spaces": False, **more,
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **tokenizer.told,
+        "clean_up_tokenization_spaces": False,
+        **more,
     }
     write(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")

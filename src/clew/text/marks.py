@@ -3,7 +3,7 @@
 A mark is punctuation (P), a sign of mathematics or money (Sm, Sc), a modifier (Sk), a separator (Z) or a control (Cc):
 it parts words like white space. In ASCII, these are `string.punctuation`. Letters, digits of any kind ("m²"), combining
 signs and pictures ("☃", "👍🏽") are words. Within a word, by rule: "·", "‧" and the Hebrew "׳", "״" belong to it between
-two letters ("col·legi"), elsewhere they are marks; soft hyphens, word joiners and marks of direction, which nobody sees,
+two letters ("col·legi"), elsewhere they are marks; soft hyphens, word joiners and marks of direction are not seen: they
 are dropped and part nothing; the joiners that change how letters look (U+200C, U+200D) stay.
 """
 
@@ -49,7 +49,7 @@ def _letter(text: np.ndarray, at: int) -> tuple[int, int]:
     first = np.int64(text[at])
     size = 1 + (first >= 0xC2) + (first >= 0xE0) + (first >= 0xF0)
     if size == 1:
-        return (first if first < 0x80 else -1), 1
+        return (int(first) if first < 0x80 else -1), 1
     if at + size > len(text) or first > 0xF4:
         return -1, 1
     value = first & (0x7F >> size)
@@ -57,7 +57,7 @@ def _letter(text: np.ndarray, at: int) -> tuple[int, int]:
         if text[k] & 0xC0 != 0x80:
             return -1, 1
         value = (value << 6) | (text[k] & 0x3F)
-    return (value if value <= 0x10FFFF else -1), size
+    return (int(value) if value <= 0x10FFFF else -1), int(size)
 
 
 @njit(nogil=True, cache=True)

@@ -1,7 +1,8 @@
-"""The tokenizers of folders that other programs wrote: which files they keep one in, and what transformers makes of them.
+"""The tokenizers of folders that other programs wrote: which files keep one, and what transformers makes of them.
 
 `tokenizer.json` says all; older folders have a vocabulary (`vocab.txt`, `vocab.json` with `merges.txt`, SentencePiece's
-`.model`), and beside it, as every folder may, `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`.
+`.model`). Beside it, as every folder may, they have `tokenizer_config.json`, `special_tokens_map.json` and
+`added_tokens.json`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ FAIRSEQ = "sentencepiece.bpe.model"  # whose ids begin with fairseq's own four, 
 
 
 def json_of(file: Path) -> dict[str, Any]:
-    """Return the object that a file holds; nothing where there is no such file. Raise RunError where it is no object."""
+    """Return the object that a file holds, nothing where there is no file. Raise RunError where it is no object."""
     if not file.is_file():
         return {}
     try:
@@ -94,8 +95,8 @@ def of_merges(folder: Path, told: Mapping[str, Any]) -> hf.Tokenizer:
     inner.decoder = decoders.ByteLevel()
     if all(inner.token_to_id(name) is not None for name in (*SPECIALS, MASK)):
         inner.add_special_tokens([hf.AddedToken(name, special=True, lstrip=name == MASK) for name in (*SPECIALS, MASK)])
-        pair = [(name, inner.token_to_id(name)) for name in ("</s>", "<s>")]
-        inner.post_processor = processors.RobertaProcessing(*pair, trim_offsets=True, add_prefix_space=space)
+        begin, end = (inner.get_vocab()[name] for name in ("<s>", "</s>"))
+        inner.post_processor = processors.RobertaProcessing(("</s>", end), ("<s>", begin), add_prefix_space=space)
     elif inner.token_to_id(END) is not None:
         inner.add_special_tokens([END])
     return inner
@@ -152,4 +153,5 @@ def add(inner: hf.Tokenizer, folder: Path, told: Mapping[str, Any]) -> None:
     for text, value in special.items():
         if text not in known:
             more = value if isinstance(value, dict) else {"content": value}
-            inner.add_special_tokens([hf.AddedToken(**{n: v for n, v in more.items() if n != "__type"} | {"special": True})])
+            settings = {name: setting for name, setting in more.items() if name != "__type"} | {"special": True}
+            inner.add_special_tokens([hf.AddedToken(**settings)])

@@ -39,7 +39,7 @@ class Pieces:
 
 
 def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield the number and the value of each field of a message. Raise ValueError where it is cut short or no message."""
+    """Yield the number and the value of each field of a message. Raise ValueError where it is cut or no message."""
     at = 0
 
     def varint() -> int:

@@ -52,8 +52,8 @@ class Specials:
     def of(cls, inner: hf.Tokenizer, told: Mapping[str, Any] | None = None) -> Specials:
         """Those of a vocabulary, whatever their ids. Raises VocabularyError where a role has no token.
 
-        told: what `tokenizer_config.json` says, which counts where it names begin and end, or where the vocabulary has no
-        names that are known; the end then stands for the roles that nothing has (padding, as a rule).
+        told: what `tokenizer_config.json` says, which counts where it names begin and end, or where the vocabulary has
+        no names that are known; the end then stands for the roles that nothing has (padding, as a rule).
         """
 
         def named(*roles: str) -> str | None:

@@ -46,9 +46,7 @@ class Tokenizer(Preprocessor):
     were added to it, as transformers does. specials: its roles, where their names do not say them.
     """
 
-    def __init__(
-        self, inner: hf.Tokenizer, specials: Specials | None = None, *, split_specials: bool = True
-    ) -> None:
+    def __init__(self, inner: hf.Tokenizer, specials: Specials | None = None, *, split_specials: bool = True) -> None:
         self.specials = specials or Specials.of(inner)
         self.split_specials = split_specials
         inner.encode_special_tokens = split_specials  # not kept in tokenizer.json
@@ -67,7 +65,7 @@ class Tokenizer(Preprocessor):
         self.cls_id, self.sep_id = self.bos_id, self.eos_id  # as BERT calls them
         self.mask_id = ids[self.specials.mask] if self.specials.mask else None
         self.separators = separators(inner, self.eos_id)
-        self.opening = opening(inner) if self.mask_id is None else []  # what stands before each text that is gone on with
+        self.opening = opening(inner) if self.mask_id is None else []  # before each text that is gone on with
         self.special_ids = frozenset(ids[name] for name in self.specials.all)  # they stand for no text
 
     @classmethod
@@ -129,7 +127,7 @@ class Tokenizer(Preprocessor):
         return [e.ids for e in self.inner.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def encode_prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of each text for a model to go on with: what begins a text there (Llama's <s>) first; else at least </s>."""
+        """Ids of each text for a model to go on with: what begins one there (Llama's <s>) first, or at least </s>."""
         return [[*self.opening, *ids] or [self.eos_id] for ids in self.encode(texts)]
 
     def encode_masked(self, texts: Sequence[str]) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 A word is a run of bytes between white space (space, tab, line ends), as for word2vec and gensim's LineSentence; with
 `letters` punctuation parts words like white space and is dropped (`marks.py`), so that "cat" and "cat," are one word. A
-line is a sentence, cut into sentences of SENTENCE words where it is longer (nothing is lost but windows across the cut).
+line is a sentence, cut into sentences of SENTENCE words where it is longer (only windows across the cut are lost).
 
 Text is read twice: once to count, once to encode, for only the counts tell which words are kept and in what order. Ids
 then go to a flat file, so that every epoch after that reads ids and no text. Both passes are one compiled loop over
