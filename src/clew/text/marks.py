@@ -2,7 +2,7 @@
 
 A mark is punctuation (P), a sign of mathematics or money (Sm, Sc), a modifier (Sk), a separator (Z) or a control (Cc):
 it parts words like white space. In ASCII, these are `string.punctuation`. Letters, digits of any kind ("m²"), combining
-signs and pictures ("☃", "👍🏽") are words. Within a word, by rule: "·", "‧" and the Hebrew "׳", "״" belong to it between
+signs and pictures are words. Within a word, by rule: "·", "‧" and the Hebrew "׳", "״" belong to it between
 two letters ("col·legi"), elsewhere they are marks; soft hyphens, word joiners and marks of direction are not seen: they
 are dropped and part nothing; the joiners that change how letters look (U+200C, U+200D) stay.
 """
