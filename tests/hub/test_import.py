@@ -180,6 +180,53 @@ def test_what_a_start_takes(place: Path, vocabulary: Tokenizer) -> None:
         start_from(with_head("tag", config, Tokens(n + 1), 3), place / "theirs")
 
 
+def leave_out(folder: Path, *names: str) -> None:
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({n: value for n, value in settings.items() if n not in names}))
+
+
+@torch.no_grad()
+def test_settings_that_are_left_out_are_those_of_transformers(place: Path) -> None:
+    """Also the family, where the architecture tells it, as in the oldest files."""
+    folder, whole = place / "theirs", Checkpoint.find(place / "theirs").config
+    leave_out(folder, "layer_norm_eps", "type_vocab_size", "hidden_dropout_prob", "attention_probs_dropout_prob")
+    leave_out(folder, "model_type")
+    assert Checkpoint.find(folder).config == whole
+    import_checkpoint(folder, place / "run")
+    leave_out(folder, "architectures")
+    with pytest.raises(ClewError, match="does not say of which family"):
+        import_checkpoint(folder, place / "other")
+
+
+FAMILIES = {
+    "bert": transformers.BertConfig, "roberta": transformers.RobertaConfig, "gpt2": transformers.GPT2Config,
+    "llama": transformers.LlamaConfig, "t5": transformers.T5Config,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_defaults_are_those_of_transformers(family: str, tmp_path: Path) -> None:
+    whole = FAMILIES[family]().to_dict()
+    rewritten = tmp_path / "config.json"
+    rewritten.write_text(json.dumps(whole))
+    expected = Checkpoint.find(tmp_path).config
+    rewritten.write_text(json.dumps({"model_type": family}))
+    found = Checkpoint.find(tmp_path)
+    assert found.config == expected and found.adapter.layout.defaults["vocab_size"] == whole["vocab_size"]
+
+
+def test_rows_behind_the_vocabulary_are_padding(place: Path, vocabulary: Tokenizer) -> None:
+    theirs = transformers.BertForPreTraining.from_pretrained(place / "theirs").eval()
+    with torch.no_grad():
+        theirs.resize_token_embeddings(len(vocabulary) + 7)
+        theirs.save_pretrained(place / "theirs")
+        run = import_checkpoint(place / "theirs", place / "run")
+        ids = [[vocabulary.cls_id, *vocabulary.encode(TEXTS)[0], vocabulary.sep_id]]
+        expected = theirs(torch.tensor(ids)).prediction_logits[0, :, : len(vocabulary)]
+        again = transformers.BertForPreTraining.from_pretrained(run.path).eval()
+        torch.testing.assert_close(again(torch.tensor(ids)).prediction_logits[0], expected)
+
+
 def rewrite(folder: Path, **changes: Any) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | changes))

@@ -89,9 +89,7 @@ class TransformersAdapter(Adapter):
 
         Raise RunError where it is of another family, or a setting is missing or is one that clew's model does not have.
         """
-        if "model_type" not in settings:
-            raise RunError("this config.json is not one that transformers reads: no model_type", where=where)
-        found = self.filled_in(settings, where)
+        found = self.filled_in({**self.layout.defaults, **settings}, where)
         for name, value in self.layout.fixed.items():
             if found.get(name, value) != value:
                 raise RunError(
@@ -109,7 +107,7 @@ class TransformersAdapter(Adapter):
             raise RunError(f"these sizes make no {self.layout.model_type}: {wrong}", where=where) from error
 
     def filled_in(self, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-        """Return the settings with what older files leave out."""
+        """Return the settings, defaults among them, with what depends on others."""
         return dict(settings)
 
     def more_settings(self, found: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -225,7 +223,8 @@ class TransformersAdapter(Adapter):
 
         Raise RunError as `fill` does, and for a tensor that no architecture has.
         """
-        found, wanted = self.untied(tensors, (), where), self.to_hf(model)
+        wanted = self.to_hf(model)
+        found = self.untied(tensors, wanted, where)
         self.known(model.config, found, where)
         heads = {module for _, names in self.layout.heads.values() for module in names.values()}
         self.fill(model, {n: t for n, t in found.items() if n in wanted or n.rpartition(".")[0] not in heads}, where)

@@ -27,8 +27,9 @@ class DecoderAdapter(TransformersAdapter):
 
     def filled_in(self, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
         """Return the settings with what older files leave out. Raise RunError for positions that are scaled."""
-        tied = self.layout.fixed.get("tie_word_embeddings", False)
-        found = {"tie_word_embeddings": tied, "num_key_value_heads": settings.get("num_attention_heads"), **settings}
+        found = dict(settings)
+        if found.get("num_key_value_heads") is None:
+            found["num_key_value_heads"] = found.get("num_attention_heads")
         rotary = rotary_of(found)
         if (form := rotary.get("rope_type", rotary.get("type", "default"))) != "default":
             raise RunError(f"clew's {self.layout.model_type} has no such form: rope_type = {form!r}", where=where)

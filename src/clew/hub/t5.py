@@ -42,8 +42,8 @@ class T5Adapter(TransformersAdapter):
         }  # fmt: skip
 
     def filled_in(self, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-        found = {"num_decoder_layers": settings.get("num_layers"), "relative_attention_max_distance": 128}
-        return found | {name: value for name, value in settings.items() if value is not None}
+        found = {name: value for name, value in settings.items() if value is not None}
+        return {"num_decoder_layers": found["num_layers"], **found}
 
     def more_settings(self, found: Mapping[str, Any], where: str) -> dict[str, Any]:
         known = {theirs: ours for ours, theirs in ACTIVATIONS.items()}

@@ -59,8 +59,8 @@ class TableFile:
                 replaced.append(words[-1])
         if replaced:
             self.notes.append(
-                f"{len(replaced):,} of {len(words):,} words are not UTF-8 (cut inside a letter, or another encoding); "
-                f"what is no letter is written as in {shortened(replaced[0])}"
+                f"{len(replaced):,} of {len(words):,} words are not UTF-8 (cut inside a letter, or of another encoding)"
+                f"; what is no letter is written as in {shortened(replaced[0])}"
             )
         return words
 

@@ -69,15 +69,16 @@ class Checkpoint:
     @cached_property
     def adapter(self) -> TransformersAdapter:
         """That of the family which config.json states. Raise RunError where clew has no such family."""
-        stated = str(self.settings.get("model_type"))
-        found = family_of(resolve("model", stated)) if stated in KINDS["model"] else None
-        if found is None:
-            known = [kind for kind in KINDS["model"] if resolve("model", kind).adapter]
-            raise RunError(
-                f'model_type is "{self.settings.get("model_type")}" there', where=str(self.folder / "config.json"),
-                fix=f"known: {', '.join(known)}",
-            )  # fmt: skip
-        return found
+        known = {kind: adapter for kind in KINDS["model"] if (adapter := family_of(resolve("model", kind)))}
+        stated, heads = self.settings.get("model_type"), {*(self.settings.get("architectures") or ())}
+        if stated is None:  # as the oldest files have it: the architecture says it too
+            stated = next((kind for kind, adapter in known.items() if heads & {*adapter.layout.heads}), None)
+        if stated in known:
+            return known[stated]
+        raise RunError(
+            f'model_type is "{stated}" there' if stated else "it does not say of which family the model is",
+            where=str(self.folder / "config.json"), fix=f'write "model_type" into it; known: {", ".join(known)}',
+        )  # fmt: skip
 
     @cached_property
     def config(self) -> Any:
@@ -87,7 +88,8 @@ class Checkpoint:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Raise RunError where it is missing or has more tokens than the embeddings, which may be padded with rows."""
-        tokenizer, rows = Tokenizer.from_folder(self.folder), int(self.settings.get("vocab_size", 0))
+        tokenizer = Tokenizer.from_folder(self.folder)
+        rows = int(self.settings.get("vocab_size") or self.adapter.layout.defaults["vocab_size"])
         if len(tokenizer) > rows:
             raise RunError(
                 f"the tokenizer has {len(tokenizer):,} tokens, the model {rows:,}", where=str(self.folder),

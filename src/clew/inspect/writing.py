@@ -62,7 +62,7 @@ def written(model: Any, tokenizer: Tokenizer, text: str, decode: DecodeConfig) -
             yield Written("", choices[0], choices[1:])
             return
         ids.append(names[0])
-        whole = tokenizer.decode([ids])[0]
+        whole = tokenizer.decode_after(prompt, ids)
         ready = "" if whole.endswith("\ufffd") else whole[len(shown) :]
         yield Written(ready, choices[0], choices[1:])
         shown += ready

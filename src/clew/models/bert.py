@@ -101,6 +101,11 @@ LAYOUT = Layout(
         "dropout": "hidden_dropout_prob", "attention_dropout": "attention_probs_dropout_prob",
         "norm_eps": "layer_norm_eps",
     },
+    defaults={
+        "vocab_size": 30522, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12,
+        "num_hidden_layers": 12, "max_position_embeddings": 512, "type_vocab_size": 2, "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1, "layer_norm_eps": 1e-12,
+    },
     fixed={
         "model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute",
         "tie_word_embeddings": True, "is_decoder": False, "add_cross_attention": False,

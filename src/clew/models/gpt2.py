@@ -72,6 +72,10 @@ LAYOUT = Layout(
         "d_model": "n_embd", "n_heads": "n_head", "n_layers": "n_layer", "max_length": "n_positions",
         "dropout": "resid_pdrop", "norm_eps": "layer_norm_epsilon",
     },
+    defaults={
+        "vocab_size": 50257, "n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 1024, "resid_pdrop": 0.1,
+        "layer_norm_epsilon": 1e-5,
+    },
     fixed={
         "model_type": "gpt2", "activation_function": "gelu_new", "n_inner": None, "tie_word_embeddings": True,
         "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False,

@@ -16,6 +16,7 @@ class Layout:
 
     names: of the backbone. heads: architecture → which of `clew.contracts.Head` it is, and the names of its modules.
     prefix: of the backbone's names there, which a file of the backbone alone leaves out. settings: of `config.json`.
+    defaults: what transformers takes for settings that a `config.json` leaves out.
     fixed: what is written there, and must stand there (or nothing: these are transformers' defaults) to be read.
     tied: copies of other tensors, which files may hold or leave out. buffers: what older files hold, though it is no
     weight (a regular expression). spelling: how older files end some names. transposed: the modules whose matrices are
@@ -29,6 +30,7 @@ class Layout:
     prefix: str
     settings: Mapping[str, str]
     fixed: Mapping[str, Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     tied: Mapping[str, str] = field(default_factory=dict)
     buffers: str = "(?!)"
     spelling: Mapping[str, str] = field(default_factory=dict)

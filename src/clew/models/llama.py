@@ -63,6 +63,10 @@ LAYOUT = Layout(
         "n_groups": "num_key_value_heads", "n_layers": "num_hidden_layers", "norm_eps": "rms_norm_eps",
         "max_length": "max_position_embeddings", "tied": "tie_word_embeddings",
     },
+    defaults={
+        "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 11008, "num_attention_heads": 32,
+        "num_hidden_layers": 32, "rms_norm_eps": 1e-6, "max_position_embeddings": 2048, "tie_word_embeddings": False,
+    },
     fixed={"model_type": "llama", "hidden_act": "silu", "attention_bias": False, "mlp_bias": False},
     tied={"lm_head.weight": "model.embed_tokens.weight"},
     buffers=r".*\.rotary_emb\.inv_freq",

@@ -50,7 +50,7 @@ class Roberta(Bert):
     engine, exports = "reads", Bert.exports
     layout = replace(
         LAYOUT, model_type="roberta", prefix="roberta.", positions="max_position_embeddings",
-        fixed=LAYOUT.fixed | {"model_type": "roberta"},
+        fixed=LAYOUT.fixed | {"model_type": "roberta"}, defaults=LAYOUT.defaults | {"vocab_size": 50265},
         heads={
             "RobertaModel": ("", NAMES),
             "RobertaForMaskedLM": ("masked_lm", MASKED_LM),

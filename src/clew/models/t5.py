@@ -106,6 +106,11 @@ LAYOUT = Layout(
         "buckets": "relative_attention_num_buckets", "max_distance": "relative_attention_max_distance",
         "dropout": "dropout_rate", "norm_eps": "layer_norm_epsilon",
     },
+    defaults={
+        "vocab_size": 32128, "d_model": 512, "d_kv": 64, "d_ff": 2048, "num_heads": 8, "num_layers": 6,
+        "relative_attention_num_buckets": 32, "relative_attention_max_distance": 128, "dropout_rate": 0.1,
+        "layer_norm_epsilon": 1e-6,
+    },
     fixed={"model_type": "t5"},
     tied={
         "encoder.embed_tokens.weight": "shared.weight", "decoder.embed_tokens.weight": "shared.weight",

@@ -158,13 +158,13 @@ class LanguageModeling(Task):
                     continue
                 written[row].append(i)
                 if decode.sample.stop:
-                    text = preprocessor.decode([written[row]])[0]
+                    text = preprocessor.decode_after(prompts[row], written[row])
                     outputs[row] = before(text, decode.sample.stop)
                     open[row] = len(outputs[row]) == len(text)
             if not open.any():
                 break
         if not decode.sample.stop:
-            outputs = preprocessor.decode(written)
+            outputs = [preprocessor.decode_after(*pair) for pair in zip(prompts, written, strict=True)]
         for prompt, text, ids, gained in zip(texts, outputs, written, total, strict=True):
             yield Prediction(text, gained / max(1, len(ids)), shown=prompt + text)
 
@@ -182,8 +182,9 @@ class LanguageModeling(Task):
             model, prompts, width=decode.beam, steps=decode.max_length, end_id=preprocessor.eos_id,
             length_penalty=decode.length_penalty, listener=listener,
         )  # fmt: skip
-        for text, hypotheses in zip(texts, found, strict=True):
-            outputs = [before(each, decode.sample.stop) for each in preprocessor.decode([h.ids for h in hypotheses])]
+        for text, prompt, hypotheses in zip(texts, prompts, found, strict=True):
+            whole = [preprocessor.decode_after(prompt, hypothesis.ids) for hypothesis in hypotheses]
+            outputs = [before(each, decode.sample.stop) for each in whole]
             pairs = [*zip(outputs, (h.score for h in hypotheses), strict=True)]
             yield Prediction(*pairs[0], alternatives=pairs[1:], shown=text + outputs[0])
 
@@ -208,7 +209,7 @@ class LanguageModeling(Task):
             if token == preprocessor.eos_id:
                 break
             ids.append(token)
-            whole = preprocessor.decode([ids])[0]
+            whole = preprocessor.decode_after(prompt, ids)
             written = before(whole, decode.sample.stop)
             if len(written) < len(whole):
                 break

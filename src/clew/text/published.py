@@ -134,9 +134,10 @@ def add(inner: hf.Tokenizer, folder: Path, told: Mapping[str, Any]) -> None:
     As transformers does: those of `tokenizer_config.json`, else of `added_tokens.json` (special where a role has them),
     then what has a role and no id. Raise RunError where an id is another one than the vocabulary has room for.
     """
-    special = {content(value): value for name, value in told.items() if name.endswith("_token") and content(value)}
+    named = [value for name, value in told.items() if name.endswith("_token")]
     for more in (told.get("extra_special_tokens") or (), told.get("additional_special_tokens") or ()):
-        special |= {content(token): token for token in (more.values() if isinstance(more, dict) else more)}
+        named += more.values() if isinstance(more, dict) else more
+    special = {text: value for value in named if (text := content(value))}
     added = {int(i): dict(token) for i, token in (told.get("added_tokens_decoder") or {}).items()}
     if not added:
         for text, number in json_of(folder / "added_tokens.json").items():

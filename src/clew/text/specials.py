@@ -29,9 +29,10 @@ NAMES = (
 )
 
 
-def content(token: Any) -> Any:
-    """Return the text of a token, which files of transformers have as it is or in an object."""
-    return token.get("content") if isinstance(token, dict) else token
+def content(token: Any) -> str | None:
+    """Return the text of a token, which files of transformers have as it is or in an object; else nothing."""
+    found = token.get("content") if isinstance(token, dict) else token
+    return found if isinstance(found, str) else None
 
 
 @dataclass(frozen=True)

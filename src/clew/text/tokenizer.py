@@ -178,6 +178,12 @@ class Tokenizer(Preprocessor):
         texts = self.inner.decode_batch([list(row) for row in ids], skip_special_tokens=True)
         return texts if self.exact else [text.strip(" ") for text in texts]
 
+    def decode_after(self, prompt: Sequence[int], ids: Sequence[int]) -> str:
+        """The text of ids that go on with a prompt, with the space before it, which `decode` drops."""
+        start = list(prompt)[-4:]
+        shown, whole = self.decode([start, [*start, *ids]])
+        return whole[len(shown) :] if whole.startswith(shown) else self.decode([ids])[0]
+
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Readable pieces, one per id: "▁" marks a preceding space; bytes that are no whole character show as "�"."""
         self._check(ids)
