@@ -178,7 +178,8 @@ class Comparison:
         """Markdown: the median of each figure, its range over the rounds, and how many times faster clew is."""
         (title, figures), mine = self.jobs[job], [one for one in self.measured if one.job == job]
         ours = [one for one in mine if one.peer.startswith("clew") and one.rounds]
-        more, parts = self.columns(job, mine), [f"### {title}"]
+        memory = ("peak memory beyond imports, MB", lambda one: number(median(one.values("peak_mb"))))
+        more, parts = [memory, *self.columns(job, mine)], [f"### {title}"]
         for figure in figures:
             head = ["", self.labels[figure], "range", *(f"{one.title} is" for one in ours), *(name for name, _ in more)]
             there = sorted((one for one in mine if one.values(figure)), key=lambda one: -self.speed(figure, one))

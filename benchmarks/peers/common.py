@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ SMOOTHING, CLIP_NORM, LEARNING_RATE = 0.1, 1.0, 5e-4
 BATCH_TOKENS = 4096
 FORCED_LENGTH = 15  # tokens written per sentence: weights are untrained, so every peer must stop at the same place
 BATCH_SIZE, BEAM = 64, 5
+
+IMPORTED = 0.0  # MB that the process had held once everything was imported
 
 Ids = list[list[int]]
 JOBS = ("train", "train-lstm", "train-lstm-feeding", "decode")
@@ -68,8 +71,22 @@ class Job:
         return [str(i) for i in range(UNK + 1, self.vocab_size)]
 
 
+def peak() -> float:
+    """The most memory that this process has held, in MB."""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (1e6 if sys.platform == "darwin" else 1e6 / 1024)  # bytes there, KiB elsewhere
+
+
+def begin(n_threads: int) -> None:
+    """Take the memory of imports, set the number of threads, seed."""
+    global IMPORTED
+    IMPORTED = peak()
+    torch.set_num_threads(n_threads)
+    torch.manual_seed(1)
+
+
 def read_job() -> Job:
-    """Parse the adapter's command line and set the number of threads."""
+    """Parse the adapter's command line and `begin`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--job", choices=JOBS, required=True)
     parser.add_argument("--data", type=Path, required=True)
@@ -81,8 +98,7 @@ def read_job() -> Job:
     parser.add_argument("--modes", default="greedy,beam,single")
     parser.add_argument("--sentences", default="greedy=1000,beam=320,single=50")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(1)
+    begin(args.threads)
     settings = vars(args)
     settings["modes"] = tuple(args.modes.split(","))
     settings["sentences"] = {name: int(n) for name, n in (part.split("=") for part in args.sentences.split(","))}
@@ -94,7 +110,7 @@ def read_job() -> Job:
 def report(*packages: str, **figures: Any) -> None:
     """Print the result line and leave at once: a peer's trainer would go on to save, validate or wait for workers."""
     versions = {name: version(name) for name in ("torch", *packages)}
-    print("RESULT " + json.dumps({**figures, "versions": versions}), flush=True)
+    print("RESULT " + json.dumps({**figures, "peak_mb": peak() - IMPORTED, "versions": versions}), flush=True)
     os._exit(0)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import report
+from common import begin, report
 
 CLIP_NORM, LEARNING_RATE, PROMPT = 1.0, 1e-3, 16
 SHAPES = {  # vocabulary, layers, heads, width, positions; rows of a batch; new tokens
@@ -66,8 +66,7 @@ def read_job() -> Job:
         parser.add_argument(f"--{name}", type=int)
     job = Job(**vars(parser.parse_args()))
     sys.argv = sys.argv[:1]
-    torch.set_num_threads(job.threads)
-    torch.manual_seed(1)
+    begin(job.threads)
     return job
 
 

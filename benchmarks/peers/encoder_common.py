@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import report
+from common import begin, report
 
 N_LAYERS, D_MODEL, N_HEADS, D_FF, MAX_LENGTH = 4, 256, 4, 1024, 512
 DROPOUT, CLIP_NORM, LEARNING_RATE, MASKED = 0.1, 1.0, 5e-4, 0.15
@@ -65,8 +65,7 @@ def read_job() -> Job:
         parser.add_argument(f"--{name}", type=int, default=1)
     job = Job(**vars(parser.parse_args()))
     sys.argv = sys.argv[:1]
-    torch.set_num_threads(job.threads)
-    torch.manual_seed(1)
+    begin(job.threads)
     return job
 
 
