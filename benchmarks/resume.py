@@ -3,10 +3,12 @@
 Each trial starts a small training in a fresh folder, sends SIGKILL at a moment drawn uniformly over the CPU time of the
 uninterrupted run (reading data, training, validating, writing a checkpoint, measuring), resumes, and compares weights,
 checkpoint (optimizer, moving average, random state), metrics, results and outputs; only times may differ. Trials take
-turns between an LSTM with attention and a Transformer. Importing torch costs more than such a training: trials are
-forks of this process, which has imported everything but computed nothing, so that no thread pool exists yet.
+turns between the trainings that are chosen: translators by an LSTM with attention and by a Transformer, a classifier
+that is fine-tuned by LoRA, a language model that learns by PPO from another classifier. Importing torch costs more than
+such a training: trials are forks of this process, which has imported everything but computed nothing, so that no thread
+pool exists yet.
 
-    python benchmarks/resume.py [--kills 50] [--seed 1]
+    python benchmarks/resume.py [--kills 50] [--seed 1] [--of seq2seq,transformer]     # or lora,ppo
 
 Exits with 1 unless every trial is identical.
 """
@@ -69,10 +71,62 @@ def recipe(kind: str) -> Recipe:
     })  # fmt: skip
 
 
+GPT = {"kind": "gpt2", "d_model": 16, "n_heads": 2, "n_layers": 1, "max_length": 32, "dropout": 0.0}
+BERT = {"kind": "bert", "d_model": 16, "d_ff": 24, "n_heads": 2, "n_layers": 1, "max_length": 32}
+WORDS = ("the", "film", "was", "long", "and", "fine", "but", "dull", "at", "last", "so", "we", "left", "early")
+
+
+def written(place: Path) -> dict[str, Path]:
+    """Write texts and texts with labels for the trainings of `fine_tuned`."""
+    rng = random.Random(1)
+    lines = [" ".join(rng.choices(WORDS, k=rng.randint(5, 12))) for _ in range(400)]
+    files = {name: place / name for name in ("texts.txt", "judged.jsonl")}
+    files["texts.txt"].write_text("\n".join(lines))
+    rows = [json.dumps({"text": line, "label": ("bad", "good")["fine" in line]}) for line in lines]
+    files["judged.jsonl"].write_text("\n".join(rows))
+    return files
+
+
+def fine_tuned(place: Path) -> dict[str, Recipe]:
+    """Small trainings that begin with another's model, and the two which those begin with; they read `written`."""
+    files = written(place)
+    train = {
+        "threads": 1, "device": "cpu", "save_every": 3, "evaluate_every": 10, "evaluate_examples": 8,
+        "batch": {"examples": 16}, "budget": {"steps": 60}, "optimizer": {"kind": "adam", "lr": 0.01},
+        "schedule": {"kind": "constant"}, "patience": 5,
+    }  # fmt: skip
+    texts = {"kind": "text", "train": [str(files["texts.txt"])], "held_out": 0.1}
+    judged = {"kind": "files", "train": [str(files["judged.jsonl"])], "columns": ["text", "label"]}
+    language = {
+        "task": {"kind": "language_model", "max_length": 16, "document": "line"}, "data": texts,
+        "tokenizer": {"kind": "gpt2", "vocab_size": 280}, "objective": {"kind": "language_model"}, "model": GPT,
+        "decode": {"beam": 1, "max_length": 8}, "train": train | {"batch": {"tokens": 256}},
+    }  # fmt: skip
+    classifier = {
+        "task": {"kind": "classify", "text": "text", "label": "label", "max_length": 24}, "data": judged, "model": BERT,
+        "tokenizer": {"kind": "wordpiece", "vocab_size": 60}, "objective": {"kind": "classification"}, "train": train,
+    }  # fmt: skip
+    lora = classifier | {
+        "model": {"kind": "bert", "start": str(place / "judge")}, "train": train | {"tuning": {"kind": "lora"}}
+    }  # fmt: skip
+    reward = {"run": str(place / "judge"), "label": "good"}
+    ppo = language | {
+        "task": {
+            "kind": "ppo", "document": "line", "max_length": 16, "prompt": 3, "written": 6, "texts": 16,
+            "reward": reward,
+        },
+        "objective": {"kind": "ppo", "batch_size": 8},
+        "model": {"kind": "gpt2", "start": str(place / "language"), "dropout": 0.0},
+        "train": train | {"batch": {"tokens": 256}, "budget": {"steps": 30}},
+    }  # fmt: skip
+    named = {"language": language, "judge": classifier, "lora": lora, "ppo": ppo}
+    return {name: Recipe.model_validate({"name": name, **values}) for name, values in named.items()}
+
+
 def fingerprint(folder: Path) -> dict[str, Any]:
     """What a finished run left, times left out: equal fingerprints are equal trainings, to the bit."""
     run = Run(folder)
-    files = ["model.safetensors", *sorted(f"outputs/{file.name}" for file in (folder / "outputs").iterdir())]
+    files = ["model.safetensors", *sorted(f"outputs/{file.name}" for file in (folder / "outputs").glob("*"))]
     newest = sorted(run.checkpoints.iterdir())[-1]
     files.append(str((newest / "state.safetensors").relative_to(folder)))
     hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
@@ -140,19 +194,24 @@ def reached(folder: Path) -> str:
     if not run.checkpoints.is_dir() or not list(run.checkpoints.glob("step-*")):
         return "before the first checkpoint"
     newest = sorted(run.checkpoints.glob("step-*"))[-1].name
-    return "in the final measurement" if newest == "step-00000060" else "between the first checkpoint and the last"
+    last = f"step-{run.recipe.train.budget.steps:08}"
+    return "in the final measurement" if newest == last else "between the first checkpoint and the last"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    parser.add_argument("--of", default=",".join(MODELS), help="which trainings: seq2seq,transformer,lora,ppo")
     options = parser.parse_args()
     moments = random.Random(options.seed)
     stages: Counter[str] = Counter()
     identical, kills = 0, 0
     with tempfile.TemporaryDirectory() as place:
-        recipes = [recipe(kind) for kind in MODELS]
+        begun, names = fine_tuned(Path(place)), options.of.split(",")
+        recipes = [begun[name] if name in begun else recipe(name) for name in names]
+        for name in ("language", "judge") if {"lora", "ppo"} & {*names} else ():
+            to_the_end(begun[name], Path(place) / name, resume=False)
         wanted, seconds = [], []
         for chosen in recipes:
             seconds.append(to_the_end(chosen, Path(place) / chosen.name, resume=False))
