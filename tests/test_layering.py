@@ -15,7 +15,7 @@ HOME = Path(clew.__file__).parent
 FLOORS = {
     "config": 0, "errors": 0, "inputs": 0, "batches": 0, "contracts": 0,
     "recipe_file": 0, "recipe_reference": 0, "presets": 0, "__init__": 0,
-    "tensor_file": 0,
+    "tensor_file": 0, "compiled": 0,
     "nn": 1, "kernels": 1, "text": 1,
     "models": 2, "data": 2,
     "objectives": 3, "decode": 3, "metrics": 3,

@@ -21,8 +21,7 @@ PROBES: dict[str, tuple[int, str]] = {
 TYPES: dict[str, tuple[int, str]] = {
     "hub/transformers_folder.py:isinstance": (1, "a file that others wrote may hold anything"),
     "inspect/walks/__init__.py:kind": (1, "which walk was asked for"),
-    "runs/folder.py:isinstance": (1, "results.json may hold anything"),
-    "runs/results.py:isinstance": (8, "JSON may hold anything"),
+    "runs/results.py:isinstance": (9, "JSON may hold anything"),
     "runs/start.py:kind": (1, "which embeddings of a recipe begin with vectors; only words have them"),
     "tasks/answer.py:isinstance": (2, "answers as users write them"),
     "tasks/embed.py:kind": (1, "only words have vectors"),

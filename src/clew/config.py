@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
 from clew.errors import RecipeError
 
@@ -113,6 +114,7 @@ FORMER_KINDS: dict[str, dict[str, str]] = {
     "task": {"write": "language_model", "judge": "reward_model", "prefer": "preference", "steer": "ppo"},
 }
 
+MOST_LAYERS, MOST_WIDE = 200, 100_000_000
 _NUMBERS = {int, float, type(None)}
 
 
@@ -354,7 +356,7 @@ class TrainConfig(Config):
     keep: int = Field(1, ge=1)  # checkpoints kept
     patience: int | None = Field(None, ge=1)  # validations without improvement before stopping
     device: str = "auto"
-    threads: int | None = None
+    threads: int | None = Field(None, ge=0, le=4096)
 
 
 class SampleConfig(Config):
@@ -372,7 +374,7 @@ class SampleConfig(Config):
 class DecodeConfig(Config):
     """How outputs are searched for."""
 
-    beam: int = Field(5, ge=1)  # 1 is greedy
+    beam: int = Field(5, ge=1, le=4096)  # 1 is greedy
     length_penalty: float = 1.0  # score = log-probability / length ** length_penalty
     max_length: int = Field(128, ge=1)
     batch_size: int = Field(64, ge=1)
@@ -404,3 +406,20 @@ class Recipe(Config):
     initialiser: choice_of("initialiser") = Field(default_factory=lambda: {"kind": "published"}, validate_default=True)
     train: TrainConfig = Field(default_factory=TrainConfig)
     decode: DecodeConfig = DecodeConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _one_folder(cls, name: str) -> str:
+        """A run's folder is called so, unless another is asked for."""
+        if name in ("", ".", "..") or len(name) > 200 or re.search(r"[/\\\x00-\x1f\x7f-\x9f]", name):
+            raise ValueError("a name is what a folder can be called: no / or \\, no control characters, 200 at most")
+        return name
+
+    @model_validator(mode="after")
+    def _buildable(self) -> Self:
+        """Refuse sizes that no machine has room or time for, before anything is built of them."""
+        for name, value in self.model:
+            most = MOST_LAYERS if name.endswith("layers") else MOST_WIDE
+            if isinstance(value, int) and value > most:
+                raise RecipeError(f"{value:,} is more than {most:,}", where=f"model.{name}", fix="choose a smaller one")
+        return self

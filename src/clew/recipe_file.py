@@ -25,6 +25,7 @@ SAME_SETTINGS = {"tokenizer"}
 ONE_OF = {"batch"}
 
 
+MOST_DEEP = 20  # tables and lists within one another
 WARMUP = "train.schedule.warmup"
 
 
@@ -51,17 +52,17 @@ def load_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     """
     own = Path(path).name != "recipe.toml" or not Path(path).with_name("config.json").exists()
     with nullcontext() if own else reading_received():
-        return _load(path, overrides)
+        return _load(path, overrides, received=not own)
 
 
 def load_received(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
     """Return the recipe that came with a run folder, as `load_recipe` reads it, whatever else the folder holds."""
     with reading_received():
-        return _load(path, overrides)[0]
+        return _load(path, overrides, received=True)[0]
 
 
-def _load(path: str | Path, overrides: list[str] | tuple[str, ...]) -> tuple[Recipe, Provenance]:
-    tree = merge(_read(Path(path), ()), with_brought(modernise(_parse_overrides(overrides))))
+def _load(path: str | Path, overrides: list[str] | tuple[str, ...], *, received: bool) -> tuple[Recipe, Provenance]:
+    tree = merge(_read(Path(path), (), alone=received), with_brought(modernise(_parse_overrides(overrides))))
     if "fit" not in tree and not _writes(tree, WARMUP):
         tree["fit"] = Sourced([WARMUP], "default")
     origins, values = dict(_origins(tree)), _values(tree)
@@ -148,8 +149,8 @@ def _replaces(above: Tree, below: Tree, key: str) -> bool:
     return bool(kind.value != old.value)
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> Tree:
-    """Read one file over the chain of those that it extends."""
+def _read(path: Path, seen: tuple[Path, ...], *, alone: bool = False) -> Tree:
+    """Read one file over the chain of those that it extends; alone: it may extend none, as in a run folder."""
     if path.resolve() in seen:
         chain = " → ".join(file.name for file in (*seen, path))
         raise RecipeError(f"`extends` goes in a circle: {chain}", where=str(path), fix="remove one `extends`")
@@ -162,16 +163,34 @@ def _read(path: Path, seen: tuple[Path, ...]) -> Tree:
         reason = f"cannot read the recipe{by}: {error.strerror}"
         raise RecipeError(reason, where=str(path), fix="give the path of a TOML file") from error
     try:
+        if alone and any(line.partition("=")[0].count(".") > MOST_DEEP for line in text.splitlines()):
+            raise RecursionError("tables within tables")  # of which the parser takes minutes to find out
         table = tomllib.loads(text)
+        if (deep := depth(table)) > MOST_DEEP:
+            raise RecursionError(f"tables within tables, {deep} deep")
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"the recipe is not valid TOML: {error}", where=str(path), fix="correct that line") from error
+    except RecursionError as error:
+        raise RecipeError(f"this is no recipe: {error}", where=str(path), fix="give a recipe of clew's") from error
     base = table.pop("extends", None)
+    if base is not None and alone:
+        raise RecipeError("the recipe of a run extends no other", where=str(path), fix="write it out: clew recipe FILE")
     tree = with_brought(modernise(_sourced(table, str(path), _lines(text))))
     if base is None:
         return tree
     if not isinstance(base, str):
         raise RecipeError("`extends` must name one file", where=str(path), fix='write extends = "base.toml"')
     return merge(_read(path.parent / base, (*seen, path.resolve())), tree)
+
+
+def depth(value: Any) -> int:
+    """Return how many tables and lists stand within one another, without recursion."""
+    deep, level = 0, [value]
+    while level:
+        inside = [list(v.values()) if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
+        level = [each for values in inside for each in values]
+        deep += bool(inside)
+    return deep
 
 
 def recipe_of_run(folder: str | Path) -> Path:

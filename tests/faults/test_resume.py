@@ -126,8 +126,9 @@ def test_the_command_stopped_killed_and_resumed(tmp_path: Path) -> None:
     process.terminate()
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "stopped at your request" in errors and "Traceback" not in errors
     at = int(newest(folder)[5:])
+    told = f"stopped at your request; saved is step {at}; to go on: clew train {folder} --resume"
+    assert told in " ".join(errors.split()) and "Traceback" not in errors
 
     process = start(str(folder), "--resume")
     wait_for_step(at + 3, process)

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from clew import __version__
+from clew.cli.say import echo
 from clew.errors import ClewError
 
 # Name → what `clew --help` says of it, short enough for a line of 80.
@@ -32,6 +33,11 @@ COMMANDS: dict[str, str] = {
 }
 
 
+# What torch says when the memory of the machine, or of an accelerator, is used up.
+OUT_OF_MEMORY = ("MemoryError", "can't allocate memory", "out of memory")
+SMALLER = "a smaller train.batch or decode.batch_size, a smaller model; a training that saved goes on with --resume"
+
+
 def load(name: str) -> Any:
     """Import the command `name` and return it ready to run."""
     written = f"{name}_" if keyword.iskeyword(name) else name
@@ -44,7 +50,7 @@ def load(name: str) -> Any:
 def show(error: ClewError) -> None:
     """Print what was wrong, where, and what to do, on standard error."""
     typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
-    typer.echo(str(error), err=True)
+    echo(str(error), err=True)
 
 
 class Commands(TyperGroup):
@@ -61,8 +67,13 @@ class Commands(TyperGroup):
             show(error)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as interrupt:  # whoever was at work has saved by now
-            typer.echo("\nstopped at your request", err=True)
+            echo("\n" + "; ".join(["stopped at your request", *map(str, interrupt.args)]), err=True)
             raise typer.Exit(130) from interrupt
+        except (MemoryError, RuntimeError) as error:
+            if not any(each in f"{type(error)} {error}" for each in OUT_OF_MEMORY):
+                raise
+            show(ClewError("there is not enough memory", where=(str(error).splitlines() or [""])[-1], fix=SMALLER))
+            raise typer.Exit(1) from error
 
 
 # Help in plain text: rich's boxes take longer to import than all the rest.
@@ -80,7 +91,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"clew {__version__}")
+        echo(f"clew {__version__}")
         raise typer.Exit
 
 
@@ -103,7 +114,7 @@ def main() -> None:
     except Exception:
         traceback.print_exc()
         typer.secho("\nerror: ", fg="red", bold=True, err=True, nl=False)
-        typer.echo(
+        echo(
             "this is a fault in clew, not in your request.\n  fix:   please report it with the lines above, the "
             f"command, and the versions: clew {__version__}, Python {sys.version.split()[0]}",
             err=True,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clew.cli.say import echo
 from clew.cli.trust import Trust
 from clew.errors import ClewError, RecipeError
 
@@ -75,11 +76,11 @@ def compare(
         )
     view = write_report(plan.folder, target=target, by=by)
     if as_json:
-        typer.echo(json.dumps(view, ensure_ascii=False))
+        echo(json.dumps(view, ensure_ascii=False))
     else:
         for sentence in view["summary"]:
-            typer.echo(f"- {sentence}")
-        typer.echo(f"\nreport: {plan.folder / 'report.html'}")
+            echo(f"- {sentence}")
+        echo(f"\nreport: {plan.folder / 'report.html'}")
     if failed:
         raise typer.Exit(1)
 

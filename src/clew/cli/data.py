@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from clew.cli.say import echo
 from clew.cli.trust import Trust
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def data(
         from clew.data.cache import cache, clear
 
         n, size = clear()
-        typer.echo(f"{cache()}: {n} encoded texts, {size / 1e6:,.1f} MB, deleted")
+        echo(f"{cache()}: {n} encoded texts, {size / 1e6:,.1f} MB, deleted")
         return
     if name is None:
         _list(as_json)
@@ -74,17 +75,17 @@ def data(
         shown |= {"split": split, "rows": len(table), "read": str(table.report), "examples": examples}
         if report:
             shown["vocabulary"] = vars(report)
-        typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+        echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return
     for key, value in {**source.about, "folder": place, "splits": ", ".join(source.splits)}.items():
-        typer.echo(f"{key:8} {value}")
-    typer.echo(f"{split:8} {table.report}\n")
+        echo(f"{key:8} {value}")
+    echo(f"{split:8} {table.report}\n")
     for example in examples:
         for column, value in example.items():
-            typer.echo(f"{column}: {value}")
-        typer.echo()
+            echo(f"{column}: {value}")
+        echo()
     if report:
-        typer.echo(f"{tokenizer} {report}")
+        echo(f"{tokenizer} {report}")
 
 
 def _explain(name: str, settings: list[str], as_json: bool) -> None:
@@ -103,21 +104,19 @@ def _explain(name: str, settings: list[str], as_json: bool) -> None:
     objective: Any = recipe.objective
     found = explain(text.paths, vocabulary, window=objective.window, subsample=objective.subsample, seed=recipe.seed)
     if as_json:
-        typer.echo(
-            json.dumps({"text": text.report, "counts": vars(vocabulary.report), **asdict(found)}, ensure_ascii=False)
-        )
+        echo(json.dumps({"text": text.report, "counts": vars(vocabulary.report), **asdict(found)}, ensure_ascii=False))
         return
-    typer.echo(f"{text.report}\n{vocabulary.report}; {len(vocabulary):,} words kept\n")
-    typer.echo(f"1. a sentence, as the vocabulary has it\n   {' '.join(found.sentence)}\n")
-    typer.echo(f"2. frequent words are dropped at random (subsample {objective.subsample:g}), here down to")
-    typer.echo(f"   {' '.join(found.kept)}\n")
-    typer.echo("   word               count     kept   drawn as a negative")
+    echo(f"{text.report}\n{vocabulary.report}; {len(vocabulary):,} words kept\n")
+    echo(f"1. a sentence, as the vocabulary has it\n   {' '.join(found.sentence)}\n")
+    echo(f"2. frequent words are dropped at random (subsample {objective.subsample:g}), here down to")
+    echo(f"   {' '.join(found.kept)}\n")
+    echo("   word               count     kept   drawn as a negative")
     for word in found.words:
-        typer.echo(f"   {word.word:<14} {word.count:>9,}  {word.keep:>6.1%}   {word.noise:>10.4%}")
-    typer.echo(f"\n3. each word left predicts up to {objective.window} on each side; how far is drawn for each")
+        echo(f"   {word.word:<14} {word.count:>9,}  {word.keep:>6.1%}   {word.noise:>10.4%}")
+    echo(f"\n3. each word left predicts up to {objective.window} on each side; how far is drawn for each")
     for centre, context in found.pairs:
-        typer.echo(f"   {centre:<14} → {' '.join(context) or '(nothing: its window is empty)'}")
-    typer.echo(f"\nabout {found.pairs_per_epoch:,.0f} pairs in one reading of the text, each against "
+        echo(f"   {centre:<14} → {' '.join(context) or '(nothing: its window is empty)'}")
+    echo(f"\nabout {found.pairs_per_epoch:,.0f} pairs in one reading of the text, each against "
                f"{objective.negatives} words drawn at random")  # fmt: skip
 
 
@@ -137,19 +136,17 @@ def _explain_masks(path: str, settings: list[str], as_json: bool) -> None:
     tokenizer = Start(recipe).preprocessor(task, text)
     found = explain(next(iter(task.batches(text, tokenizer, recipe.train, recipe.seed))), tokenizer)
     if as_json:
-        typer.echo(json.dumps(asdict(found), ensure_ascii=False))
+        echo(json.dumps(asdict(found), ensure_ascii=False))
         return
-    typer.echo(f"{text.report}\n{tokenizer}\n")
+    echo(f"{text.report}\n{tokenizer}\n")
     for number, pieces in enumerate(found.texts):
-        typer.echo(f"{'AB'[number]}: {' '.join(pieces)}\n")
+        echo(f"{'AB'[number]}: {' '.join(pieces)}\n")
     if found.follows is not None:
-        typer.echo(
-            f"B {'goes on with A' if found.follows else 'comes from another document'}: that is asked of [CLS]\n"
-        )
-    typer.echo(f"what the model reads:\n   {' '.join(found.read)}\n")
-    typer.echo(f"what it is asked, {len(found.asked)} tokens of {len(found.read)}:")
+        echo(f"B {'goes on with A' if found.follows else 'comes from another document'}: that is asked of [CLS]\n")
+    echo(f"what the model reads:\n   {' '.join(found.read)}\n")
+    echo(f"what it is asked, {len(found.asked)} tokens of {len(found.read)}:")
     for asked in found.asked:
-        typer.echo(f"   {asked.place:>4}  {asked.read:<14} → {asked.true:<14} {asked.case}")
+        echo(f"   {asked.place:>4}  {asked.read:<14} → {asked.true:<14} {asked.case}")
 
 
 def _vocabulary(source: Catalogue, kind: Kind, vocab_size: int) -> VocabularyReport:
@@ -178,7 +175,7 @@ def _list(as_json: bool) -> None:
             | {"licence": entry.licence, "format": entry.format, "url": entry.url, "hub": entry.hub, "folder": here}
         )
     if as_json:
-        typer.echo(json.dumps(sets, indent=2, ensure_ascii=False))
+        echo(json.dumps(sets, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
     from rich.table import Table
@@ -191,5 +188,5 @@ def _list(as_json: bool) -> None:
         here = "yes" if row["folder"] else "no"
         table.add_row(row["name"], row["what"], row["rows"], f"{row['size'] / 1e6:.1f}", row["licence"], here)
     Console().print(table)
-    typer.echo("\n`clew data NAME` shows one of them; rows are train / valid / test.")
-    typer.echo('The embedded corpus (kind = "grammar") and your own files (kind = "files") need no entry here.')
+    echo("\n`clew data NAME` shows one of them; rows are train / valid / test.")
+    echo('The embedded corpus (kind = "grammar") and your own files (kind = "files") need no entry here.')

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clew.cli.say import echo
 from clew.errors import ClewError
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def demo(
     if failed == len(plan.runs):
         raise ClewError("every training failed", where=str(out), fix="mend what is said above, and run it again")
     for sentence in write_report(out)["summary"]:
-        typer.echo(f"- {sentence}")
-    typer.echo(f"\nOpen the report in a browser: {out / 'report.html'}")
+        echo(f"- {sentence}")
+    echo(f"\nOpen the report in a browser: {out / 'report.html'}")
     if failed:
         raise typer.Exit(1)
 

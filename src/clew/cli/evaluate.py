@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clew.cli.say import echo, model_of
 from clew.cli.trust import Trust
 from clew.errors import ClewError, RecipeError
 
@@ -66,7 +67,6 @@ def evaluate(
 
     recipe_of_run(run)  # before the models are imported
     from clew.runs import Run
-    from clew.runs.folder import device_of
 
     opened = Run.open(run)
     recipe = changed(opened, overrides or [], "data", "decode")
@@ -74,7 +74,7 @@ def evaluate(
     split = split or ("test" if "test" in data.splits else "valid")
     rows = data.split(split)
     choose_on = data.split("valid") if "valid" in data.splits else None
-    model = opened.model(device_of(recipe.train.device))
+    model = model_of(opened)
     figures = opened.task.evaluate(model, opened.preprocessor(), rows, recipe.decode, choose_on=choose_on)
     _show(split, rows, figures, as_json, opened.task.example_name)
 
@@ -94,7 +94,7 @@ def _verify(run: Path) -> None:
             fix=f"finish it: clew train {run} --resume",
         )  # fmt: skip
     manifest.check(run)
-    typer.echo(f"{len(listed)} files and {len([*run.glob('checkpoints/step-*')])} checkpoints are as they were written")
+    echo(f"{len(listed)} files and {len([*run.glob('checkpoints/step-*')])} checkpoints are as they were written")
 
 
 def changed(run: Any, overrides: list[str], *tables: str) -> Any:
@@ -120,7 +120,6 @@ def _ask(questions: Path, run: Path, overrides: list[str], split: str | None, as
     recipe_of_run(run)  # before the models are imported
     recipe, _ = load_recipe(questions, overrides)
     from clew.runs import Run
-    from clew.runs.folder import device_of
 
     opened = Run.open(run)
     task = build("task", recipe.task)
@@ -132,7 +131,7 @@ def _ask(questions: Path, run: Path, overrides: list[str], split: str | None, as
     data = build("data", recipe.data)
     split = split or ("test" if "test" in data.splits else "valid")
     train = data.split("train") if "train" in data.splits else None
-    model = opened.model(device_of(opened.recipe.train.device))
+    model = model_of(opened)
     rows = data.split(split)
     figures = task.evaluate(model, opened.preprocessor(), rows, recipe.decode, choose_on=train)
     _show(split, rows, figures, as_json, task.example_name)
@@ -143,13 +142,13 @@ def _show(split: str, rows: Any, figures: dict[str, Any], as_json: bool, item: s
 
     outputs = figures.pop("outputs")
     if as_json:
-        typer.echo(json.dumps({"split": split, **figures, "outputs": outputs}, ensure_ascii=False))
+        echo(json.dumps({"split": split, **figures, "outputs": outputs}, ensure_ascii=False))
         return
     for line in rows.seen:
-        typer.echo(line, err=True)
-    typer.echo(f"{split}: {rows.report}")
+        echo(line, err=True)
+    echo(f"{split}: {rows.report}")
     for name, figure in figures.items():
-        typer.echo(f"{name.replace('sentence', item):>30}  {shown(figure)}")
+        echo(f"{name.replace('sentence', item):>30}  {shown(figure)}")
 
 
 def _suite(
@@ -166,12 +165,12 @@ def _suite(
         name, str(run), folder, tasks=tasks, overrides=settings, seeds=seeds, command=command
     )  # fmt: skip
     for task, why in left_out.items():
-        typer.echo(f"{task} is left out: {why}", err=True)
+        echo(f"{task} is left out: {why}", err=True)
     failed = show(plan, compare(plan, jobs=jobs))
     view = report(name, str(run), plan, left_out)
     text = write_report(view, folder)
     if not view["tasks"]:
         raise ClewError("every training failed", where=str(folder), fix="mend what is said above, and run it again")
-    typer.echo(json.dumps(view, ensure_ascii=False) if as_json else f"{text}\ntable: {folder / 'report.md'}")
+    echo(json.dumps(view, ensure_ascii=False) if as_json else f"{text}\ntable: {folder / 'report.md'}")
     if failed:
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from clew.cli.say import echo
 from clew.cli.trust import Trust
 
 
@@ -92,4 +93,4 @@ def export(
         from clew.hub.ctranslate2 import export as write
 
         write(model, preprocessor, place, quantization=quantization)
-    typer.echo(f"{to.value}: {place}{said}")
+    echo(f"{to.value}: {place}{said}")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from clew.cli.say import echo
+
 
 def import_(
     checkpoint: Annotated[str, typer.Argument(help="A folder that transformers loads, or a name on its hub.")],
@@ -26,4 +28,4 @@ def import_(
 
     run = import_checkpoint(checkpoint, out or Path("runs") / Path(checkpoint).name, overrides or [])
     recipe = run.recipe
-    typer.echo(f"{run.path}: a {recipe.model.kind} for the task {recipe.task.kind}, {run.preprocessor()}")
+    echo(f"{run.path}: a {recipe.model.kind} for the task {recipe.task.kind}, {run.preprocessor()}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from clew.cli.say import echo
 from clew.cli.trust import Trust
 from clew.errors import RunError
 
@@ -27,10 +30,20 @@ def look(
     from clew.web.serve import Listener, Page
 
     listener = Listener(host, port)
-    typer.echo(f"{runs}: {listener.address}")
+    echo(f"{runs}: {listener.address}")
     page = Page(runs, listener)
     if browser:
-        import webbrowser
-
-        webbrowser.open(listener.address)
+        show(listener.address)
     page.serve()
+
+
+def show(address: str) -> None:
+    """Open an address by a file that leads there, for its token would stand in the list of processes."""
+    import tempfile
+    import webbrowser
+
+    handle, name = tempfile.mkstemp(prefix="clew-", suffix=".html")  # which nobody else may read
+    with os.fdopen(handle, "w") as file:
+        file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={address}"><title>clew</title>')
+    atexit.register(Path(name).unlink, missing_ok=True)
+    webbrowser.open(Path(name).as_uri())

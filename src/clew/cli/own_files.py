@@ -8,8 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
+from clew.cli.say import echo
 from clew.errors import RecipeError
 
 PAIR = ("source", "target")
@@ -35,7 +34,7 @@ def own_files(paths: Sequence[str], overrides: Sequence[str] = ()) -> tuple[str,
         return PRESETS["folder"], [f"name={json.dumps(Path(paths[0]).resolve().name)}",
                                    f"data.folder={json.dumps(paths[0])}"]  # fmt: skip
     if any(readable(path) != Path(path) for path in paths):
-        typer.echo("what comes through a pipe is not kept: to go on with this run later, give a file", err=True)
+        echo("what comes through a pipe is not kept: to go on with this run later, give a file", err=True)
     paths = [str(readable(path)) for path in paths]
     files = {path: sniff(path) for path in expand(paths)}
     tables = {path: found for path, found in files.items() if found.format != "lines"}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clew.cli.say import echo, model_of, shown
 from clew.cli.trust import Trust
 from clew.errors import DataError, RecipeError
 
@@ -65,7 +66,6 @@ def predict(
         raise RecipeError("attention maps have no plain-text form", where="--attention", fix="add --json")
     recipe_of_run(run)  # before the models are imported
     from clew.runs import Run
-    from clew.runs.folder import device_of
 
     opened, more = Run.open(run), more or []
     if text.startswith("decode.") and "=" in text:  # no text, but its settings
@@ -76,14 +76,14 @@ def predict(
     given += [f"decode.{name}={value}" for name, value in options.items() if value is not None]
     recipe, task, preprocessor = changed(opened, given, "decode"), opened.task, opened.preprocessor()
     decode = recipe.decode.model_copy(update={"beam": max(recipe.decode.beam, n_best)})
-    model = opened.model(device_of(recipe.train.device))
+    model = model_of(opened)
     if len(asked) == 1 and streams(task, decode, text, as_json):
-        typer.echo(text, nl=False)
+        echo(text, nl=False)
         guessing = draft and drafted(draft, preprocessor)
         for piece in task.stream(model, preprocessor, text, decode, guessing):
-            typer.echo(piece, nl=False)
+            echo(piece, nl=False)
             sys.stdout.flush()
-        typer.echo()
+        echo()
         return
     if draft is not None:
         raise RecipeError(
@@ -107,15 +107,15 @@ def predict(
         best = [(prediction.text, prediction.score), *prediction.alternatives][:n_best]
         if as_json:
             said = {"file": name} if files else {}
-            typer.echo(json.dumps(said | document(prediction, best, attention), ensure_ascii=False))
+            echo(json.dumps(said | document(prediction, best, attention), ensure_ascii=False))
         elif n_best == 1:
             answer = prediction.shown or prediction.text
-            typer.echo(f"{name}\t{answer}\t{prediction.score:.4f}" if files else answer)
+            echo(f"{name}\t{answer}\t{prediction.score:.4f}" if files else answer)
         else:
             for hypothesis, score in best:
-                typer.echo(f"{number}\t{score:.4f}\t{hypothesis}")
+                echo(f"{number}\t{score:.4f}\t{hypothesis}")
     if n := task.n_shortened:
-        typer.echo(f"{n:,} {task.example_name}{'s were' if n > 1 else ' was'} {task.shortened}", err=True)
+        echo(f"{n:,} {task.example_name}{'s were' if n > 1 else ' was'} {task.shortened}", err=True)
 
 
 def drafted(run: Path, preprocessor: Any) -> Any:
@@ -152,11 +152,12 @@ def watched(predictions: Iterable[Any], source: Source, text: str) -> Iterator[A
         yield from predictions
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress
 
     total = sum(1 for _ in source.lines(text, say=False))
     with Progress(console=Console(stderr=True), redirect_stdout=False) as progress:
-        yield from progress.track(predictions, total=total, description=Path(text).name)
+        yield from progress.track(predictions, total=total, description=escape(shown(Path(text).name)))
 
 
 class Source:
@@ -181,7 +182,7 @@ class Source:
         else:
             found = understood(Path("/dev/stdin" if text == "-" else text), self.fields, self.columns, self.encoding)
             if say and (found.format != "lines" or not found.opened.plain):
-                typer.echo(f"{found}; read: {', '.join(self.columns or self.fields)}", err=True)
+                echo(f"{found}; read: {', '.join(self.columns or self.fields)}", err=True)
             yield from texts(found, self.fields, self.columns)
 
 

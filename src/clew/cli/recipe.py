@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from clew.cli.say import echo
 from clew.cli.trust import Trust
 from clew.errors import RecipeError
 from clew.recipe_file import dump_recipe, load_recipe
@@ -23,13 +24,13 @@ def recipe(
 ) -> None:
     """Print a recipe filled in, with where each value came from: file and line, override, or default."""
     if keys:
-        typer.echo(reference(), nl=False)
+        echo(reference(), nl=False)
         return
     if file is None:
         raise RecipeError("no recipe was named", where="command line", fix="clew recipe FILE [KEY=VALUE…]")
     filled, provenance = load_recipe(file, overrides or [])
     if as_json:
         document = {"recipe": filled.model_dump(mode="json"), "provenance": provenance}
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        typer.echo(dump_recipe(filled, provenance), nl=False)
+        echo(dump_recipe(filled, provenance), nl=False)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clew.cli.own_files import own_files
+from clew.cli.say import echo
 from clew.cli.trust import Trust
 
 if TYPE_CHECKING:
@@ -58,9 +59,14 @@ def train(
     folder = out or Path("runs") / recipe.name
     from clew.runs.training import open_training  # comes with the models: a wrong request is answered by now
 
-    with reading() as watch:
-        training = open_training(recipe, folder, resume=resume, watch=watch, changed_data=changed_data)
-    show(training, recipe, folder, as_json)
+    try:
+        with reading() as watch:
+            training = open_training(recipe, folder, resume=resume, watch=watch, changed_data=changed_data)
+        show(training, recipe, folder, as_json)
+    except KeyboardInterrupt as interrupt:
+        from clew.runs import Run
+
+        raise KeyboardInterrupt(Run(folder).saved) from interrupt
 
 
 @contextmanager
@@ -106,7 +112,7 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
                     continue
                 figures = {key: value for key, value in moment.validation.items() if key != "samples"}
                 if as_json:
-                    typer.echo(json.dumps({"step": moment.step.number, **figures}))
+                    echo(json.dumps({"step": moment.step.number, **figures}))
                 numbers = "  ".join(f"{key} {value:.4g}" for key, value in figures.items())
                 progress.console.print(f"step {moment.step.number:,}  {numbers}", highlight=False)
                 for sample in moment.validation["samples"][:1]:
@@ -120,13 +126,11 @@ def show(training: Training | None, recipe: Recipe, folder: Path, as_json: bool)
             training.finish()
     results = Run.open(folder).results()
     if as_json:
-        typer.echo(json.dumps(results, ensure_ascii=False))
+        echo(json.dumps(results, ensure_ascii=False))
         return
     for split, figures in results["splits"].items():
-        typer.echo(
-            f"{split}: " + "  ".join(f"{name} {with_interval(value)}" for name, value in metrics(figures).items())
-        )
-    typer.echo(f"run: {folder}\nnext: clew predict {folder} {Run.open(folder).task.asking}")
+        echo(f"{split}: " + "  ".join(f"{name} {with_interval(value)}" for name, value in metrics(figures).items()))
+    echo(f"run: {folder}\nnext: clew predict {folder} {Run.open(folder).task.asking}")
 
 
 def describe(moment: Event, unit: str) -> str:

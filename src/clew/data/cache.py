@@ -9,14 +9,27 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from clew.errors import DataError
+
 SUMS = "sha256.json"
 LIMIT_GB = 20.0  # of all entries, unless $CLEW_CACHE_GB says otherwise: the longest unused go first
 
 
 def cache() -> Path:
-    """Return where it is: $CLEW_CACHE, or `clew` in the user's cache folder."""
+    """Return where it is, which is made: $CLEW_CACHE, or `clew` in the user's cache folder.
+
+    Raise DataError where no folder can be written there.
+    """
     given = os.environ.get("CLEW_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clew"
+    folder = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clew"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+        why = "it is read-only"
+    except OSError as error:
+        why = error.strerror or str(error)
+    raise DataError(f"encoded texts cannot be kept there: {why}", where=str(folder), fix="name a folder in CLEW_CACHE")
 
 
 def contents(paths: Iterable[Path]) -> str:
@@ -73,7 +86,11 @@ def size(folder: Path) -> int:
 
 def make_room(keep: Path) -> None:
     """Delete entries, the longest unused first, until all of them are within the limit; never the one to keep."""
-    limit = 1e9 * float(os.environ.get("CLEW_CACHE_GB") or LIMIT_GB)
+    given = os.environ.get("CLEW_CACHE_GB") or LIMIT_GB
+    try:
+        limit = 1e9 * float(given)
+    except ValueError as error:
+        raise DataError(f"{given!r} is no number of GB", where="CLEW_CACHE_GB", fix="set it to 20, or not") from error
     sizes = {path: size(path) for path in entries()}
     total = sum(sizes.values())
     for path in sizes:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from clew.text.words import OPENERS
 LINES_AT_ONCE = 4096
 TEXTS_AT_ONCE = 256  # of up to STRETCH lines each
 STRETCH = 256
+LONG = 1 << 16  # characters, roughly, of a line that is read in parts, and of a stretch
+CHARACTERS_AT_ONCE = 1 << 21
 FORMAT = 2  # of what lies in the cache, and of the rules by which sentences are parted
 
 Ends = Literal["paragraphs", "line", "file"]
@@ -97,7 +99,7 @@ def write(folder: Path, tokenizer: Tokenizer, stream: Iterator[str], running: bo
     dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
     starts, documents = array("q", [0]), array("q", [0])
     with (folder / "ids").open("wb") as out:
-        while chunk := list(islice(stream, TEXTS_AT_ONCE if running else LINES_AT_ONCE)):
+        while chunk := some(stream, TEXTS_AT_ONCE if running else LINES_AT_ONCE):
             for text, ids in zip(chunk, tokenizer.encode(chunk), strict=True):
                 if ids and running and documents[-1] == len(starts) - 1:
                     ids = [*tokenizer.opening, *ids]
@@ -122,27 +124,71 @@ def write(folder: Path, tokenizer: Tokenizer, stream: Iterator[str], running: bo
     np.save(folder / "documents.npy", np.array(documents, dtype=np.int64))
 
 
-def whole(stream: Iterable[bytes], path: Path) -> Iterator[bytes]:
-    """Its lines. Raises DataError where a compressed file is damaged."""
+def some(stream: Iterator[str], most: int) -> list[str]:
+    """Return the next texts, at most so many, and some CHARACTERS_AT_ONCE in all."""
+    found: list[str] = []
+    size = 0
+    for text in islice(stream, most):
+        found.append(text)
+        size += len(text)
+        if size > CHARACTERS_AT_ONCE:
+            break
+    return found
+
+
+def parts(stream: IO[bytes], path: Path) -> Iterator[bytes]:
+    """Its lines; one of more than LONG bytes in parts, which end behind white space where there is any.
+
+    Raises DataError where a compressed file is damaged.
+    """
+    begun = b""
     try:
-        yield from stream
+        while line := stream.readline(LONG):
+            begun += line
+            if len(line) == LONG and not line.endswith(b"\n"):
+                end = max(begun.rfind(space) for space in (b" ", b"\t")) + 1 or last_letter(begun)
+                yield begun[:end]
+                begun = begun[end:]
+            else:
+                yield begun
+                begun = b""
+        if begun:
+            yield begun
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"cannot read on: {error or 'the file ends too early'}", where=str(path)) from error
 
 
+def last_letter(text: bytes) -> int:
+    """Return where the last letter of UTF-8 begins, which may be cut."""
+    end = len(text) - 1
+    while end > 1 and text[end] & 0xC0 == 0x80:
+        end -= 1
+    return end
+
+
 def lines(paths: Iterable[Path], progress: Progress | None = None) -> Iterator[str | None]:
-    """The lines of the files with their ends, None where a file ends. Raises DataError for bytes that are no UTF-8."""
+    """The lines of the files with their ends, None where a file ends; long ones in `parts`, which have no ends.
+
+    Raises DataError for bytes that are no UTF-8, or that no text has.
+    """
     paths = list(paths)
     total, before = sum(path.stat().st_size for path in paths), 0
     for path in paths:
         unpack = OPENERS.get(path.suffix)
         with path.open("rb") as raw, unpack(raw, "rb") if unpack else raw as stream:
-            for number, line in enumerate(whole(stream, path), start=1):
+            number = 1
+            for count, line in enumerate(parts(stream, path), start=1):
+                if b"\0" in line:
+                    raise DataError(
+                        "this is no text: it holds the byte 0", where=f"{path}:{number}",
+                        fix='where it is UTF-16, say so: data.encoding="utf-16"',
+                    )  # fmt: skip
                 try:
-                    yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+                    yield line.decode("utf-8-sig" if count == 1 else "utf-8")
                 except UnicodeDecodeError as error:
                     raise DataError("this line is not UTF-8", where=f"{path}:{number}", fix=advice(line)) from error
-                if progress and number % LINES_AT_ONCE == 0:
+                number += line.endswith(b"\n")
+                if progress and count % LINES_AT_ONCE == 0:
                     progress(before + raw.tell(), total)
         before += path.stat().st_size
         yield None
@@ -155,23 +201,27 @@ def pieces(paths: Iterable[Path], ends: Ends, progress: Progress | None = None) 
     for line in lines(paths, progress):
         text = (line or "").strip()
         yield from sentences(text)
-        if line is None or ends == "line" or (ends == "paragraphs" and not text):
+        if line is None or (line.endswith("\n") and (ends == "line" or (ends == "paragraphs" and not text))):
             yield ""
 
 
 def stretches(paths: Iterable[Path], ends: Ends, progress: Progress | None = None) -> Iterator[str]:
-    """The text of the files as it stands, up to STRETCH lines at once, "" where a document ends.
+    """The text of the files as it stands, up to STRETCH lines or LONG characters at once, "" where a document ends.
 
     The end of a document's last line is left out, as is a blank line that ends it.
     """
     held: list[str] = []
+    size = 0
     for line in lines(paths, progress):
-        over = line is None or ends == "line" or (ends == "paragraphs" and not line.strip())
+        ended = line is not None and line.endswith("\n")
+        over = line is None or (ended and (ends == "line" or (ends == "paragraphs" and not line.strip())))
         if line is not None and (line.strip() or ends == "file"):
             held.append(line)
-        if held and (over or (len(held) > STRETCH and not held[-1][0].isspace())):
+            size += len(line)
+        if held and (over or (len(held) > 1 and (len(held) > STRETCH or size > LONG) and not held[-1][0].isspace())):
             # A line that begins with a letter begins a token: there a text may be parted.
             yield "".join(held).removesuffix("\n") if over else "".join(held[:-1])
             held = [] if over else held[-1:]
+            size = sum(map(len, held))
         if over:
             yield ""

@@ -158,7 +158,10 @@ def made(paths: Sequence[Path], how: list[Any], name: str, write: Callable[[Path
 
 
 def parted(text: Text, share: float, name: str) -> Text:
-    """All but the last `share` of a text's characters, to the end of a line, as `train`; the rest as `valid`."""
+    """All but the last `share` of a text's characters, to the end of a line, as `train`; the rest as `valid`.
+
+    A line that would take more than half of the rest with it is parted at white space.
+    """
     folder = cache() / "parted" / hashlib.sha256(f"{share} {text.fingerprint()}".encode()).hexdigest()[:32]
     if not whole_entry(folder):
         size = sum(len(line) for line in lines(text.paths) if line)
@@ -171,9 +174,14 @@ def parted(text: Text, share: float, name: str) -> Text:
                 (inside / "valid.txt").open("w", newline="") as last,
             ):
                 read = 0
+                border = (1 - share) * size
                 for line in lines(text.paths):
-                    (first if read < (1 - share) * size else last).write(line or "")
-                    read += len(line or "")
+                    whole = line or ""
+                    over = read + len(whole) - border  # what of this line would go too far
+                    cut = whole.find(" ", int(border - read)) + 1 if share * size / 2 < over < len(whole) else 0
+                    first.write(whole[:cut])
+                    (first if read < border and not cut else last).write(whole[cut:])
+                    read += len(whole)
             keep_entry(inside, folder)
     path = folder / f"{'valid' if name == 'valid' else 'train'}.txt"
     which = "the last" if name == "valid" else "all but the last"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from clew.compiled import njit
 from clew.nn.elementwise import LEAST, exp_of_negative, narrow, order, wide
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, nn
+
+from clew.compiled import njit
 
 
 class Int8Linear(nn.Module):

@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from clew.compiled import njit
 from clew.kernels.registers import SLOTS, TILE, score_tile_1, score_tile_2, update_inputs, update_outputs, update_tile
 
 COMPILED = {"nogil": True, "cache": True, "fastmath": True, "error_model": "numpy"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from clew.compiled import njit
 
 SPACE, TAB, LINE, RETURN = 32, 9, 10, 13
 POWERS = np.array([float(f"1e{k}") for k in range(309)])  # read, not computed: each is the nearest double

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 from torch import Tensor
+
+from clew.compiled import njit
 
 GOLDEN, MIX_1, MIX_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 DRAWS = 512  # 64-bit draws made at once: they stay in the first cache

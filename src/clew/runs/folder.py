@@ -16,13 +16,14 @@ from safetensors.torch import load_file
 from clew import __version__
 from clew.config import Recipe, build
 from clew.contracts import Context, Model, Opened, Task
-from clew.errors import RunError
+from clew.errors import ClewError, RunError
 from clew.hub.adapter import adapter_of
 from clew.inputs import Preprocessor
 from clew.nn.low_rank import merge
 from clew.recipe_file import dump_recipe, load_received, recipe_of_run
-from clew.runs import manifest
-from clew.runs.results import metrics, with_interval
+from clew.runs import manifest, received
+from clew.runs.machine import built, device_of, is_here
+from clew.runs.results import metrics, well_formed, with_interval
 from clew.tensor_file import save_file
 from clew.train import checkpoint
 
@@ -43,6 +44,7 @@ class Run:
     def open(cls, path: str | Path) -> Run:
         """Return a run that exists. Raise RunError where there is none, or it has changed since it finished."""
         recipe_of_run(path)
+        received.check(Path(path))
         manifest.check_opened(Path(path))
         return cls(path)
 
@@ -59,6 +61,12 @@ class Run:
         return task_of(self.recipe)
 
     @property
+    def device(self) -> str:
+        """Where the model computes: where it was trained, or on the CPU where that device is not here."""
+        name = self.recipe.train.device
+        return device_of(name) if name == "auto" or is_here(name) else "cpu"
+
+    @property
     def started(self) -> bool:
         return (self.path / "recipe.toml").is_file()
 
@@ -70,6 +78,18 @@ class Run:
     def go_on(self) -> str:
         """What to do about a run that has not finished."""
         return f"finish it: clew train {self.path} --resume"
+
+    @property
+    def saved(self) -> str:
+        """What of a training that was stopped is saved, and what goes on with it."""
+        if not self.started:
+            return "nothing was saved before the first step: the same command begins anew"
+        if self.finished:
+            return f"the run is finished: {self.path}"
+        steps = self.steps()
+        return (
+            f"saved is {f'step {steps[-1]:,}' if steps else 'no step yet'}; to go on: clew train {self.path} --resume"
+        )
 
     @property
     def about(self) -> dict[str, Any]:
@@ -109,8 +129,14 @@ class Run:
         write(self.path / "recipe.toml", dump_recipe(recipe))
 
     def preprocessor(self) -> Any:
-        """What the task reads text with."""
-        return self.task.load_preprocessor(self.path)
+        """What the task reads text with. Raise RunError where it is missing or damaged."""
+        task = self.task
+        try:
+            return task.load_preprocessor(self.path)
+        except ClewError:
+            raise
+        except Exception as error:  # tokenizers raises bare Exception
+            raise RunError(f"what this run reads texts with is damaged: {error}", where=str(self.path)) from error
 
     def save_model(self, model: Model, file: str = "model.safetensors") -> None:
         """Write the weights, whole or not at all."""
@@ -139,21 +165,27 @@ class Run:
             raise RunError("this run has no model yet", where=str(self.path), fix=self.go_on)
         else:
             manifest.check(self.path, [manifest.MODEL])
-        if self.recipe.train.threads:
-            torch.set_num_threads(self.recipe.train.threads)
-        model: Model = self.task.model(self.recipe.model, self.preprocessor())
+        recipe = self.recipe
+        if recipe.train.threads:
+            torch.set_num_threads(min(recipe.train.threads, os.cpu_count() or 1))
+        model = built(self.task, recipe.model, self.preprocessor())
         try:
             state = load_file(file)
             if step is None:
                 adapter_of(model).fill(model, state, str(file))
             else:
-                build("tuning", self.recipe.train.tuning, model)
+                build("tuning", recipe.train.tuning, model)
                 own = checkpoint.part(state, "model.")
                 # Checkpoints of PPO once held the head of values beside the policy's weights.
                 model.load_state_dict({n: t for n, t in own.items() if not n.startswith("value.")})
                 merge(model)
         except (SafetensorError, RuntimeError) as error:
             raise RunError(f"these weights cannot be read: {error}", where=str(file), fix="train it again") from error
+        if lost := [name for name, weights in model.named_parameters() if not weights.isfinite().all()]:
+            raise RunError(
+                f"{len(lost)} of its tensors hold numbers that are not finite, {lost[0]} among them", where=str(file),
+                fix="train it again, at a lower rate where it was training that went wrong",
+            )  # fmt: skip
         return model.to(device).eval()
 
     def log(self, row: dict[str, Any]) -> None:
@@ -222,7 +254,8 @@ class Run:
         file = self.path / "results.json"
         try:
             found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-            if isinstance(found["splits"], dict):
+            splits = [dict(split) for split in dict(found["splits"]).values()]
+            if all(well_formed(figure) for split in splits for figure in metrics(split).values()):
                 return found
         except (ValueError, KeyError, TypeError, RecursionError):
             pass
@@ -271,10 +304,3 @@ def write(file: Path, text: str) -> None:
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, file)
-
-
-def device_of(name: str) -> str:
-    """ "auto" is the accelerator where there is one."""
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -48,7 +48,9 @@ def read_manifest(folder: Path) -> Mapping[str, str] | None:
     if not file.is_file() or not (folder / RESULTS).is_file():
         return None
     try:
-        return {name: str(digest) for name, digest in dict(json.loads(file.read_bytes())["sha256"]).items()}
+        listed = {name: str(digest) for name, digest in dict(json.loads(file.read_bytes())["sha256"]).items()}
+        if all((folder / name).resolve().is_relative_to(folder.resolve()) for name in listed):
+            return listed
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     raise RunError("the list of this run's files is damaged", where=str(file), fix="delete it to do without it")

@@ -16,6 +16,13 @@ def metrics(measured: Mapping[str, Any]) -> dict[str, Figure]:
     return {name: figure for name, figure in measured.items() if isinstance(figure, dict)}
 
 
+def well_formed(figure: Figure) -> bool:
+    """Return whether a metric is one: a number, an interval or none, and how it was measured."""
+    interval = [figure.get("low"), figure.get("high")]
+    ends = [end for end in interval if end is not None]
+    return all(isinstance(each, int | float) for each in (figure.get("value"), *ends)) and "signature" in figure
+
+
 def shown(figure: Any) -> str:
     """Return a metric with its interval and signature, a count or a speed for people to read."""
     if isinstance(figure, dict):

@@ -21,9 +21,9 @@ from clew.nn.work import Work
 from clew.runs import manifest
 from clew.runs.card import write_card
 from clew.runs.events import Events
-from clew.runs.folder import Run, device_of, open_run, writing
+from clew.runs.folder import Run, open_run, writing
 from clew.runs.lock import Lock
-from clew.runs.machine import asked_to_stop, hardware
+from clew.runs.machine import asked_to_stop, built, device_of, hardware
 from clew.runs.results import differences
 from clew.runs.start import Start, complete
 from clew.train import checkpoint
@@ -139,7 +139,7 @@ class Training:
             self.task.check_length(rows_of, self.preprocessor)
         self.seen = [*rows.seen, *self.valid.seen]  # told, and not kept: it quotes a row
         self.report = [str(rows.report), str(self.valid.report), *compared, *self.task.remarks(rows, self.valid)]
-        self.model: Model = self.task.model(recipe.model, self.preprocessor)
+        self.model: Model = built(self.task, recipe.model, self.preprocessor)
         context.resumed = checkpoint.latest(run.checkpoints) is not None
         if not context.resumed:  # what goes on has its weights from there
             self.report += start.fill(self.model, self.task, self.preprocessor)

@@ -89,6 +89,8 @@ def load_labels(folder: Path) -> list[str]:
     file = folder / "labels.json"
     try:
         labels: list[str] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        if not all(isinstance(label, str) for label in labels):
+            raise ValueError("a label is no text")
+    except (OSError, TypeError, ValueError, RecursionError) as error:
         raise RunError(f"the labels cannot be read: {error}", where=str(file), fix="train it again") from error
     return labels

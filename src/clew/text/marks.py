@@ -14,7 +14,8 @@ import unicodedata
 from functools import cache
 
 import numpy as np
-from numba import njit
+
+from clew.compiled import njit
 
 LETTER, MARK, UNSEEN, MIDDLE = range(4)
 CLASSES = {"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "Zs", "Zl", "Zp", "Cc"}

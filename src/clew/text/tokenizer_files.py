@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -13,6 +14,8 @@ from tokenizers import models, normalizers
 
 from clew.errors import RunError
 from clew.text.specials import Specials
+
+MOST_GROWTH = 1e4
 
 
 def write(path: Path, text: str) -> None:
@@ -35,9 +38,23 @@ def inner_of_file(path: Path) -> hf.Tokenizer:
     if not path.is_file():
         raise RunError("there is no tokenizer here", where=str(path))
     try:
-        return hf.Tokenizer.from_file(str(path))
+        inner = hf.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception for any malformed file
         raise RunError(f"this is not a tokenizer: {error}", where=str(path)) from error
+    for part in (inner.normalizer, inner.pre_tokenizer, inner.decoder):
+        if (times := growth(json.loads(part.__getstate__()) if part else {})) > MOST_GROWTH:
+            raise RunError(f"this tokenizer would write a letter as {times:.0e}", where=str(path), fix="do not use it")
+    return inner
+
+
+def growth(part: Any) -> float:
+    """Return how many times longer a text may become by the replacements of a part, one after another."""
+    if isinstance(part, list):
+        return math.prod(map(growth, part))
+    if not isinstance(part, dict):
+        return 1.0
+    own = max(1, len(part.get("content", ""))) if part.get("type") == "Replace" else 1
+    return own * growth([*part.values()])
 
 
 def transformers_config(inner: hf.Tokenizer, specials: Specials, max_length: int, **more: Any) -> str:

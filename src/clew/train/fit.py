@@ -26,6 +26,7 @@ VALIDATION_STEPS = 25  # between two validations, at least
 WORDS_PER_TOKEN = 50  # running words for each token of the vocabulary, so that each is seen often enough to be learned
 LEAST_VOCABULARY = 500
 NARROW, NARROW_WORDS = 128, 100_000  # width of a model of fewer running words
+FEW_STEPS = 5
 FEW_EXAMPLES = 50  # in a validation split
 
 
@@ -170,11 +171,15 @@ def doubts(
         total = max(1, round(run.steps))
         rates = [schedule(max(1, round(share * total)), share) for share in (i / 50 for i in range(50))]
         warmup = get(recipe, "train.schedule.warmup") or 0
-        if warmup >= total:
+        if warmup >= total > 1:
+            than = "longer than" if warmup > total else "as long as"
             found.append(
-                f"the warm-up of {warmup:,} steps is longer than the run of {run}, which never gets to its rate: set "
-                f"train.schedule.warmup={max(1, total // 10)}, a smaller train.batch or a larger train.budget"
+                f"the warm-up of {warmup:,} steps is {than} the run of {run}, "
+                f"which never gets to its rate: set train.schedule.warmup={max(1, total // 10)}, a smaller train.batch "
+                "or a larger train.budget"
             )
+        elif total < FEW_STEPS:
+            found.append(f"a run of {run} learns next to nothing: set a larger train.budget or a smaller train.batch")
         elif rates[25] < 0.05 * max(rates):
             found.append(
                 f"half-way through its {run} the rate has fallen to {rates[25] / max(rates):.1%} of its highest, and "

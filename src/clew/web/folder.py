@@ -15,7 +15,7 @@ from typing import Any
 
 from clew.errors import ClewError, RunError, told
 from clew.metrics.shown import about
-from clew.runs import Run, results
+from clew.runs import Run, received, results
 
 AGE = 0.5
 DEPTH = 4  # folders below the one that is looked at
@@ -63,6 +63,7 @@ class Runs:
         path = self.paths().get(name)
         if path is None:
             raise RunError("there is no such run here", where=name[:200], fix="it may have been moved or deleted")
+        received.check(path)
         return Run(path)
 
     def summaries(self) -> list[Summary]:
@@ -112,8 +113,11 @@ def state(run: Run) -> str:
 
 def failure(run: Run) -> str:
     """What `clew compare` noted of a training that failed: the last line of it."""
+    file = run.path.with_name(f"{run.path.name}.failed.txt")
     try:
-        lines = run.path.with_name(f"{run.path.name}.failed.txt").read_text(encoding="utf-8").strip().splitlines()
+        if file.is_symlink() or not file.is_file() or file.stat().st_size > received.MB:
+            return ""
+        lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:
         return ""
     return lines[-1][:300] if lines else ""
@@ -129,6 +133,15 @@ def rows(run: Run) -> list[dict[str, Any]]:
 
 
 def summary(name: str, run: Run) -> Summary:
+    """One line of the list, whatever the folder holds: what cannot be read is told in `problem`."""
+    try:
+        received.check(run.path)
+        return read_summary(name, run)
+    except Exception as error:  # one folder, which anybody may have made, must not take the list from the others
+        return {"name": name, "problem": told(error), "command": command(run), "steps": [], **progress([])}
+
+
+def read_summary(name: str, run: Run) -> Summary:
     """One line of the list. What cannot be read is told in `problem`, and the rest is there."""
     out: Summary = {"name": name, "problem": "", "command": command(run)}
     logged = rows(run)

@@ -12,7 +12,6 @@ import torch
 
 from clew.errors import ClewError
 from clew.runs import Run
-from clew.runs.folder import device_of
 from clew.web.folder import Runs
 
 WAITING = 8  # requests in the queue, the one at work among them
@@ -93,8 +92,7 @@ class ModelCache:
         seen = (name, step, *((stat.st_mtime_ns, stat.st_size) for stat in stats))
         if self.opened is None or self.key != seen:
             self.leave()
-            recipe, task = run.recipe, run.task
-            self.opened = LoadedRun(run, task, run.preprocessor(), run.model(device_of(recipe.train.device), step))
+            self.opened = LoadedRun(run, run.task, run.preprocessor(), run.model(run.device, step))
             self.key = seen
         return self.opened
 

@@ -34,8 +34,10 @@ class Page:
         from clew.web.app import make_app
 
         self.listener = listener
+        from clew.web.patience import Impatient
+
         config = uvicorn.Config(
-            make_app(root, listener.token, listener.hosts),
+            make_app(root, listener.token, listener.hosts), http=Impatient,
             log_level="error", access_log=False, server_header=False, date_header=False, ws="none",
             lifespan="off", limit_concurrency=CONNECTIONS, timeout_keep_alive=10, timeout_graceful_shutdown=2,
             h11_max_incomplete_event_size=16 * 1024,
