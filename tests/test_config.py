@@ -249,7 +249,8 @@ def test_dump_reads_back_equal_and_tells_origins(base: Path) -> None:
 )
 def test_any_text_and_number_survives_the_round_trip(tmp_path_factory: pytest.TempPathFactory, **drawn: object) -> None:
     recipe = config.Recipe(
-        name=drawn["text"], task=First.Config(), data=First.Config(words=drawn["words"]), model=First.Config(),
+        name="round", about=drawn["text"], task=First.Config(),
+        data=First.Config(words=drawn["words"]), model=First.Config(),
         objective=Second.Config(), train=TrainConfig(optimizer=First.Config(), schedule=Second.Config(),
         tuning=First.Config(), clip_norm=drawn["rate"]), decode=DecodeConfig(length_penalty=-1e-7),
     )  # fmt: skip

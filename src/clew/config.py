@@ -411,8 +411,8 @@ class Recipe(Config):
     @classmethod
     def _one_folder(cls, name: str) -> str:
         """A run's folder is called so, unless another is asked for."""
-        if name in ("", ".", "..") or len(name) > 200 or re.search(r"[/\\\x00-\x1f\x7f-\x9f]", name):
-            raise ValueError("a name is what a folder can be called: no / or \\, no control characters, 200 at most")
+        if {"", ".", ".."} & {*name.split("/")} or len(name) > 200 or re.search(r"[\\\x00-\x1f\x7f-\x9f]", name):
+            raise ValueError("a name is what a folder can be called: no .., no control characters, 200 at most")
         return name
 
     @model_validator(mode="after")
