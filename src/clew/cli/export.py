@@ -23,6 +23,7 @@ class Target(StrEnum):
     fasttext = "fasttext"
     safetensors = "safetensors"
     table = "table"
+    fasttext_classifier = "fasttext-classifier"
 
 
 # Target → how `hub.vectors` calls the format, and the name of the file.
@@ -54,7 +55,8 @@ def export(
     A translator for CTranslate2, a C++ engine; an encoder with its head as an ONNX graph (onnxruntime, optimum), or
     without it for sentence-transformers (transformers loads the run itself); word vectors as word2vec's binary or text
     file (gensim, spaCy, …), as GloVe's text, as fastText's .bin (with the n-grams) or as safetensors; a linear model as
-    a table of n-grams and their weights (.tsv), all that its scores are made of.
+    a table of n-grams and their weights (.tsv), all that its scores are made of; a classifier of kind fasttext as
+    fastText's .bin.
     """
     from clew.errors import RecipeError
     from clew.recipe_file import recipe_of_run
@@ -80,6 +82,14 @@ def export(
 
         place = out or run / "weights.tsv"
         write_table(model, preprocessor, place)
+    elif to == Target.fasttext_classifier:
+        from clew.hub.fasttext_classifier import write as write_classifier
+
+        place = out or run / "classifier.bin"
+        write_classifier(model, preprocessor, place)
+        said = (
+            "" if preprocessor.tokenizer.config.plain else " (give it texts with their marks parted, in small letters)"
+        )
     elif to == Target.onnx:
         from clew.hub import onnx
 

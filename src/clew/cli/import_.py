@@ -11,7 +11,9 @@ from clew.cli.say import echo
 
 
 def import_(
-    checkpoint: Annotated[str, typer.Argument(help="A folder that transformers loads, or a name on its hub.")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="A folder that transformers loads, a name on its hub, or a .bin of fastText.")
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE…", help="Settings of its recipe: task.pair=premise, …")
     ] = None,
@@ -22,7 +24,8 @@ def import_(
     """Make a run of a checkpoint of transformers: BERT with any of its heads (pre-training or masked LM → pretrain;
     sequence classification → classify, or regress with one output; token classification → tag; multiple choice →
     choose; question answering → answer); GPT-2 and Llama (→ language_model); T5 (→ denoise, or
-    text_to_text where its vocabulary marks no gaps). Weights are read from safetensors, never a pickle.
+    text_to_text where its vocabulary marks no gaps). Or of a classifier of fastText
+    (.bin → classify). Weights are read from safetensors, never a pickle.
     """
     from clew.runs.imported import import_checkpoint
 

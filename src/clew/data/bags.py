@@ -14,6 +14,7 @@ from scipy import sparse
 from clew.batches import BagBatch
 from clew.config import BatchConfig
 from clew.data.batches import Examples, LengthLoader, Texts
+from clew.text.hashed import HashedNgrams
 from clew.text.template import encode_pairs
 from clew.text.tfidf import Tfidf
 
@@ -84,6 +85,7 @@ def encoded(tokenizer: Any, first: Sequence[str], second: Sequence[str] | None, 
     return Texts(found.ids, [0] * len(found.ids), found.first, cut=len(found.cut))
 
 
-@encoded.register
-def _(tokenizer: Tfidf, first: Sequence[str], second: Sequence[str] | None, longest: int) -> Bags:
+@encoded.register(Tfidf)
+@encoded.register(HashedNgrams)
+def _(tokenizer: Any, first: Sequence[str], second: Sequence[str] | None, longest: int) -> Bags:
     return Bags(tokenizer.bags(first, second), [0] * len(first))

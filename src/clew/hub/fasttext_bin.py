@@ -9,7 +9,6 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from clew.errors import RecipeError
 from clew.hub.table_file import TableFile, check_words
 from clew.kernels.parse import dictionary_entries
 from clew.models.vectors import Subwords, WordVectors
@@ -44,7 +43,7 @@ class FastText:
     """What a .bin holds.
 
     counts: (V,), int64; tokens: words read in training. input: (V + bucket, d), float32, as `Subwords` has it.
-    output: (V, d), the context vectors or the tree's. The labels of a supervised model are left out.
+    output: (V, d), the context vectors or the tree's; of a classifier (labels, d), a row for each of its `labels`.
     """
 
     arguments: Arguments
@@ -53,6 +52,7 @@ class FastText:
     tokens: int
     input: np.ndarray
     output: np.ndarray
+    labels: Sequence[str] = ()
 
     def vectors(self) -> WordVectors:
         """The words' vectors, composed of their n-grams; the table behind them stays where it is."""
@@ -106,19 +106,19 @@ def read(file: TableFile) -> FastText:
     if unpack(file, "<b", at, "the output table")[0]:
         raise file.wrong("the output table is quantised (.ftz)", f"byte {at}", "take the .bin that it was made from")
     output, _ = matrix(file, at + 1, arguments.dim, "output")
-    return FastText(arguments, file.words(spans[:n_words]), counts[:n_words], tokens, table, output)
+    names = file.words(spans)
+    return FastText(arguments, names[:n_words], counts[:n_words], tokens, table, output, names[n_words:])
 
 
 def write(model: FastText, file: IO[bytes]) -> None:
-    """Write a .bin that fastText and gensim load. Raises RecipeError for a supervised model: its labels are gone."""
-    args = model.arguments
-    if args.model == SUPERVISED:
-        raise RecipeError("a supervised fastText model cannot be written without its labels", fix="write its vectors")
-    check_words(model.words, "\\0 \\t\\r\\n", "fastText's .bin")
+    """Write a .bin that fastText and, of vectors, gensim load. Raises RecipeError for words that it cannot hold."""
+    args, names = model.arguments, [*model.words, *model.labels]
+    check_words(names, "\\0 \\t\\r\\n", "fastText's .bin")
     file.write(struct.pack("<2i", MAGIC, VERSION) + ARGUMENTS.pack(*args))
-    file.write(struct.pack("<3i2q", len(model.words), len(model.words), 0, model.tokens, -1))
-    for word, count in zip(model.words, model.counts.tolist(), strict=True):
-        file.write(word.encode() + b"\0" + struct.pack("<qb", count, 0))
+    file.write(struct.pack("<3i2q", len(names), len(model.words), len(model.labels), model.tokens, -1))
+    counts = [*model.counts.tolist(), *[1] * len(model.labels)]
+    for number, (word, count) in enumerate(zip(names, counts, strict=True)):
+        file.write(word.encode() + b"\0" + struct.pack("<qb", count, number >= len(model.words)))
     for table in (model.input, model.output):
         file.write(struct.pack("<b2q", 0, *table.shape))
         for start in range(0, len(table), 4096):

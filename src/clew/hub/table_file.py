@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import mmap
+import os
 import re
 import shutil
 import tempfile
@@ -108,6 +109,18 @@ def mapped(path: Path, errors: str = "strict") -> Iterator[TableFile]:
         except (EOFError, OSError, lzma.LZMAError) as error:
             raise DataError(f"the file does not unpack: {error}", where=str(path), fix=AGAIN) from error
         yield _map(path, plain, errors)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write, which appears under its name whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _map(path: Path, file: IO[bytes], errors: str) -> TableFile:

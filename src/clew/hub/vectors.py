@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from clew import tensor_file
 from clew.errors import ClewError, DataError, RecipeError, told
 from clew.hub import fasttext_bin, word2vec_format
-from clew.hub.table_file import AGAIN, TableFile, check_words, mapped
+from clew.hub.table_file import AGAIN, TableFile, check_words, mapped, replacing
 from clew.models.vectors import Subwords, WordVectors
 
 Handler = TypeVar("Handler")
@@ -55,13 +54,8 @@ def save_vectors(vectors: WordVectors, path: Path | str, *, format: str | None =
         )  # fmt: skip
     suffixes = {".safetensors": "safetensors", ".txt": "text", ".vec": "text", ".glove": "glove"}
     write = _one_of(WRITERS, format or suffixes.get(path.suffix, path.suffix))
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            write(vectors, file)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as file:
+        write(vectors, file)
 
 
 def recognise(file: TableFile) -> str:

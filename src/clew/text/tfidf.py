@@ -137,6 +137,11 @@ class Tfidf:
     def spec(self) -> Bag:
         return Bag(sum(len(part.names) for part in self.parts.values()))
 
+    def names_of(self, features: Sequence[int], *texts: str) -> list[str]:
+        """Return what features of texts are."""
+        names = self.names
+        return [names[feature] for feature in features]
+
     @property
     def names(self) -> list[str]:
         """The n-grams in the order of features; one of characters is in ‹ ›, with ␣ for the end of a word."""

@@ -22,6 +22,7 @@ from clew.inspect.walks.places import places
 from clew.inspect.walks.pooling import pooling_walk
 from clew.inspect.walks.recurrent import recurrent, recurrent_walk
 from clew.inspect.walks.skipgram import skipgram_walk
+from clew.models.fasttext import FastText
 from clew.models.glove import GloVe
 from clew.models.linear import Linear
 from clew.models.seq2seq import Attention
@@ -83,8 +84,9 @@ def of_bags(model: Model) -> list[Offer]:
     return []
 
 
-@of_bags.register
-def _(model: Linear) -> list[Offer]:
+@of_bags.register(Linear)
+@of_bags.register(FastText)
+def _(model: Model) -> list[Offer]:
     return [Offer("evidence", "", "What spoke for the label")]
 
 

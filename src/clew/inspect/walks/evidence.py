@@ -35,8 +35,7 @@ def evidence_walk(model: Any, preprocessor: Any, text: str) -> Walk:
         p = scores.softmax(dim=0)
     best, classes = int(p.argmax()), [*preprocessor.labels]
     order = said[:, best].abs().argsort(descending=True)
-    all_names = preprocessor.tokenizer.names
-    names = [all_names[i] for i in features[order].tolist()]
+    names = preprocessor.tokenizer.names_of(features[order].tolist(), *filter(None, (first, second)))
     return Walk(f"What spoke for “{classes[best]}”", names, [
         *values_of(preprocessor.tokenizer, first, second, features[order], values[order], names),
         Step("say", r"s_{fc} = x_f \left(w_{fc} - \bar w_f\right)", f"What each feature says for each label: the first "
