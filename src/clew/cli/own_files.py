@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from clew.cli import labelled
 from clew.cli.say import echo
 from clew.errors import RecipeError
 
@@ -15,11 +16,14 @@ PAIR = ("source", "target")
 ADVICE = "give one recipe (.toml), one text or more, two texts of parallel lines, or tables (.tsv, .csv, .jsonl, …)"
 
 
-def own_files(paths: Sequence[str], overrides: Sequence[str] = ()) -> tuple[str, list[str]]:
+def own_files(
+    paths: Sequence[str], overrides: Sequence[str] = (), *, task: str = "", text: str = "", label: str = ""
+) -> tuple[str, list[str]]:
     """Return the preset for these files, and what turns it into their recipe.
 
-    Two files of a text a line are parallel; more of them, or a folder, are one corpus. Raise RecipeError where it would
-    have to be guessed which columns of a table are meant, with the names that it has.
+    task: classify, translate, or "": what they look like; text, label: the columns of a table of labels. Two files of a
+    text a line are parallel; more of them, or a folder, are one corpus. Raise RecipeError where it would have to be
+    guessed which columns of a table are meant, with the names that it has.
     """
     from clew.data.json_rows import names_of
     from clew.data.lines import expand
@@ -48,7 +52,44 @@ def own_files(paths: Sequence[str], overrides: Sequence[str] = ()) -> tuple[str,
         raise RecipeError(f"{next(iter(tables))} is a table, and {other} is a text", where="command line", fix=ADVICE)
     path, first = next(iter(tables.items()))
     names = first.names or names_of(path)
-    return PRESETS["pairs"], [name, train, *columns(chosen(path, names, first.header, given(overrides)))]
+    told = given(overrides)
+    if task == "classify" or text or label:
+        return PRESETS["labelled"], [name, train, *labelled.settings(text or "text", label or "label")]
+    if not task and not any(key in told for key in ("task.source", "task.target", "data.columns", "data.names")):
+        rows = seen(paths, names, first.header or bool(first.names), told.get("data.encoding", ""))
+        own = [*rows] == [*names]
+        if (found := labelled.look(rows)) and labelled.agreed(paths[0], found, own, overrides):
+            more = [] if own else [f"data.names={labelled.columns(*rows)}"]
+            return PRESETS["labelled"], [name, train, *labelled.settings(found.text, found.label), *more]
+    return PRESETS["pairs"], [name, train, *columns(chosen(path, names, first.header, told))]
+
+
+def seen(paths: Sequence[str], names: Sequence[str], header: bool, encoding: str) -> dict[str, Sequence[str]]:
+    """The first rows of tables by their columns, which are called text and label where two have no names.
+
+    A first row that says what other rows say too is no header. Nothing where there are no such rows.
+    """
+    from clew.data.files import Files, FilesConfig
+    from clew.errors import DataError
+
+    def read(columns: Sequence[str], header: bool) -> dict[str, Sequence[str]]:
+        config = FilesConfig(
+            train=tuple(paths), columns=tuple(columns), names=() if header else tuple(columns), first=labelled.SEEN,
+            hold_out=0, encoding=encoding,
+        )  # fmt: skip
+        rows = Files(config).split("train")
+        return {name: rows[name] for name in columns}
+
+    try:
+        if header:
+            found = read([name for name in names if name], True)
+            if len(names) != 2 or not any(name in values for name, values in found.items()):
+                return found
+        return read(["text", "label"], False) if len(names) == 2 else {}
+    except DataError as error:
+        if "cannot be read" in error.what:  # in another encoding, say: whatever is learned would read it no better
+            raise
+        return {}
 
 
 def named(path: Path) -> str:

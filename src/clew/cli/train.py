@@ -35,11 +35,17 @@ def train(
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="With --resume: go on although the data is not what it was.")
     ] = False,
+    task: Annotated[
+        str, typer.Option("--task", metavar="classify|translate", help="Of your own table: what is to be learned.")
+    ] = "",
+    text: Annotated[str, typer.Option("--text", metavar="COLUMN", help="Of a table of labels: what is read.")] = "",
+    label: Annotated[str, typer.Option("--label", metavar="COLUMN", help="Of a table of labels: what is given.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON line per validation, and the results.")] = False,
     trust: Trust = False,
 ) -> None:
-    """Train what a recipe describes, or on your own files: a translator on two of parallel lines or on tables, word
-    vectors on texts or a folder of them, or what `clew.presets` has for a folder of images.
+    """Train what a recipe describes, or on your own files: a translator on two of parallel lines or on tables, a
+    classifier on a table of texts with labels (--task classify --text COLUMN --label COLUMN), word vectors on texts or
+    a folder of them, or what `clew.presets` has for a folder of images.
 
     `clew train RUN --resume` goes on with a run by its own recipe; under a larger budget, also where it had finished.
     """
@@ -53,7 +59,7 @@ def train(
     elif len(paths) == 1 and paths[0].endswith(".toml"):
         recipe, _ = load_recipe(paths[0], overrides)
     else:
-        preset, own_settings = own_files(paths, overrides)
+        preset, own_settings = own_files(paths, overrides, task=task, text=text, label=label)
         with as_file(files("clew.presets") / preset) as file:
             recipe, _ = load_recipe(file, [*own_settings, *overrides])
     folder = out or Path("runs") / recipe.name

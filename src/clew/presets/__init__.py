@@ -4,5 +4,6 @@ PRESETS: dict[str, str] = {
     "text": "words.toml",
     "pairs": "translate.toml",
     "folder": "images.toml",
+    "labelled": "labelled.toml",
 }
 """What files of the user's own are → their recipe."""
