@@ -56,3 +56,8 @@ class Work:
         learns, lowest = {weight for weight, _ in learning}, min((n for _, n in learning), default=self.top + 1)
         back = sum(size * ((n >= lowest) + (w in learns)) for w, size, n in self.weights)
         return self.forward() + 2.0 * self.share * back
+
+
+def n_parameters(model: nn.Module, *, learning: bool = False) -> int:
+    """Numbers in all parameters, or in those that learn."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not learning)

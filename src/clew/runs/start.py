@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 from clew.config import Recipe, resolve
-from clew.errors import DataError, RecipeError
+from clew.errors import CheckpointError, DataError, RecipeError
 from clew.hub.transformers_folder import Checkpoint
 from clew.hub.vectors import load_vectors
 from clew.models.vectors import WordVectors
 from clew.nn.embedding import Embedding
 from clew.runs.folder import Run
+from clew.runs.results import differences
 
 
 def complete(recipe: Recipe, run: Run | None = None) -> Recipe:
@@ -35,6 +36,18 @@ def complete(recipe: Recipe, run: Run | None = None) -> Recipe:
     found: Any = run.recipe.model if run is not None and begun else Checkpoint.find(path_of(recipe)).config
     sizes = {name: value for name, value in found if name not in ("kind", "start") and "dropout" not in name}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update=sizes)})
+
+
+def check_same(old: Recipe, new: Recipe, folder: str | Path) -> None:
+    """A run may be resumed with another budget or patience, and nothing else."""
+    left, right = old.model_dump(mode="json"), new.model_dump(mode="json")
+    for each in (left, right):
+        each["train"] = {key: value for key, value in each["train"].items() if key not in ("budget", "patience")}
+    if differing := [key for key, _, _ in differences(left, right)]:
+        raise CheckpointError(
+            f"this run was started from another recipe, with another {', '.join(differing)}",
+            where=str(folder), fix=f"go on with its own (clew train {folder} --resume), or choose another --out",
+        )  # fmt: skip
 
 
 def path_of(recipe: Recipe) -> str:

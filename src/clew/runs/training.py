@@ -11,21 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from clew.config import Recipe, build
 from clew.contracts import Context, Loader, Model, Objective, Task
 from clew.errors import CheckpointError, RecipeError, RunError
 from clew.metrics.shown import about
-from clew.nn.work import Work
+from clew.nn.work import Work, n_parameters
 from clew.runs import manifest
 from clew.runs.card import write_card
 from clew.runs.events import Events
 from clew.runs.folder import Run, open_run, writing
 from clew.runs.lock import Lock
 from clew.runs.machine import asked_to_stop, built, device_of, hardware
-from clew.runs.results import differences
-from clew.runs.start import Start, complete
+from clew.runs.start import Start, check_same, complete
 from clew.train import checkpoint
 from clew.train.average import Average
 from clew.train.budget import Progress
@@ -96,18 +94,6 @@ def open_training(
         raise
 
 
-def check_same(old: Recipe, new: Recipe, folder: str | Path) -> None:
-    """A run may be resumed with another budget or patience, and nothing else."""
-    left, right = old.model_dump(mode="json"), new.model_dump(mode="json")
-    for each in (left, right):
-        each["train"] = {key: value for key, value in each["train"].items() if key not in ("budget", "patience")}
-    if differing := [key for key, _, _ in differences(left, right)]:
-        raise CheckpointError(
-            f"this run was started from another recipe, with another {', '.join(differing)}",
-            where=str(folder), fix=f"go on with its own (clew train {folder} --resume), or choose another --out",
-        )  # fmt: skip
-
-
 class Training:
     """The parts of one run, put together, and the `for` over `fit`."""
 
@@ -149,9 +135,9 @@ class Training:
                 fix="set a budget of time, epochs or steps",
             )  # fmt: skip
         self.model.to(device)
-        self.parameters = {"parameters": count(self.model)}
+        self.parameters = {"parameters": n_parameters(self.model)}
         self.tuning = build("tuning", recipe.train.tuning, self.model)
-        self.parameters["trained_parameters"] = count(self.model, learning=True)
+        self.parameters["trained_parameters"] = n_parameters(self.model, learning=True)
         context.model, context.preprocessor = self.model, self.preprocessor
         self.objective: Objective = build("objective", recipe.objective)
         self.objective.bind(context)
@@ -411,8 +397,3 @@ class Training:
             write_card(self.run, results)
             self.run.finish(results)
         self.lock.release()
-
-
-def count(model: nn.Module, *, learning: bool = False) -> int:
-    """Numbers in all parameters, or in those that learn."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not learning)
