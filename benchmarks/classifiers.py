@@ -1,6 +1,6 @@
 """Which classifier, for how many labels: the cheap ones and a network, on six sets, at 100, 1,000 and all labels.
 
-    python benchmarks/classifiers.py [--sets sst2,…] [--sizes 100,1000,0] [--models linear,…] [--seeds 3]
+    python benchmarks/classifiers.py [--sets sst2,…] [--sizes 100,1000,0] [--models linear,…] [--seeds 3]     # $CLEW_DATA as for `clew data`
 
 Each seed draws other training rows (0: takes all) and another beginning; accuracy is on the set's own validation rows
 (of TREC, which has none, on a tenth of the training rows that nobody trains on), with the mean over seeds and Student's
@@ -50,10 +50,10 @@ OBJECTIVES = {"linear": "logistic_regression", "fasttext": "bag_classification",
 SGD = {"optimizer": {"kind": "sgd", "lr": 0.5}, "schedule": FALLING}
 
 
-def rows_of(name: str, data: str | None) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+def rows_of(name: str) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """Return the training and the validation rows of a set, as text and label."""
     text, label = SETS[name]
-    source = Catalogue(CatalogueConfig(name=name, folder=data and f"{data}/{name}", columns=(text, label)))
+    source = Catalogue(CatalogueConfig(name=name, columns=(text, label)))
     found = [
         [{"text": a, "label": str(b).partition(":")[0]} for a, b in zip(rows[text], rows[label], strict=True)]
         for rows in map(source.split, source.splits if "valid" in source.splits else ("train",))
@@ -105,7 +105,6 @@ def main() -> None:
     parser.add_argument("--sizes", default="100,1000,0")
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data")
     args = parser.parse_args()
     torch.set_num_threads(1)
     models = args.models.split(",")
@@ -113,7 +112,7 @@ def main() -> None:
     print("| set | labels | commonest | " + " | ".join(f"{model} | CPU-s" for model in models) + " |")
     print("|---" * (3 + 2 * len(models)) + "|", flush=True)
     for name in args.sets.split(","):
-        rows, valid = rows_of(name, args.data)
+        rows, valid = rows_of(name)
         counts = [[row["label"] for row in valid].count(label) for label in {row["label"] for row in valid}]
         for n in map(int, args.sizes.split(",")):
             line = [name, f"{n or len(rows):,}", f"{100 * max(counts) / len(valid):.1f}"]

@@ -60,7 +60,7 @@ def prepare(folder: Path, jobs: list[str]) -> None:
         model = GPT2(config, Tokens(vocab_size))
         (folder / job).mkdir()
         (folder / job / "config.json").write_text(
-            json.dumps(adapter_of(model).config_to_hf(model, SimpleNamespace(eos_id=0)))
+            json.dumps(adapter_of(model).config_to_hf(model, SimpleNamespace(eos_id=0, opening=[])))
         )
         save_file(adapter_of(model).to_hf(model), folder / job / "model.safetensors", {"format": "pt"})
         np.save(folder / f"{job}.npy", np.random.default_rng(1).integers(0, vocab_size, 200_000).astype(np.uint16))
