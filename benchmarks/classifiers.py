@@ -1,6 +1,6 @@
 """Which classifier, for how many labels: the cheap ones and a network, on six sets, at 100, 1,000 and all labels.
 
-    python benchmarks/classifiers.py [--sets sst2,…] [--sizes 100,1000,0] [--models linear,…] [--seeds 3]     # $CLEW_DATA as for `clew data`
+    python benchmarks/classifiers.py [--sets sst2,…] [--sizes 100,1000,0] [--models linear,…] [--seeds 3]
 
 Each seed draws other training rows (0: takes all) and another beginning; accuracy is on the set's own validation rows
 (of TREC, which has none, on a tenth of the training rows that nobody trains on), with the mean over seeds and Student's
