@@ -30,7 +30,7 @@ FLOORS = {
 # shapes of a translator and of a classifier, word vectors in hand.
 PARENTS: dict[str, set[str]] = {
     "encoder_translator": {"transformer"}, "t5": {"transformer"}, "heads": {"bert"}, "llama": {"gpt2"},
-    "lstm": {"gpt2"}, "roberta": {"bert"},
+    "lstm": {"gpt2"}, "roberta": {"bert"}, "fasttext": {"linear"},
 }  # fmt: skip
 SHARED_BY_MODELS = {"translator", "heads", "vectors", "layout"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -23,17 +24,15 @@ class LinearConfig(NgramsConfig):
     brings: ClassVar[dict[str, Any]] = {"objective": {"kind": "logistic_regression"}}
 
 
-class Linear(Model):
-    """Scores Σ_f x_f w_f + b of a text with weighted n-grams x; they begin at 0. weight: (features, classes)."""
+class BagClassifier(Model):
+    """A model whose scores of a text are a sum over its features, each with a value x_f."""
 
-    Config = LinearConfig
     heads = frozenset({"classify"})
-    exports = frozenset({"table"})
     reads = Bag
-    own_preprocessor = "clew.text.labelled_bag:LabelledTfidf"
+    bias: Tensor
 
     @classmethod
-    def with_head(cls, head: Head, config: LinearConfig, spec: InputSpec, n_outputs: int) -> Model:
+    def with_head(cls, head: Head, config: Any, spec: InputSpec, n_outputs: int) -> Model:
         if head not in cls.heads:
             return super().with_head(head, config, spec, n_outputs)
         if not isinstance(spec, Bag):
@@ -43,6 +42,18 @@ class Linear(Model):
             )  # fmt: skip
         return cls(config, spec, n_outputs)
 
+    @abstractmethod
+    def feature_scores(self, features: Tensor) -> Tensor:
+        """Return what each feature says of each class where it counts 1: ids (n,) -> (n, classes)."""
+
+
+class Linear(BagClassifier):
+    """Scores Σ_f x_f w_f + b of a text with weighted n-grams x; they begin at 0. weight: (features, classes)."""
+
+    Config = LinearConfig
+    exports = frozenset({"table"})
+    own_preprocessor = "clew.text.labelled_bag:LabelledTfidf"
+
     def __init__(self, config: LinearConfig, spec: Bag, n_classes: int) -> None:
         super().__init__()
         self.config, self.n_outputs = config, n_classes
@@ -51,7 +62,6 @@ class Linear(Model):
         self.bias = nn.Parameter(torch.zeros(n_classes))
 
     def feature_scores(self, features: Tensor) -> Tensor:
-        """Return what each feature says of each class where it counts 1: ids (n,) -> (n, classes)."""
         return self.weight[features]
 
     def forward(self, batch: BagBatch) -> ClassifierOutput:

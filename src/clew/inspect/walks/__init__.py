@@ -22,9 +22,8 @@ from clew.inspect.walks.places import places
 from clew.inspect.walks.pooling import pooling_walk
 from clew.inspect.walks.recurrent import recurrent, recurrent_walk
 from clew.inspect.walks.skipgram import skipgram_walk
-from clew.models.fasttext import FastText
 from clew.models.glove import GloVe
-from clew.models.linear import Linear
+from clew.models.linear import BagClassifier
 from clew.models.seq2seq import Attention
 from clew.models.text_classifier import Attended
 from clew.models.word2vec import Word2Vec
@@ -84,9 +83,8 @@ def of_bags(model: Model) -> list[Offer]:
     return []
 
 
-@of_bags.register(Linear)
-@of_bags.register(FastText)
-def _(model: Model) -> list[Offer]:
+@of_bags.register
+def _(model: BagClassifier) -> list[Offer]:
     return [Offer("evidence", "", "What spoke for the label")]
 
 
