@@ -84,9 +84,11 @@ def test_the_engine_takes_the_steps_of_the_equation(settings: dict[str, Any]) ->
     torch.testing.assert_close(model.output, readable.output, atol=1e-5, rtol=1e-4)
 
 
-def test_a_bag_is_the_mean_of_its_rows() -> None:
-    model, reader, _ = small(words=2)
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_a_bag_is_the_mean_of_its_rows(settings: dict[str, Any]) -> None:
+    model, reader, _ = small(**settings)
     rows = [row for row, _ in reader.tokenizer.pieces("the film is the film")]
+    assert sorted(rows) == sorted(reader.tokenizer.rows("the film is the film").tolist())
     batch = Bags(reader.tokenizer.bags(["the film is the film"]), [0]).batch([0])
     with torch.no_grad():
         model.output.normal_()

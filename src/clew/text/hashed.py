@@ -128,18 +128,30 @@ class HashedNgrams:
                 names.setdefault(row, {})[piece] = None
         return [" or ".join(names[row]) for row in features]
 
+    def rows(self, text: str) -> np.ndarray:
+        """Return the rows of `pieces`, words first, all n-grams of one length at a time."""
+        words = [self.of_word(word) for word in self.split(text)]
+        found = [np.array([row for _, own in words for row, _ in own], np.int64)]
+        each = grown = np.array([h for h, _ in words], np.uint64)
+        for n in range(1, self.config.words):
+            grown = grown[:-1] * np.uint64(MULTIPLIER) + each[n:]
+            found.append(len(self.words) + (grown % np.uint64(self.config.buckets)).astype(np.int64))
+        return np.concatenate(found)
+
     def bags(self, first: Sequence[str], second: Sequence[str] | None = None) -> sparse.csr_array:
         """Return the share of each row among the features of each text, (texts, features); of pairs, of both texts."""
-        rows, shares, bounds = list[int](), list[float](), [0]
+        columns, shares, bounds = list[np.ndarray](), list[np.ndarray](), [0]
         for texts in zip(first, second, strict=True) if second else zip(first, strict=True):
-            found = Counter(row for text in texts for row, _ in self.pieces(text))
-            rows += found
-            shares += [n / found.total() for n in found.values()]
-            bounds.append(len(rows))
-        shape = len(bounds) - 1, self.spec.n_features
-        made = sparse.csr_array((np.array(shares), np.array(rows, np.int64), np.array(bounds, np.int64)), shape=shape)
-        made.sort_indices()
-        return made
+            rows, counts = np.unique(np.concatenate([self.rows(text) for text in texts]), return_counts=True)
+            columns.append(rows)
+            shares.append(counts / max(1, counts.sum()))
+            bounds.append(bounds[-1] + len(rows))
+        data = (
+            np.concatenate([np.empty(0), *shares]),
+            np.concatenate([np.empty(0, np.int64), *columns]),
+            np.array(bounds),
+        )
+        return sparse.csr_array(data, shape=(len(bounds) - 1, self.spec.n_features))
 
     def __str__(self) -> str:
         rows = f" and {self.config.n_buckets:,} rows of n-grams" if self.config.n_buckets else ""
