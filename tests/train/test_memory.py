@@ -10,9 +10,11 @@ import pytest
 
 SHAPES = """
 import clew
+import ctypes
 import torch
 
 def resident():
+    ctypes.CDLL(None).malloc_trim(0)  # what is free, but not given back, says nothing
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
 
 torch.set_num_threads(1)
@@ -36,5 +38,5 @@ def grown(**environment: str) -> float:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs /proc")
 def test_kernels_of_past_shapes_are_let_go() -> None:
-    assert grown() < 15
-    assert grown(ONEDNN_PRIMITIVE_CACHE_CAPACITY="1024") > 20  # what a user sets is kept; and the measure can fail
+    assert any(grown() < 5 for _ in range(3))  # what else a process does moves it now and then
+    assert grown(ONEDNN_PRIMITIVE_CACHE_CAPACITY="1024") > 10  # what a user sets is kept; and the measure can fail
